@@ -1,0 +1,1 @@
+"""Convolution: the algorithms, their registry, the selector and the public array functions."""

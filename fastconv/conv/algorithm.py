@@ -1,0 +1,53 @@
+"""The protocol of a convolution algorithm: refuse or accept a problem, state a cost, make a plan.
+
+An algorithm is one file with one small class; one line in :mod:`.registry` adds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.core.problem import ConvProblem
+
+
+class Cost(NamedTuple):
+    """What an algorithm would spend on a problem, for the selector and for ``explain``."""
+
+    flops: int  # executed, wasted lanes and zero taps included
+    nbytes: int  # read and written, each stage's traffic counted
+    workspace: int  # bytes of scratch, all threads together
+    error: float  # bound of max|y − y64| / max|y64|
+
+
+# plan(first, second, out, bias, relu): the operands of the pass in the order of the public
+# functions: forward (x, w, y), backward_input (dy, w, dx), backward_weight (x, dy, dw).
+Plan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None", bool], None]
+
+
+class Algorithm:
+    """One way to compute all three passes of a convolution."""
+
+    name: str
+
+    def refuses(self, problem: ConvProblem) -> str | None:
+        """Why this algorithm cannot run ``problem``; None if it can."""
+        return None
+
+    def cost(self, problem: ConvProblem, threads: int) -> Cost:
+        raise NotImplementedError
+
+    def plan(self, problem: ConvProblem, threads: int) -> Plan:
+        """Everything that depends on the problem alone, done once; the result runs on arrays."""
+        raise NotImplementedError
+
+
+def summation_error(problem: ConvProblem) -> float:
+    """Error bound of a plain sum: rounding errors of n terms grow as √n (Higham, 2002, § 2.8)."""
+    if problem.direction == "backward_weight":
+        terms = problem.N * problem.P * problem.Q
+    else:
+        terms = max(problem.C, problem.K) // problem.groups * problem.R * problem.S
+    return float(np.finfo(problem.dtype).eps) * (4 + 2 * terms**0.5)

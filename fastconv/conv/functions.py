@@ -1,0 +1,341 @@
+"""The public array functions: check the arguments, state the problem, run its plan."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core import checks, threads
+from fastconv.core.problem import ConvProblem
+
+from .selector import check_name, plan_for
+
+_ACTIVATIONS = (None, "relu")
+
+
+def conv2d(
+    input,
+    weight,
+    bias=None,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    *,
+    algorithm="auto",
+    activation=None,
+):
+    """Two-dimensional convolution (cross-correlation), as ``torch.nn.functional.conv2d``.
+
+        y[n,k,p,q] = bias[k] + Σ_{c,r,s} x[n, c, p·stride+r·dilation−padding, …] · weight[k,c,r,s]
+
+    Parameters
+    ----------
+    input : array (N, C, H, W) or (C, H, W), float32 or float64, in any memory order
+    weight : array (K, C/groups, R, S)
+    bias : array (K,), optional
+    stride, dilation : int or (int, int)
+    padding : int, (int, int), ``"valid"`` or ``"same"`` (stride 1; an odd surplus goes to the
+        bottom and right)
+    groups : int
+    algorithm : one of :func:`fastconv.algorithms`, or ``"auto"``
+    activation : None or ``"relu"``, fused into the store
+
+    Returns
+    -------
+    array (N, K, P, Q) or (K, P, Q) in the memory order of ``input``,
+    P = (H + padding − dilation·(R−1) − 1) // stride + 1.
+
+    Raises
+    ------
+    TypeError, ValueError : naming the argument, before any work.
+    """
+    x = checks.array(input, "input", (3, 4))
+    w = checks.array(weight, "weight", (4,))
+    if x.ndim == 3:
+        y = conv2d(
+            x[None], w, bias, stride, padding, dilation, groups,
+            algorithm=algorithm, activation=activation,
+        )  # fmt: skip
+        return y[0]
+    checks.same_dtype(x, "input", weight=w)
+    b = _bias(bias, w.shape[0], x)
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"activation must be None or 'relu', got {activation!r}")
+    x, x_format = _dense(x)
+    problem = _problem(
+        "forward", x.shape, w.shape, stride, padding, dilation, groups, x.dtype, x_format, x_format
+    )
+    return _run(problem, algorithm, x, w, problem.y_shape, x_format, b, activation == "relu")
+
+
+def conv1d(
+    input,
+    weight,
+    bias=None,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    *,
+    algorithm="auto",
+    activation=None,
+):
+    """One-dimensional convolution, as ``torch.nn.functional.conv1d``.
+
+    ``input`` (N, C, L) or (C, L), ``weight`` (K, C/groups, S) → (N, K, Q) or (K, Q); everything
+    else as in :func:`conv2d`.
+    """
+    x = checks.array(input, "input", (2, 3))
+    w = checks.array(weight, "weight", (3,))
+
+    def flat(value, name, least, other):
+        return (other, checks.integers(value, name, 1, least)[0])
+
+    y = conv2d(
+        x[..., None, :],
+        w[:, :, None, :],
+        bias,
+        flat(stride, "stride", 1, 1),
+        padding if isinstance(padding, str) else flat(padding, "padding", 0, 0),
+        flat(dilation, "dilation", 1, 1),
+        groups,
+        algorithm=algorithm,
+        activation=activation,
+    )
+    return y[..., 0, :]
+
+
+def conv_transpose2d(
+    input,
+    weight,
+    bias=None,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups=1,
+    dilation=1,
+    *,
+    algorithm="auto",
+    activation=None,
+):
+    """Transposed convolution, as ``torch.nn.functional.conv_transpose2d``.
+
+    The adjoint of :func:`conv2d`: what ``backward_input`` computes, with a bias.
+
+    Parameters
+    ----------
+    input : array (N, K, P, Q) or (K, P, Q)
+    weight : array (K, C/groups, R, S)
+    bias : array (C,), optional
+    stride, padding, dilation : int or (int, int)
+    output_padding : int or (int, int), smaller than ``stride`` or ``dilation``
+
+    Returns
+    -------
+    array (N, C, H, W) or (C, H, W), H = (P−1)·stride − 2·padding + dilation·(R−1) + 1 +
+    output_padding.
+    """
+    y = checks.array(input, "input", (3, 4))
+    w = checks.array(weight, "weight", (4,))
+    if y.ndim == 3:
+        x = conv_transpose2d(
+            y[None], w, bias, stride, padding, output_padding, groups, dilation,
+            algorithm=algorithm, activation=activation,
+        )  # fmt: skip
+        return x[0]
+    checks.same_dtype(y, "input", weight=w)
+    stride = checks.integers(stride, "stride", 2, 1)
+    dilation = checks.integers(dilation, "dilation", 2, 1)
+    extra = checks.integers(output_padding, "output_padding", 2)
+    groups = checks.integer(groups, "groups", 1)
+    if isinstance(padding, str):
+        raise TypeError(f"padding of a transposed convolution must be ints, got {padding!r}")
+    pads = checks.integers(padding, "padding", 2)
+    if w.shape[0] != y.shape[1]:
+        raise ValueError(
+            f"input has {y.shape[1]} channels but weight expects {w.shape[0]}: "
+            f"input {y.shape}, weight {w.shape}"
+        )
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
+        raise ValueError(
+            f"output_padding must be smaller than stride or dilation, got {extra} with "
+            f"stride {stride}, dilation {dilation}"
+        )
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"activation must be None or 'relu', got {activation!r}")
+    spatial = tuple(
+        (n - 1) * s - 2 * p + d * (r - 1) + 1 + e
+        for n, s, p, d, r, e in zip(
+            y.shape[2:], stride, pads, dilation, w.shape[2:], extra, strict=True
+        )
+    )
+    channels = w.shape[1] * groups
+    b = _bias(bias, channels, y)
+    if min(spatial) < 1:
+        raise ValueError(
+            f"padding {pads} leaves no output: input {y.shape}, weight {w.shape} give {spatial}"
+        )
+    y, y_format = _dense(y)
+    problem = _problem(
+        "backward_input", (y.shape[0], channels, *spatial), w.shape, stride, pads, dilation,
+        groups, y.dtype, y_format, y_format, extra,
+    )  # fmt: skip
+    return _run(problem, algorithm, y, w, problem.x_shape, y_format, b, activation == "relu")
+
+
+def conv2d_input(
+    input_size,
+    weight,
+    grad_output,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    *,
+    algorithm="auto",
+):
+    """Gradient of :func:`conv2d` with respect to its input, as ``torch.nn.grad.conv2d_input``.
+
+        dx[n,c,h,w] = Σ_{k,r,s} dy[n, k, p, q] · weight[k,c,r,s],  h = p·stride + r·dilation − padding
+
+    ``input_size`` (N, C, H, W) or (C, H, W) is the shape of the result, whose memory order is that
+    of ``grad_output``.
+    """
+    size = checks.shape(input_size, "input_size", (3, 4))
+    w = checks.array(weight, "weight", (4,))
+    dy = checks.array(grad_output, "grad_output", (len(size),))
+    if len(size) == 3:
+        dx = conv2d_input(
+            (1, *size), w, dy[None], stride, padding, dilation, groups, algorithm=algorithm
+        )
+        return dx[0]
+    checks.same_dtype(dy, "grad_output", weight=w)
+    dy, dy_format = _dense(dy)
+    problem = _problem(
+        "backward_input", size, w.shape, stride, padding, dilation, groups,
+        dy.dtype, dy_format, dy_format,
+    )  # fmt: skip
+    _same_shape(dy, problem)
+    return _run(problem, algorithm, dy, w, size, dy_format)
+
+
+def conv2d_weight(
+    input,
+    weight_size,
+    grad_output,
+    stride=1,
+    padding=0,
+    dilation=1,
+    groups=1,
+    *,
+    algorithm="auto",
+):
+    """Gradient of :func:`conv2d` with respect to its weight, as ``torch.nn.grad.conv2d_weight``.
+
+        dw[k,c,r,s] = Σ_{n,p,q} x[n, c, p·stride+r·dilation−padding, …] · dy[n,k,p,q]
+
+    ``weight_size`` (K, C/groups, R, S) is the shape of the result, which is C-contiguous.
+    """
+    size = checks.shape(weight_size, "weight_size", (4,))
+    x = checks.array(input, "input", (3, 4))
+    dy = checks.array(grad_output, "grad_output", (x.ndim,))
+    if x.ndim == 3:
+        x, dy = x[None], dy[None]
+    checks.same_dtype(x, "input", grad_output=dy)
+    x, x_format = _dense(x)
+    dy, dy_format = _dense(dy)
+    problem = _problem(
+        "backward_weight", x.shape, size, stride, padding, dilation, groups,
+        x.dtype, x_format, dy_format,
+    )  # fmt: skip
+    _same_shape(dy, problem)
+    return _run(problem, algorithm, x, dy, size, "nchw")
+
+
+def _dense(array: np.ndarray) -> tuple[np.ndarray, str]:
+    """The array and its memory order; an order that no kernel reads is made contiguous first."""
+    order = checks.memory_format(array)
+    if order is None:
+        return np.ascontiguousarray(array), "nchw"
+    return array, order
+
+
+def _bias(bias, channels: int, first: np.ndarray) -> np.ndarray | None:
+    if bias is None:
+        return None
+    b = checks.array(bias, "bias", (1,))
+    checks.same_dtype(first, "input", bias=b)
+    if b.shape != (channels,):
+        raise ValueError(f"bias must have shape ({channels},), got {b.shape}")
+    return b
+
+
+def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right."""
+    if isinstance(padding, str):
+        if padding == "valid":
+            return (0, 0, 0, 0)
+        if padding != "same":
+            raise ValueError(f"padding must be ints, 'same' or 'valid', got {padding!r}")
+        if stride != (1, 1):
+            raise ValueError(f"padding='same' needs stride 1, got stride {stride}")
+        rows, columns = (d * (r - 1) for d, r in zip(dilation, weight_shape[2:], strict=True))
+        return (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
+    rows, columns = checks.integers(padding, "padding", 2)
+    return (rows, rows, columns, columns)
+
+
+def _problem(
+    direction, x_shape, w_shape, stride, padding, dilation, groups,
+    dtype, x_format, y_format, output_padding=(0, 0),
+) -> ConvProblem:  # fmt: skip
+    """The checked problem; every size error is raised here."""
+    stride = checks.integers(stride, "stride", 2, 1)
+    dilation = checks.integers(dilation, "dilation", 2, 1)
+    groups = checks.integer(groups, "groups", 1)
+    padding = _paddings(padding, w_shape, stride, dilation)
+    shapes = f"input {tuple(x_shape)}, weight {tuple(w_shape)}, groups {groups}"
+    n, c, h, w = x_shape
+    k, cg, r, s = w_shape
+    if min(c, k, cg, r, s) < 1:
+        raise ValueError(f"only the batch may be empty: {shapes}")
+    if c % groups or k % groups:
+        raise ValueError(f"groups must divide the input and output channels: {shapes}")
+    if cg != c // groups:
+        raise ValueError(f"input has {c} channels but weight expects {cg * groups}: {shapes}")
+    problem = ConvProblem(
+        n, c, h, w, k, r, s, stride, padding, dilation, groups, output_padding,
+        dtype.name, direction, x_format, y_format,
+    )  # fmt: skip
+    if problem.P < 1 or problem.Q < 1:
+        raise ValueError(
+            f"kernel is larger than the padded input: {shapes}, padding {padding}, "
+            f"dilation {dilation}"
+        )
+    checks.fits((n, c, h + padding[0] + padding[1], w + padding[2] + padding[3]), "input")
+    checks.fits(problem.y_shape, "output")
+    return problem
+
+
+def _same_shape(dy: np.ndarray, problem: ConvProblem) -> None:
+    if dy.shape != problem.y_shape:
+        raise ValueError(
+            f"grad_output must have shape {problem.y_shape}, got {dy.shape} "
+            f"(input {problem.x_shape}, weight {problem.w_shape})"
+        )
+
+
+def _run(problem, algorithm, first, second, shape, order, bias=None, relu=False) -> np.ndarray:
+    check_name(algorithm)
+    if order == "nchw":
+        out = np.empty(shape, problem.dtype)
+    else:
+        n, c, h, w = shape
+        out = np.empty((n, h, w, c), problem.dtype).transpose(0, 3, 1, 2)
+    plan = plan_for(problem, algorithm, threads.get_num_threads())
+    if problem.N == 0:
+        if problem.direction == "backward_weight":
+            out.fill(0)
+        return out
+    plan(first, second, out, bias, relu)
+    return out

@@ -1,0 +1,13 @@
+"""The algorithms, in the order they are tried; the last one runs everything."""
+
+from __future__ import annotations
+
+from .algorithm import Algorithm
+from .reference import Reference
+
+ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in (Reference(),)}
+
+
+def algorithms() -> tuple[str, ...]:
+    """Names of the algorithms, in registry order."""
+    return tuple(ALGORITHMS)

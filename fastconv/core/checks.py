@@ -1,0 +1,100 @@
+"""Arguments become plain integers and arrays here, or a clear error before any work is done."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+DTYPES = ("float32", "float64")
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_LARGEST = 2**62  # bytes in one array, or distance between two of its elements
+
+
+def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
+    """``value`` as a native, aligned float32 or float64 array with one of ``ranks`` dimensions.
+
+    ndarrays are taken as they are; byte-swapped and misaligned ones are copied.  Anything with
+    ``__dlpack__`` is taken without a copy.  Lists and integer arrays are refused (``TypeError``).
+    """
+    if not isinstance(value, np.ndarray):
+        if not hasattr(value, "__dlpack__"):
+            raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+        value = np.from_dlpack(value)
+    if value.dtype not in _DTYPES:
+        if value.dtype.newbyteorder("=") not in _DTYPES:
+            raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
+        value = value.astype(value.dtype.newbyteorder("="))
+    if type(value) is not np.ndarray:
+        value = np.asarray(value)
+    if value.ndim not in ranks:
+        wanted = " or ".join(map(str, ranks))
+        raise ValueError(f"{name} must have {wanted} dimensions, got shape {value.shape}")
+    if not value.flags.aligned or any(s % value.itemsize for s in value.strides):
+        value = value.copy()
+    return value
+
+
+def same_dtype(first: np.ndarray, name: str, **others: np.ndarray | None) -> None:
+    for other, value in others.items():
+        if value is not None and value.dtype != first.dtype:
+            raise TypeError(
+                f"{name} and {other} must have the same dtype, got {first.dtype} and {value.dtype}"
+            )
+
+
+def integer(value, name: str, least: int = 0) -> int:
+    if type(value) is not int:
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, np.integer):
+            raise TypeError(f"{name} must be an int, got {value!r}")
+        value = int(value)
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value >= 2**31:
+        raise ValueError(f"{name} must be below 2**31, got {value}")
+    return value
+
+
+def integers(value, name: str, count: int, least: int = 0) -> tuple[int, ...]:
+    """One int for all axes, or a sequence of ``count`` of them."""
+    if type(value) is int:
+        return (integer(value, name, least),) * count
+    if isinstance(value, (tuple, list)):
+        if len(value) != count:
+            raise ValueError(f"{name} must be an int or {count} ints, got {value!r}")
+        return tuple(integer(v, name, least) for v in value)
+    return (integer(value, name, least),) * count
+
+
+def shape(value, name: str, ranks: tuple[int, ...]) -> tuple[int, ...]:
+    """A sequence of sizes, such as the shape of a gradient to compute."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+        raise TypeError(f"{name} must be a sequence of ints, got {value!r}")
+    if len(value) not in ranks:
+        wanted = " or ".join(map(str, ranks))
+        raise ValueError(f"{name} must have {wanted} entries, got {tuple(value)}")
+    sizes = tuple(integer(v, name) for v in value)
+    fits(sizes, name)
+    return sizes
+
+
+def fits(sizes: tuple[int, ...], name: str) -> None:
+    """Refuse sizes whose array no address could span."""
+    if math.prod(sizes) * 8 >= _LARGEST:
+        raise ValueError(f"{name} is too large to address: {sizes}")
+
+
+def memory_format(value: np.ndarray) -> str | None:
+    """``"nchw"`` or ``"nhwc"`` where rows or channels are contiguous; None for any other order.
+
+    A size of 1 makes an axis's stride meaningless: it then counts as contiguous.
+    """
+    _, c, h, w = value.shape
+    _, sc, sh, sw = value.strides
+    item = value.itemsize
+    rows = sw == item or w == 1
+    channels = sc == item or c == 1
+    if rows and not (channels and sw > item):
+        # Both orders fit when C or W is 1; with contiguous pixels, rows are the natural reading.
+        return "nchw"
+    return "nhwc" if channels else None

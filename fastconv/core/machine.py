@@ -1,0 +1,112 @@
+"""What the kernels need to know of the processor: vector length, registers, caches, tiles.
+
+One row of :data:`ISAS` describes an instruction set.  Everything that depends on the hardware is
+read from the row of the host, so a new instruction set is a new row.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Isa:
+    """One instruction set.
+
+    ``tiles`` lists the register tiles (rows × vectors) a matrix-product kernel may use, the best
+    first: rows·vectors accumulators, ``vectors`` operands and a broadcast must fit ``registers``.
+    """
+
+    name: str
+    vector_bytes: int
+    registers: int
+    tiles: tuple[tuple[int, int], ...]
+    features: frozenset[str] = frozenset()
+
+
+_TILES_32 = ((14, 2), (13, 2), (12, 2), (9, 3), (8, 3), (7, 4), (28, 1), (16, 1), (8, 2), (8, 1))
+_TILES_16 = ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2), (8, 1))
+
+ISAS = (
+    Isa("avx512", 64, 32, _TILES_32, frozenset({"avx512f"})),
+    Isa("avx2", 32, 16, _TILES_16, frozenset({"avx2", "fma"})),
+    Isa("neon", 16, 32, ((8, 3), (12, 2), (6, 4), (8, 2), (24, 1), (8, 1)), frozenset({"neon"})),
+    Isa("sse", 16, 16, _TILES_16, frozenset({"sse2"})),
+    Isa("generic", 16, 16, _TILES_16),
+)
+
+# Processor names that NUMBA_CPU_NAME may ask for, by the instruction set they are tested as.
+_NAMED = {
+    "generic": frozenset(),
+    "x86-64": frozenset({"sse2"}),
+    "x86-64-v2": frozenset({"sse2"}),
+    "nehalem": frozenset({"sse2"}),
+    "x86-64-v3": frozenset({"avx2", "fma"}),
+    "haswell": frozenset({"avx2", "fma"}),
+    "skylake": frozenset({"avx2", "fma"}),
+    "znver3": frozenset({"avx2", "fma"}),
+    "x86-64-v4": frozenset({"avx512f"}),
+    "skylake-avx512": frozenset({"avx512f"}),
+    "sapphirerapids": frozenset({"avx512f"}),
+    "znver4": frozenset({"avx512f"}),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The processor kernels are compiled for: its name, instruction set and caches in bytes."""
+
+    cpu: str
+    isa: Isa
+    l1: int
+    l2: int
+
+
+def _target() -> tuple[str, frozenset[str]]:
+    """The processor numba compiles for and its features, ``NUMBA_CPU_*`` respected."""
+    import llvmlite.binding as llvm
+    from numba import config
+
+    host = llvm.get_host_cpu_name()
+    asked = config.CPU_NAME
+    if config.CPU_FEATURES:
+        listed = config.CPU_FEATURES.split(",")
+        return asked or host, frozenset(f[1:] for f in listed if f.startswith("+"))
+    if asked and asked != host:
+        # An unknown name gets the vectors every 64-bit processor has: never an illegal instruction.
+        return asked, _NAMED.get(asked, frozenset())
+    features = llvm.get_host_cpu_features()
+    return host, frozenset(name for name, present in features.items() if present)
+
+
+def _cache_bytes(level: int, default: int) -> int:
+    """Size of the data cache at ``level`` as Linux reports it, or ``default``."""
+    for entry in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            if int((entry / "level").read_text()) != level:
+                continue
+            if (entry / "type").read_text().strip() == "Instruction":
+                continue
+            size = (entry / "size").read_text().strip()
+            return int(size.removesuffix("K")) * 1024
+        except (OSError, ValueError):
+            continue
+    return default
+
+
+@functools.cache
+def machine() -> Machine:
+    """The machine this process compiles for (constant for the life of the process)."""
+    cpu, features = _target()
+    isa = next(isa for isa in ISAS if isa.features <= features)
+    return Machine(cpu, isa, _cache_bytes(1, 32 << 10), _cache_bytes(2, 1 << 20))
+
+
+def cpu_count() -> int:
+    """Processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,143 @@
+"""Running kernels on all cores: the launcher, the number of threads, and what a fork leaves.
+
+``launch(kernel, args, workers)`` calls ``kernel(worker, args)`` for ``worker = 0 … workers−1``,
+in parallel under whichever threading layer numba has chosen.  Workers share the work out among
+themselves (an atomic task counter in ``args``), so a launch needs no barrier and also runs one
+worker after the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import os
+import threading
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from . import jit
+from .machine import cpu_count
+
+_SIGNATURE = types.void(types.int64, types.int64, types.int64)
+
+
+@intrinsic
+def _call(typingctx, address, worker, args):
+    """Call the C function ``void f(int64, int64)`` at ``address``."""
+
+    def codegen(context, builder, signature, arguments):
+        word = ir.IntType(64)
+        function = ir.FunctionType(ir.VoidType(), [word, word]).as_pointer()
+        target = builder.inttoptr(arguments[0], function)
+        builder.call(target, arguments[1:])
+        return context.get_dummy_value()
+
+    return _SIGNATURE, codegen
+
+
+@functools.cache
+def _serial():
+    def serial(address, args, workers):
+        for worker in range(workers):
+            _call(address, worker, args)
+
+    return jit.compile_cached(serial, _SIGNATURE, nogil=True)
+
+
+@functools.cache
+def _parallel():
+    def parallel(address, args, workers):
+        for worker in numba.prange(workers):
+            _call(address, worker, args)
+
+    return jit.compile_cached(parallel, _SIGNATURE, nogil=True, parallel=True)
+
+
+class _State:
+    """Process-wide: whether threads may be used, and the lock some threading layers need."""
+
+    def __init__(self):
+        self.threads = max(1, min(cpu_count(), numba.config.NUMBA_NUM_THREADS))
+        self.lock: threading.Lock | contextlib.nullcontext = threading.Lock()
+        self.layer: str | None = None
+        self.forked = False
+
+
+_state = _State()
+_override: contextvars.ContextVar[int | None] = contextvars.ContextVar("threads", default=None)
+
+
+def get_num_threads() -> int:
+    """Threads that the next call will use."""
+    if _state.forked:
+        return 1
+    return _override.get() or _state.threads
+
+
+def set_num_threads(n: int) -> None:
+    """Use ``n`` threads from now on (1 … the processors numba was started with).
+
+    Raises ``TypeError`` if ``n`` is not an integer, ``ValueError`` if it is out of range.
+    """
+    _state.threads = _checked(n)
+
+
+@contextlib.contextmanager
+def num_threads(n: int):
+    """Use ``n`` threads inside a ``with`` block, in this Python thread only."""
+    token = _override.set(_checked(n))
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
+def _checked(n) -> int:
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"num_threads must be an int, got {n!r}")
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= n <= most:
+        raise ValueError(f"num_threads must be 1 … {most} (NUMBA_NUM_THREADS), got {n}")
+    return int(n)
+
+
+def threading_layer() -> str:
+    """The threading layer in use: ``"omp"``, ``"tbb"``, ``"workqueue"``; ``"none"`` before one is.
+
+    After a fork it is ``"none"`` for good: the layer's threads did not survive it.
+    """
+    if _state.forked:
+        return "none"
+    return _state.layer or "none"
+
+
+def launch(kernel: jit.Kernel, args: np.ndarray, workers: int) -> None:
+    """Call ``kernel(worker, args)`` for every worker below ``workers``."""
+    pointer = args.__array_interface__["data"][0]
+    if workers == 1 or _state.forked:
+        _serial()(kernel.address, pointer, workers)
+        return
+    with _state.lock:
+        _parallel()(kernel.address, pointer, workers)
+        if _state.layer is None:
+            _state.layer = numba.threading_layer()
+            if _state.layer != "workqueue":  # which aborts the process on concurrent launches
+                _state.lock = contextlib.nullcontext()
+
+
+def _after_fork() -> None:
+    """In the child: the parent's worker threads are gone, and asking for them hangs or aborts."""
+    try:
+        numba.threading_layer()
+    except ValueError:  # no thread was ever started: the child may start its own
+        return
+    _state.forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

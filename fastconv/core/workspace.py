@@ -1,0 +1,31 @@
+"""Scratch memory that is reused between calls: aligned, one block for each Python thread."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+ALIGN = 64  # a cache line, and the widest vector
+POISON = False  # tests set this: scratch is filled with NaN before every use
+
+_local = threading.local()
+
+
+def aligned(nbytes: int) -> int:
+    """``nbytes`` rounded up to whole cache lines."""
+    return -(-nbytes // ALIGN) * ALIGN
+
+
+def scratch(nbytes: int) -> int:
+    """The address of at least ``nbytes`` of aligned scratch, valid until this thread's next call.
+
+    Several Python threads each have a block of their own.  Its content is undefined.
+    """
+    block = getattr(_local, "block", None)
+    if block is None or block.nbytes < nbytes + ALIGN:
+        _local.block = None  # release the old block before taking a larger one
+        _local.block = block = np.empty(nbytes + ALIGN, np.uint8)
+    if POISON:
+        block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN
+    return aligned(block.__array_interface__["data"][0])

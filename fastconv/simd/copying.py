@@ -1,0 +1,175 @@
+"""Moving data: zeroing, copying and transposing between memory orders, in whole vectors."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .vector import I32, I64, Vectors, i64, literal
+
+_I8 = ir.IntType(8)
+
+
+def _bytes(builder, address):
+    return builder.inttoptr(address, _I8.as_pointer())
+
+
+@intrinsic
+def zero(typingctx, address, nbytes):
+    """Set ``nbytes`` bytes to zero."""
+
+    def codegen(context, builder, signature, arguments):
+        address, nbytes = arguments
+        cgutils.memset(builder, _bytes(builder, address), nbytes, 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def copy(typingctx, target, source, nbytes):
+    """Copy ``nbytes`` bytes; the two ranges must not overlap."""
+
+    def codegen(context, builder, signature, arguments):
+        target, source, nbytes = arguments
+        cgutils.raw_memcpy(builder, _bytes(builder, target), _bytes(builder, source), nbytes, 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def get_word(typingctx, address):
+    """The 64-bit integer at ``address``."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.load(builder.inttoptr(arguments[0], I64.as_pointer()))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def put_word(typingctx, address, value):
+    """Store a 64-bit integer at ``address``."""
+
+    def codegen(context, builder, signature, arguments):
+        builder.store(arguments[1], builder.inttoptr(arguments[0], I64.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def next_task(typingctx, counter):
+    """Atomically take the next number from the counter at an address."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, i64(1), "monotonic")
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def move(typingctx, itemsize, target, source):
+    """Copy one element."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, literal(signature.args[0]))
+        value = v.load_scalar(arguments[2])
+        builder.store(value, builder.inttoptr(arguments[1], v.element.as_pointer()), v.itemsize)
+        return context.get_dummy_value()
+
+    return types.void(itemsize, types.int64, types.int64), codegen
+
+
+@intrinsic(prefer_literal=True)
+def copy_strided(typingctx, itemsize, target, target_step, source, source_step, count):
+    """Copy ``count`` single vectors, each address moving by its step in bytes."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, literal(signature.args[0]))
+        target, target_step, source, source_step, count = arguments[1:]
+
+        def body(index, carried):
+            target, source = carried
+            v.store(v.load(source), target)
+            return [builder.add(target, target_step), builder.add(source, source_step)]
+
+        v.loop(count, [target, source], body)
+        return context.get_dummy_value()
+
+    return types.void(itemsize, *[types.int64] * 5), codegen
+
+
+def _mask(v: Vectors, valid):
+    """Lanes below ``valid``."""
+    builder = v.builder
+    kind = ir.VectorType(I32, v.lanes)
+    count = builder.insert_element(
+        ir.Constant(kind, ir.Undefined), builder.trunc(valid, I32), ir.Constant(I32, 0)
+    )
+    count = builder.shuffle_vector(count, count, ir.Constant(kind, [0] * v.lanes))
+    return builder.icmp_signed("<", ir.Constant(kind, list(range(v.lanes))), count)
+
+
+def _masked(v: Vectors, name: str, result, arguments):
+    kinds = [a.type for a in arguments]
+    suffix = f"v{v.lanes}f{8 * v.itemsize}.p0"
+    function = cgutils.get_or_insert_function(
+        v.builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.{suffix}"
+    )
+    return v.builder.call(function, arguments)
+
+
+def _load_masked(v: Vectors, address, mask):
+    pointer = v._pointer(address, v.type)
+    return _masked(v, "load", v.type, [pointer, ir.Constant(I32, v.itemsize), mask, v.zero])
+
+
+def _store_masked(v: Vectors, value, address, mask):
+    pointer = v._pointer(address, v.type)
+    return _masked(
+        v, "store", ir.VoidType(), [value, pointer, ir.Constant(I32, v.itemsize), mask]
+    )
+
+
+@intrinsic(prefer_literal=True)
+def transpose_tile(typingctx, itemsize, target, target_step, source, source_step, rows, columns):
+    """Transpose up to ``lanes`` × ``lanes`` elements.
+
+    ``source`` has ``rows`` rows of ``columns`` consecutive elements, ``target`` gets ``columns``
+    rows of ``rows`` elements; nothing outside them is read or written.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, literal(signature.args[0]))
+        target, target_step, source, source_step, rows, columns = arguments[1:]
+        whole = i64(v.lanes)
+        full = builder.and_(
+            builder.icmp_signed("==", rows, whole), builder.icmp_signed("==", columns, whole)
+        )
+
+        def at(base, step, i):
+            return builder.add(base, builder.mul(step, i64(i)))
+
+        with builder.if_else(full) as (then, otherwise):
+            with then:
+                lines = [v.load(at(source, source_step, i)) for i in range(v.lanes)]
+                for j, line in enumerate(v.transpose(lines)):
+                    v.store(line, at(target, target_step, j))
+            with otherwise:
+                across, down = _mask(v, columns), _mask(v, rows)
+                nothing = ir.Constant(across.type, [0] * v.lanes)
+                lines = []
+                for i in range(v.lanes):
+                    inside = builder.icmp_signed("<", i64(i), rows)
+                    mask = builder.select(inside, across, nothing)
+                    lines.append(_load_masked(v, at(source, source_step, i), mask))
+                for j, line in enumerate(v.transpose(lines)):
+                    with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
+                        _store_masked(v, line, at(target, target_step, j), down)
+        return context.get_dummy_value()
+
+    return types.void(itemsize, *[types.int64] * 6), codegen

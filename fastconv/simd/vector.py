@@ -1,0 +1,163 @@
+"""The vector vocabulary: the few words every micro-kernel is written in.
+
+A :class:`Vectors` wraps an LLVM builder for one element type and one vector length and offers
+load, store, broadcast, fma, ... on explicit ``<lanes x float>`` values.  LLVM's own vectoriser is
+never relied on: it prefers half-width vectors on AVX-512 hosts and leaves half the peak unused.
+
+Addresses are 64-bit integers throughout (NumPy's ``__array_interface__`` gives them), so that one
+compiled kernel serves arrays of every layout, alignment and writability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+from numba.core import cgutils, types
+
+from fastconv.core.machine import machine
+
+I64 = ir.IntType(64)
+I32 = ir.IntType(32)
+_ELEMENT = {4: ir.FloatType(), 8: ir.DoubleType()}  # by bytes
+
+
+def i64(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+def lanes(itemsize: int) -> int:
+    """Elements of so many bytes in one vector register of the target machine."""
+    return machine().isa.vector_bytes // itemsize
+
+
+def literal(argument: types.Type):
+    """The compile-time integer behind a numba literal type."""
+    return argument.literal_value
+
+
+class Vectors:
+    """Emit vector instructions for floats of ``itemsize`` bytes.
+
+    Kernels know their element type by its size (4 or 8), because integers are the only values that
+    numba passes to an intrinsic at compile time *and* keeps in its cache key.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, itemsize: int):
+        self.builder = builder
+        self.element = _ELEMENT[itemsize]
+        self.itemsize = itemsize
+        self.lanes = lanes(itemsize)
+        self.type = ir.VectorType(self.element, self.lanes)
+        self.nbytes = self.lanes * self.itemsize
+
+    def _pointer(self, address, kind):
+        return self.builder.inttoptr(address, kind.as_pointer())
+
+    def offset(self, address, nbytes):
+        """``address + nbytes``; ``nbytes`` a Python int or an LLVM value."""
+        if isinstance(nbytes, int):
+            if nbytes == 0:
+                return address
+            nbytes = i64(nbytes)
+        return self.builder.add(address, nbytes)
+
+    def load(self, address, vector: int = 0):
+        """The ``vector``-th vector behind ``address`` (no alignment assumed)."""
+        at = self.offset(address, vector * self.nbytes)
+        return self.builder.load(self._pointer(at, self.type), align=self.itemsize)
+
+    def store(self, value, address, vector: int = 0):
+        at = self.offset(address, vector * self.nbytes)
+        self.builder.store(value, self._pointer(at, self.type), align=self.itemsize)
+
+    def load_scalar(self, address):
+        return self.builder.load(self._pointer(address, self.element), align=self.itemsize)
+
+    def splat(self, scalar):
+        """A vector with ``scalar`` in every lane."""
+        undefined = ir.Constant(self.type, ir.Undefined)
+        one = self.builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
+        mask = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(one, undefined, mask)
+
+    def broadcast(self, address):
+        return self.splat(self.load_scalar(address))
+
+    @property
+    def zero(self):
+        return ir.Constant(self.type, [0.0] * self.lanes)
+
+    def _intrinsic(self, name: str, arity: int):
+        suffix = "f32" if self.itemsize == 4 else "f64"
+        kind = ir.FunctionType(self.type, [self.type] * arity)
+        name = f"llvm.{name}.v{self.lanes}{suffix}"
+        return cgutils.get_or_insert_function(self.builder.module, kind, name)
+
+    def fma(self, a, b, c):
+        """``a * b + c``, fused where the machine can (``fmuladd`` never calls libm's ``fma``)."""
+        return self.builder.call(self._intrinsic("fmuladd", 3), [a, b, c])
+
+    def relu(self, value):
+        """``max(value, 0)`` that keeps NaN, as NumPy's ``maximum`` does."""
+        negative = self.builder.fcmp_ordered("<", value, self.zero)
+        return self.builder.select(negative, self.zero, value)
+
+    def shuffle(self, a, b, indices: Sequence[int]):
+        mask = ir.Constant(ir.VectorType(I32, len(indices)), list(indices))
+        return self.builder.shuffle_vector(a, b, mask)
+
+    def transpose(self, rows: list) -> list:
+        """Transpose ``lanes`` vectors as a square matrix: log2(lanes) rounds of pairwise shuffles.
+
+        Each round swaps the off-diagonal blocks of size ``half`` between rows ``half`` apart.
+        """
+        rows = list(rows)
+        half = self.lanes // 2
+        while half:
+            for i in range(self.lanes):
+                if i & half:
+                    continue
+                top, bottom = rows[i], rows[i + half]
+                lane = range(self.lanes)
+                rows[i] = self.shuffle(
+                    top, bottom, [self.lanes + j - half if j & half else j for j in lane]
+                )
+                rows[i + half] = self.shuffle(
+                    top, bottom, [self.lanes + j if j & half else j + half for j in lane]
+                )
+            half //= 2
+        return rows
+
+    def loop(self, count, carried: Sequence, body: Callable) -> list:
+        """Run ``carried = body(index, carried)`` for index 0 … count−1; the final ``carried``.
+
+        The carried values live in phis, that is in registers; ``count`` may be 0.
+        """
+        builder = self.builder
+        before = builder.block
+        head = builder.append_basic_block("head")
+        inside = builder.append_basic_block("body")
+        after = builder.append_basic_block("after")
+        builder.branch(head)
+
+        builder.position_at_end(head)
+        index = builder.phi(I64)
+        index.add_incoming(i64(0), before)
+        phis = []
+        for value in carried:
+            phi = builder.phi(value.type)
+            phi.add_incoming(value, before)
+            phis.append(phi)
+        builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
+
+        builder.position_at_end(inside)
+        result = body(index, phis)
+        tail = builder.block
+        index.add_incoming(builder.add(index, i64(1)), tail)
+        for phi, value in zip(phis, result, strict=True):
+            phi.add_incoming(value, tail)
+        builder.branch(head)
+
+        builder.position_at_end(after)
+        return phis
