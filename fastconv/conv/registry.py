@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .algorithm import Algorithm
+from .direct import Direct
 from .reference import Reference
 
-ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in (Reference(),)}
+ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in (Direct(), Reference())}
 
 
 def algorithms() -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Blocked matrix products: packing the operands, and the loops around the register tile."""

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .vector import I32, I64, Vectors, i64, literal
+from .vector import I32, I64, Vectors, i64
 
 _I8 = ir.IntType(8)
 
@@ -71,25 +71,25 @@ def next_task(typingctx, counter):
     return types.int64(types.int64), codegen
 
 
-@intrinsic(prefer_literal=True)
-def move(typingctx, itemsize, target, source):
+@intrinsic
+def move(typingctx, like, target, source):
     """Copy one element."""
 
     def codegen(context, builder, signature, arguments):
-        v = Vectors(builder, literal(signature.args[0]))
+        v = Vectors(builder, signature.args[0])
         value = v.load_scalar(arguments[2])
         builder.store(value, builder.inttoptr(arguments[1], v.element.as_pointer()), v.itemsize)
         return context.get_dummy_value()
 
-    return types.void(itemsize, types.int64, types.int64), codegen
+    return types.void(like, types.int64, types.int64), codegen
 
 
-@intrinsic(prefer_literal=True)
-def copy_strided(typingctx, itemsize, target, target_step, source, source_step, count):
+@intrinsic
+def copy_strided(typingctx, like, target, target_step, source, source_step, count):
     """Copy ``count`` single vectors, each address moving by its step in bytes."""
 
     def codegen(context, builder, signature, arguments):
-        v = Vectors(builder, literal(signature.args[0]))
+        v = Vectors(builder, signature.args[0])
         target, target_step, source, source_step, count = arguments[1:]
 
         def body(index, carried):
@@ -100,7 +100,7 @@ def copy_strided(typingctx, itemsize, target, target_step, source, source_step, 
         v.loop(count, [target, source], body)
         return context.get_dummy_value()
 
-    return types.void(itemsize, *[types.int64] * 5), codegen
+    return types.void(like, *[types.int64] * 5), codegen
 
 
 def _mask(v: Vectors, valid):
@@ -135,8 +135,8 @@ def _store_masked(v: Vectors, value, address, mask):
     )
 
 
-@intrinsic(prefer_literal=True)
-def transpose_tile(typingctx, itemsize, target, target_step, source, source_step, rows, columns):
+@intrinsic
+def transpose_tile(typingctx, like, target, target_step, source, source_step, rows, columns):
     """Transpose up to ``lanes`` × ``lanes`` elements.
 
     ``source`` has ``rows`` rows of ``columns`` consecutive elements, ``target`` gets ``columns``
@@ -144,7 +144,7 @@ def transpose_tile(typingctx, itemsize, target, target_step, source, source_step
     """
 
     def codegen(context, builder, signature, arguments):
-        v = Vectors(builder, literal(signature.args[0]))
+        v = Vectors(builder, signature.args[0])
         target, target_step, source, source_step, rows, columns = arguments[1:]
         whole = i64(v.lanes)
         full = builder.and_(
@@ -172,4 +172,4 @@ def transpose_tile(typingctx, itemsize, target, target_step, source, source_step
                         _store_masked(v, line, at(target, target_step, j), down)
         return context.get_dummy_value()
 
-    return types.void(itemsize, *[types.int64] * 6), codegen
+    return types.void(like, *[types.int64] * 6), codegen

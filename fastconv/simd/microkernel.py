@@ -49,24 +49,26 @@ def _start(v: Vectors, init, pitch, mr, nv):
     return acc
 
 
-def _finish(v: Vectors, acc, relu, c_rows, mr, nv):
-    """Store row ``m`` at the address ``c_rows[m]``, through a ReLU if asked for."""
+def _finish(v: Vectors, acc, relu, c_rows, c_shift, mr, nv):
+    """Store row ``m`` at ``c_rows[m] + c_shift``, through a ReLU if asked for."""
     active = v.builder.icmp_signed("!=", relu, i64(0))
     for m in range(mr):
-        row = _word(v, c_rows, m)
+        row = v.offset(_word(v, c_rows, m), c_shift)
         for j in range(nv):
             value = acc[m * nv + j]
             v.store(v.builder.select(active, v.relu(value), value), row, j)
 
 
 @intrinsic(prefer_literal=True)
-def tile_rows(typingctx, itemsize, mr, nv, a_rows, runs, n_runs, length, b, init, pitch, relu, c_rows):
+def tile_rows(
+    typingctx, like, mr, nv, a_rows, runs, n_runs, length, b, init, pitch, relu, c_rows, c_shift
+):
     """The tile with A given by a table of row addresses; steps are consecutive elements."""
 
     def codegen(context, builder, signature, arguments):
-        kind, rows, vectors = (literal(t) for t in signature.args[:3])
-        a_rows, runs, n_runs, length, b, init, pitch, relu, c_rows = arguments[3:]
-        v = Vectors(builder, kind)
+        rows, vectors = (literal(t) for t in signature.args[1:3])
+        a_rows, runs, n_runs, length, b, init, pitch, relu, c_rows, c_shift = arguments[3:]
+        v = Vectors(builder, signature.args[0])
         acc = _start(v, init, pitch, rows, vectors)
         step = vectors * v.nbytes
 
@@ -92,23 +94,25 @@ def tile_rows(typingctx, itemsize, mr, nv, a_rows, runs, n_runs, length, b, init
             return [b, *acc]
 
         _, *acc = v.loop(n_runs, [b, *acc], run)
-        _finish(v, acc, relu, c_rows, rows, vectors)
+        _finish(v, acc, relu, c_rows, c_shift, rows, vectors)
         return context.get_dummy_value()
 
-    signature = types.void(itemsize, mr, nv, *[types.int64] * 9)
+    signature = types.void(like, mr, nv, *[types.int64] * 10)
     return signature, codegen
 
 
 @intrinsic(prefer_literal=True)
 def tile_panel(
-    typingctx, itemsize, mr, nv, a, a_step, runs, n_runs, length, b, b_step, init, pitch, relu, c_rows
+    typingctx, like, mr, nv, a, a_step, runs, n_runs, length, b, b_step, init, pitch, relu, c_rows,
+    c_shift,
 ):
     """The tile with the rows of A side by side; a step moves A and B by so many bytes."""
 
     def codegen(context, builder, signature, arguments):
-        kind, rows, vectors = (literal(t) for t in signature.args[:3])
-        a, a_step, runs, n_runs, length, b, b_step, init, pitch, relu, c_rows = arguments[3:]
-        v = Vectors(builder, kind)
+        rows, vectors = (literal(t) for t in signature.args[1:3])
+        a, a_step, runs, n_runs, length, b, b_step = arguments[3:10]
+        init, pitch, relu, c_rows, c_shift = arguments[10:]
+        v = Vectors(builder, signature.args[0])
         acc = _start(v, init, pitch, rows, vectors)
 
         def run(index, carried):
@@ -125,8 +129,8 @@ def tile_panel(
             return [b, *acc]
 
         _, *acc = v.loop(n_runs, [b, *acc], run)
-        _finish(v, acc, relu, c_rows, rows, vectors)
+        _finish(v, acc, relu, c_rows, c_shift, rows, vectors)
         return context.get_dummy_value()
 
-    signature = types.void(itemsize, mr, nv, *[types.int64] * 11)
+    signature = types.void(like, mr, nv, *[types.int64] * 12)
     return signature, codegen

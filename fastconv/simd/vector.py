@@ -14,12 +14,14 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from fastconv.core.machine import machine
 
 I64 = ir.IntType(64)
 I32 = ir.IntType(32)
-_ELEMENT = {4: ir.FloatType(), 8: ir.DoubleType()}  # by bytes
+_ELEMENT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+_BY_SIZE = {4: types.float32, 8: types.float64}
 
 
 def i64(value: int) -> ir.Constant:
@@ -36,18 +38,29 @@ def literal(argument: types.Type):
     return argument.literal_value
 
 
-class Vectors:
-    """Emit vector instructions for floats of ``itemsize`` bytes.
+@intrinsic(prefer_literal=True)
+def element(typingctx, itemsize):
+    """A zero of the float type with ``itemsize`` bytes: the ``like`` argument of every other word.
 
-    Kernels know their element type by its size (4 or 8), because integers are the only values that
-    numba passes to an intrinsic at compile time *and* keeps in its cache key.
+    Kernels know their element type by its size, because integers are what numba both passes to an
+    intrinsic at compile time and keeps in its cache key; helpers then carry it on as a type.
     """
+    kind = _BY_SIZE[literal(itemsize)]
 
-    def __init__(self, builder: ir.IRBuilder, itemsize: int):
+    def codegen(context, builder, signature, arguments):
+        return context.get_constant(kind, 0.0)
+
+    return kind(itemsize), codegen
+
+
+class Vectors:
+    """Emit vector instructions for elements of the numba type ``kind``."""
+
+    def __init__(self, builder: ir.IRBuilder, kind: types.Float):
         self.builder = builder
-        self.element = _ELEMENT[itemsize]
-        self.itemsize = itemsize
-        self.lanes = lanes(itemsize)
+        self.element = _ELEMENT[kind]
+        self.itemsize = kind.bitwidth // 8
+        self.lanes = lanes(self.itemsize)
         self.type = ir.VectorType(self.element, self.lanes)
         self.nbytes = self.lanes * self.itemsize
 

@@ -1,0 +1,99 @@
+"""What the plans of all correlations share: packed filters, output strides, result tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned
+from fastconv.gemm.results import PLANES, ROWS, SCATTER
+from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.weights import NO_TAP, pack_weights, reading_order
+from fastconv.simd.vector import lanes
+
+from .correlation import Correlation
+
+
+class PackedFilters:
+    """The filters of a correlation, packed anew in every call into a workspace."""
+
+    def __init__(self, c: Correlation, itemsize: int, width: int, block: int, threads: int):
+        self.correlation = c
+        self.itemsize = itemsize
+        self.taps = c.tap_table()
+        self.n_blocks = -(-c.channels // block)
+        self.tiles = -(-c.lanes // width)
+        self.block_bytes = self.taps.shape[1] * block * width * itemsize
+        self.tile_bytes = self.n_blocks * self.block_bytes
+        self.bias_bytes = aligned(c.groups * self.tiles * width * itemsize)
+        self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
+        tasks = c.groups * self.tiles * self.n_blocks
+        elements = c.groups * self.tiles * self.tile_bytes // itemsize
+        self.stage = Stage(
+            pack_weights(itemsize),
+            workers_for(16 * elements, tasks, threads),
+            tasks=tasks,
+            n_taps=self.taps.shape[1],
+            folds=self.taps.shape[0],
+            filters=c.filters,
+            channels=c.channels,
+            block=block,
+            n_blocks=self.n_blocks,
+            tile=width,
+            tiles=self.tiles,
+            vector=lanes(itemsize),
+        )
+        self._readings: dict[tuple[int, int, int, int], tuple[int, np.ndarray]] = {}
+
+    def _reading(self, strides) -> tuple[int, np.ndarray]:
+        """How filters with these strides (k, c, r, s) are read: the order and the tap offsets."""
+        known = self._readings.get(strides)
+        if known is None:
+            wk, wc, wr, ws = strides
+            offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
+            offsets[self.taps[..., 0] < 0] = NO_TAP
+            known = (reading_order(offsets, wk, wc, self.itemsize), offsets)
+            self._readings[strides] = known
+        return known
+
+    def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
+        """Pack ``w`` and ``bias`` at ``target``; where the packed filters and biases are.
+
+        Forward, lanes are the filters k and sums run over c; for the input gradient it is the
+        other way round.
+        """
+        sk, sc, sr, ss = w.strides
+        wk, wc = (sk, sc) if forward else (sc, sk)
+        group = self.correlation.filters * wk if forward else self.correlation.channels * wc
+        order, offsets = self._reading((wk, wc, sr, ss))
+        packed = target + self.bias_bytes
+        self.stage.run(
+            w=address(w),
+            wg=group,
+            wk=wk,
+            wc=wc,
+            bias=0 if bias is None else address(bias),
+            taps=address(offsets),
+            target=packed,
+            bias_target=target,
+            order=order,
+        )
+        return packed, target
+
+
+def output_order(c: Correlation, y_format: str) -> int:
+    """How tiles of the result are stored in an output of this memory order."""
+    if c.rows.block * c.columns.block > 1:
+        return SCATTER
+    if y_format == "nhwc":
+        return ROWS
+    return PLANES if c.columns.step == 1 else SCATTER
+
+
+def lane_table(c: Correlation, yk: int, yh: int, yw: int) -> np.ndarray:
+    """(offset in bytes, row, column) of every lane inside its block of outputs."""
+    rows, columns, filters = np.meshgrid(
+        np.arange(c.rows.block), np.arange(c.columns.block), np.arange(c.filters), indexing="ij"
+    )
+    offset = rows * yh + columns * yw + filters * yk
+    return np.stack([offset, rows, columns], axis=-1).reshape(-1, 3).astype(np.int64)

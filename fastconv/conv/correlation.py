@@ -1,0 +1,199 @@
+"""The canonical form of the forward pass and of the input gradient: one strided correlation.
+
+Along each spatial axis, output ``start + (i·block + a)·step`` sums input ``first + i·advance +
+u·spread`` over the taps ``u``, where ``0 ≤ a < block`` and input outside the array counts as 0.
+The weight that joins (a, u) is filter row ``taps[a][u]``, or none (−1).
+
+* forward: ``advance`` is the stride, ``spread`` the dilation, ``block`` is 1.
+* backward_input, one output *parity* at a time: the outputs h ≡ a (mod stride) see a stride-1
+  convolution with a sub-filter; nothing is multiplied by an inserted zero.
+* ``block > 1`` folds neighbouring outputs into the channel axis ("sub-pixel" form): all of them
+  read the same window, so a vector of output channels is filled when there are few.  The window
+  grows, and some (a, u) pairs have no weight; :func:`efficiency` says when that pays.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.core.problem import ConvProblem
+
+
+class Axis(NamedTuple):
+    """One spatial axis of a correlation (see the module's formula)."""
+
+    outputs: int  # blocks of outputs
+    size: int  # extent of the output array
+    start: int
+    step: int
+    block: int
+    inputs: int  # extent of the input array
+    first: int
+    advance: int
+    spread: int
+    taps: tuple[tuple[int, ...], ...]  # [block][window]
+
+    @property
+    def window(self) -> int:
+        return len(self.taps[0])
+
+
+class Correlation(NamedTuple):
+    """A correlation over ``channels`` inputs and ``filters`` outputs in each of ``groups``."""
+
+    N: int
+    groups: int
+    channels: int
+    filters: int
+    rows: Axis
+    columns: Axis
+
+    @property
+    def lanes(self) -> int:
+        """Outputs of one pixel block in one group: what the vector lanes run over."""
+        return self.rows.block * self.columns.block * self.filters
+
+    @property
+    def pixels(self) -> int:
+        return self.N * self.rows.outputs * self.columns.outputs
+
+    @property
+    def steps(self) -> int:
+        """Terms of each sum."""
+        return self.rows.window * self.columns.window * self.channels
+
+    def tap_table(self) -> np.ndarray:
+        """(r, s) of every (block position, window position); −1 where no weight joins them."""
+        r = np.array(self.rows.taps)[:, None, :, None]
+        s = np.array(self.columns.taps)[None, :, None, :]
+        r, s = np.broadcast_arrays(r, s)
+        table = np.stack([r, s], axis=-1)
+        table[(r < 0) | (s < 0)] = -1
+        blocks = self.rows.block * self.columns.block
+        return table.reshape(blocks, self.rows.window * self.columns.window, 2).astype(np.int64)
+
+    def executed(self, vector: int) -> int:
+        """Multiplications carried out, vectors of ``vector`` lanes filled up with zeros."""
+        padded = -(-self.lanes // vector) * vector
+        return self.groups * self.pixels * self.steps * padded
+
+
+def _forward_axis(outputs, inputs, taps, stride, pad, dilation, block) -> Axis:
+    if block == 1:
+        table = (tuple(range(taps)),)
+        return Axis(outputs, outputs, 0, 1, 1, inputs, -pad, stride, dilation, table)
+    window = (block - 1) * stride + taps
+    table = tuple(
+        tuple(u - a * stride if 0 <= u - a * stride < taps else -1 for u in range(window))
+        for a in range(block)
+    )
+    blocks = -(-outputs // block)
+    return Axis(blocks, outputs, 0, 1, block, inputs, -pad, block * stride, 1, table)
+
+
+def _parity_axis(outputs, inputs, taps, stride, pad, dilation, parity) -> Axis | None:
+    """The outputs ≡ ``parity`` (mod stride) of the input gradient; None if no tap reaches them."""
+    common = gcd(stride, dilation)
+    reach = [r for r in range(taps) if (parity + pad - r * dilation) % stride == 0]
+    if not reach or parity >= outputs:
+        return None
+    reach.reverse()  # so that the inputs ascend
+    first = (parity + pad - reach[0] * dilation) // stride
+    count = -(-(outputs - parity) // stride)
+    spread = dilation // common
+    return Axis(count, outputs, parity, stride, 1, inputs, first, 1, spread, (tuple(reach),))
+
+
+def _folded_axis(outputs, inputs, taps, stride, pad, block) -> Axis:
+    """All outputs of the input gradient at once, ``block`` (a multiple of stride) in the lanes."""
+    low = -((taps - 1 - pad) // stride)  # ceil((pad − taps + 1) / stride)
+    high = (block - 1 + pad) // stride
+    table = tuple(
+        tuple(
+            a + pad - u * stride if 0 <= a + pad - u * stride < taps else -1
+            for u in range(low, high + 1)
+        )
+        for a in range(block)
+    )
+    blocks = -(-outputs // block)
+    return Axis(blocks, outputs, 0, 1, block, inputs, low, block // stride, 1, table)
+
+
+_BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 4), (2, 4), (4, 4))
+_MARGIN = 1.15  # folding must promise this much: its stores are scattered
+
+
+def forward(problem: ConvProblem, vector: int) -> list[Correlation]:
+    """The forward pass as a correlation, folded if that fills the vectors better."""
+
+    def correlation(blocks) -> Correlation:
+        axes = [
+            _forward_axis(outputs, inputs, taps, stride, pad, dilation, block)
+            for outputs, inputs, taps, stride, pad, dilation, block in zip(
+                (problem.P, problem.Q),
+                (problem.H, problem.W),
+                (problem.R, problem.S),
+                problem.stride,
+                problem.padding[::2],
+                problem.dilation,
+                blocks,
+                strict=True,
+            )
+        ]
+        g = problem.groups
+        return Correlation(problem.N, g, problem.C // g, problem.K // g, *axes)
+
+    plain = correlation((1, 1))
+    folded = [] if problem.dilation != (1, 1) else [correlation(b) for b in _BLOCKS[1:]]
+    return _better([plain], folded, vector)
+
+
+def backward_input(problem: ConvProblem, vector: int) -> list[Correlation]:
+    """The input gradient as correlations over disjoint outputs; outputs in none of them are 0."""
+    g = problem.groups
+
+    def axes(build, index, *rest):
+        return build(
+            (problem.H, problem.W)[index],
+            (problem.P, problem.Q)[index],
+            (problem.R, problem.S)[index],
+            problem.stride[index],
+            problem.padding[2 * index],
+            *rest,
+        )
+
+    def correlation(rows, columns) -> Correlation:
+        return Correlation(problem.N, g, problem.K // g, problem.C // g, rows, columns)
+
+    parities = [
+        [axes(_parity_axis, i, problem.dilation[i], a) for a in range(problem.stride[i])]
+        for i in (0, 1)
+    ]
+    plain = [correlation(r, c) for r in parities[0] for c in parities[1] if r and c]
+    folded = []
+    if problem.dilation == (1, 1):
+        for rows, columns in _BLOCKS:
+            rows, columns = rows * problem.stride[0], columns * problem.stride[1]
+            if rows * columns > 1:
+                folded.append(
+                    correlation(axes(_folded_axis, 0, rows), axes(_folded_axis, 1, columns))
+                )
+    return _better(plain, folded, vector)
+
+
+def _better(
+    plain: list[Correlation], folded: list[Correlation], vector: int
+) -> list[Correlation]:
+    """``plain``, or the folded form with the fewest multiplications if they are clearly fewer."""
+    best = min(folded, key=lambda c: c.executed(vector), default=None)
+    if best is not None and _MARGIN * best.executed(vector) < executed(plain, vector):
+        return [best]
+    return plain
+
+
+def executed(parts: list[Correlation], vector: int) -> int:
+    """Multiplications that ``parts`` carry out together."""
+    return sum(part.executed(vector) for part in parts)

@@ -1,0 +1,263 @@
+"""``direct``: implicit GEMM over padded rows; 1×1 filters on channels-last data run in place.
+
+Per block of output pixels the input window is copied once into channel-blocked rows
+(:mod:`fastconv.gemm.windows`); then every tile of filters runs over every tile of pixels, whose
+addresses serve as the rows of the left operand.  Vector lanes run over the output channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.problem import ConvProblem
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned, scratch
+from fastconv.gemm.results import SCATTER
+from fastconv.gemm.tiling import channel_block, choose_tile, even_split, workers_for
+from fastconv.simd.vector import lanes
+
+from . import correlation
+from ._correlation_plan import PackedFilters, lane_table, output_order
+from ._direct_kernel import direct_kernel
+from .algorithm import Algorithm, Cost, Plan, summation_error
+from .correlation import Correlation
+
+_TILES_PER_TASK = 24  # pixel tiles that share one trip of the filters through the cache
+_PANEL_BYTES = 96 << 10  # filters of one tile between two spills of the accumulators
+
+
+def _runs_in_place(c: Correlation, x_format: str) -> bool:
+    """1×1 without padding on channels-last data needs no window: pixels are rows as they stand."""
+    return (
+        x_format == "nhwc"
+        and c.rows.window * c.columns.window == 1
+        and all(
+            axis.first >= 0 and axis.first + (axis.outputs - 1) * axis.advance < axis.inputs
+            for axis in (c.rows, c.columns)
+        )
+    )
+
+
+class _Buffer:
+    """Geometry of the padded rows along one axis: source step, advance, spread, reach."""
+
+    def __init__(self, axis: correlation.Axis):
+        single = axis.window == 1  # then only the positions that are read are copied
+        self.source = axis.advance if single else 1
+        self.advance = 1 if single else axis.advance
+        self.spread = axis.spread
+        self.reach = (axis.window - 1) * axis.spread + 1
+
+    def extent(self, outputs: int) -> int:
+        return (outputs - 1) * self.advance + self.reach
+
+
+class DirectCorrelation:
+    """``direct`` for one correlation: sizes, tables and the two stages (pack, multiply)."""
+
+    def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        vector = lanes(itemsize)
+        self.in_place = _runs_in_place(c, x_format)
+        self.mr, self.nv = choose_tile(c.pixels, c.lanes, vector)
+        self.width = self.nv * vector
+        self.block = c.channels if self.in_place else channel_block(c.channels, vector)
+        self.filters = PackedFilters(c, itemsize, self.width, self.block, threads)
+        self.rows, self.columns = _Buffer(c.rows), _Buffer(c.columns)
+        self._share(threads)
+        self.chunk = max(
+            1, min(self.filters.n_blocks, _PANEL_BYTES // self.filters.block_bytes)
+        )
+        self.runs, self.length = self._run_table()
+        self.store = output_order(c, y_format)
+        self.worker_bytes = self._worker_bytes()
+        self.workers = workers_for(2 * c.executed(vector), self.tasks, threads)
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+        self._lane_tables: dict[tuple[int, ...], np.ndarray] = {}
+
+    @property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        if not hasattr(self, "_stage"):
+            self._stage = self._make_stage()
+        return self._stage
+
+    def _window_bytes(self, n: int, i: int, j: int) -> int:
+        if self.in_place:
+            return 0
+        pixels = n * self.rows.extent(i) * self.columns.extent(j)
+        return pixels * self.filters.n_blocks * self.block * self.itemsize
+
+    def _share(self, threads: int) -> None:
+        """One task's share of the pixels: enough to reuse the filters, its window within L2."""
+        c = self.c
+        goal = _TILES_PER_TASK * self.mr
+        budget = machine().l2 // 2
+        n, i, j = 1, c.rows.outputs, c.columns.outputs
+        if i * j <= goal:
+            n = max(1, min(goal // (i * j), -(-c.N // (2 * threads))))
+        else:
+            j = even_split(j, goal)
+            i = even_split(i, max(1, goal // j))
+        while self._window_bytes(n, i, j) > budget and n * i * j > self.mr:
+            if n > 1:
+                n = -(-n // 2)
+            elif i > 1:
+                i = even_split(i, i // 2)
+            else:
+                j = even_split(j, -(-j // 2))
+        self.share = (n, i, j)
+        blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j) * c.groups
+        wanted = -(-3 * threads // max(1, blocks)) if threads > 1 else 1
+        self.splits = max(1, min(self.filters.tiles, wanted))
+        self.tasks = blocks * self.splits
+
+    def _run_table(self) -> tuple[np.ndarray, int]:
+        """Byte offsets of the runs of each block of channels, and the length of a run."""
+        c, item = self.c, self.itemsize
+        n_blocks = self.filters.n_blocks
+        if self.in_place:
+            return np.arange(n_blocks, dtype=np.int64) * self.block * item, self.block
+        _, i, j = self.share
+        columns = self.columns.extent(j)
+        size = self.rows.extent(i) * columns
+        joined = self.columns.spread == 1  # then the taps of a row are one run
+        across = [0] if joined else [s * self.columns.spread for s in range(c.columns.window)]
+        runs = [
+            (b * size + r * self.rows.spread * columns + s) * self.block * item
+            for b in range(n_blocks)
+            for r in range(c.rows.window)
+            for s in across
+        ]
+        return np.array(runs, np.int64), self.block * (c.columns.window if joined else 1)
+
+    def _worker_bytes(self) -> int:
+        n, i, j = self.share
+        pixels = n * i * j + self.mr
+        row = self.width * self.itemsize
+        partial = (pixels + self.mr) * row if self.chunk < self.filters.n_blocks else 0
+        tables = 8 * self.mr + 32 * pixels + 64
+        return aligned(tables + self.mr * row + partial + self._window_bytes(n, i, j))
+
+    def _make_stage(self) -> Stage:
+        c = self.c
+        n, i, j = self.share
+        return Stage(
+            direct_kernel(self.itemsize, self.mr, self.nv),
+            self.workers,
+            tasks=self.tasks,
+            scratch_bytes=self.worker_bytes,
+            y_row_first=c.rows.start,
+            y_row_step=c.rows.block * c.rows.step,
+            y_column_first=c.columns.start,
+            y_column_step=c.columns.block * c.columns.step,
+            y_rows=c.rows.size,
+            y_columns=c.columns.size,
+            w_tile=self.filters.tile_bytes,
+            w_block=self.filters.block_bytes,
+            tiles=self.filters.tiles,
+            all_lanes=c.lanes,
+            runs=address(self.runs),
+            block_runs=len(self.runs) // self.filters.n_blocks,
+            length=self.length,
+            chunk=self.chunk,
+            in_place=self.in_place,
+            row_advance=self.rows.advance,
+            column_advance=self.columns.advance,
+            buffer_rows=self.rows.extent(i),
+            buffer_columns=self.columns.extent(j),
+            N=c.N,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            task_n=n,
+            task_i=i,
+            task_j=j,
+            tasks_i=-(-c.rows.outputs // i),
+            tasks_j=-(-c.columns.outputs // j),
+            groups=c.groups,
+            splits=self.splits,
+            height=c.rows.inputs,
+            width=c.columns.inputs,
+            row_first=c.rows.first,
+            row_source=self.rows.source,
+            column_first=c.columns.first,
+            column_source=self.columns.source,
+            channels=c.channels,
+            block=self.block,
+            n_blocks=self.filters.n_blocks,
+            vector=lanes(self.itemsize),
+            store=self.store,
+        )
+
+    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
+        base = scratch(self.nbytes)
+        packed, biases = self.filters.pack(w, forward, bias, base)
+        xn, xc, xh, xw = x.strides
+        yn, yk, yh, yw = y.strides
+        table = 0
+        if self.store == SCATTER:
+            strides = (yk, yh, yw)
+            if strides not in self._lane_tables:
+                self._lane_tables[strides] = lane_table(self.c, *strides)
+            table = address(self._lane_tables[strides])
+        self.stage.run(
+            scratch=base + self.filters.nbytes,
+            relu=relu,
+            x=address(x),
+            xn=xn,
+            xg=xc * self.c.channels,
+            xc=xc,
+            xh=xh,
+            xw=xw,
+            y=address(y),
+            yn=yn,
+            yg=yk * self.c.filters,
+            yh=yh,
+            yw=yw,
+            lane_step=yk,
+            lane_table=table,
+            w=packed,
+            bias=biases,
+        )
+
+
+class Direct(Algorithm):
+    name = "direct"
+
+    def _parts(self, problem: ConvProblem, threads: int) -> list[DirectCorrelation]:
+        build = getattr(correlation, problem.direction)
+        first, out = problem.x_format, problem.y_format
+        if problem.direction == "backward_input":
+            first, out = out, first
+        return [
+            DirectCorrelation(c, problem.itemsize, first, out, threads)
+            for c in build(problem, lanes(problem.itemsize))
+        ]
+
+    def refuses(self, problem: ConvProblem) -> str | None:
+        if problem.direction == "backward_weight":
+            return "not yet"
+        return None
+
+    def cost(self, problem: ConvProblem, threads: int) -> Cost:
+        parts = self._parts(problem, threads)
+        vector = lanes(problem.itemsize)
+        flops = 2 * correlation.executed([part.c for part in parts], vector)
+        workspace = max((part.nbytes for part in parts), default=0)
+        return Cost(flops, problem.nbytes, workspace, summation_error(problem))
+
+    def plan(self, problem: ConvProblem, threads: int) -> Plan:
+        forward = problem.direction == "forward"
+        parts = self._parts(problem, threads)
+        covered = sum(p.c.pixels * p.c.rows.block * p.c.columns.block for p in parts)
+        sparse = not forward and covered < problem.N * problem.H * problem.W
+
+        def run(first, second, out, bias, relu):
+            if sparse:
+                out[...] = 0 if bias is None else np.maximum(bias, 0 if relu else bias)[:, None, None]
+            for part in parts:
+                part.run(first, second, out, bias, relu, forward)
+
+        return run

@@ -1,0 +1,37 @@
+"""A stage: one kernel with the arguments a plan has settled; a call fills in the addresses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import threads
+from .jit import Kernel
+
+
+class Stage:
+    """``kernel`` with ``constants`` for its arguments, to be run by ``workers`` at once.
+
+    The argument ``counter`` is the address of a task counter that starts at 0 in every run.
+    """
+
+    def __init__(self, kernel: Kernel, workers: int, **constants: int):
+        self.kernel = kernel
+        self.workers = workers
+        self._index = {name: i for i, name in enumerate(kernel.layout.names)}
+        self._template = np.zeros(kernel.size + 1, np.int64)  # the last word is the counter
+        for name, value in constants.items():
+            self._template[self._index[name]] = value
+
+    def run(self, **arguments: int) -> None:
+        args = self._template.copy()  # of its own, so that threads may run one plan at once
+        for name, value in arguments.items():
+            args[self._index[name]] = value
+        if "counter" in self._index:
+            counter = args.__array_interface__["data"][0] + 8 * self.kernel.size
+            args[self._index["counter"]] = counter
+        threads.launch(self.kernel, args, self.workers)
+
+
+def address(array: np.ndarray) -> int:
+    """Where the first element of ``array`` is."""
+    return array.__array_interface__["data"][0]

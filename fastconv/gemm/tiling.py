@@ -1,0 +1,47 @@
+"""Choosing register tiles and the sizes of cache blocks. Plain arithmetic, no kernel."""
+
+from __future__ import annotations
+
+from fastconv.core.machine import machine
+
+
+def choose_tile(rows: int, columns: int, vector: int) -> tuple[int, int]:
+    """The register tile (rows × vectors) that wastes the least on a ``rows`` × ``columns`` result.
+
+    A tile's own efficiency falls with the loads it needs for each fma: one broadcast a row, one
+    load a vector, and a reload of the row's address now and then.
+    """
+
+    def score(tile: tuple[int, int]) -> float:
+        mr, nv = tile
+        used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
+        loads = 0.25 * (1.25 * mr + nv)
+        return used * mr * nv / (mr * nv + loads)
+
+    return max(machine().isa.tiles, key=score)
+
+
+def round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def even_split(extent: int, most: int) -> int:
+    """The share of ``extent`` when it is cut into the fewest equal parts of at most ``most``."""
+    parts = -(-extent // max(1, most))
+    return -(-extent // parts)
+
+
+def channel_block(channels: int, vector: int) -> int:
+    """Channels to a block: whole vectors where possible, without filling up more than an eighth."""
+    if channels <= 2 * vector and channels % vector:
+        return channels
+    for block in (vector, vector // 2):
+        if round_up(channels, block) <= 1.125 * channels:
+            return block
+    blocks = -(-channels // (2 * vector))
+    return -(-channels // blocks)
+
+
+def workers_for(flops: float, tasks: int, threads: int) -> int:
+    """Threads worth starting: below about a megaflop each, starting them costs more."""
+    return max(1, min(threads, tasks, int(flops // 1_000_000) + 1))

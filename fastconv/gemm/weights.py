@@ -1,0 +1,145 @@
+"""Packing filters for a correlation: ``[group][tile][block of channels][tap][channel][lane]``.
+
+One tile of lanes is what the register tile reads, step after step, as one stream.  Lanes beyond
+the last filter, channels beyond the last one and taps that no weight joins are zero.  The bias is
+laid out beside it, one value for each lane.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+
+from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.simd.copying import copy, get_word, move, next_task, transpose_tile, zero
+from fastconv.simd.vector import element, lanes
+
+LAYOUT = record(
+    "counter tasks w wg wk wc bias taps target bias_target "
+    "order n_taps folds filters channels block n_blocks tile tiles vector"
+)
+
+# How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.
+SCATTERED, CHANNELS, LANES, TAPS, TAPS_REVERSED = range(5)
+NO_TAP = -(2**62)
+
+
+def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int) -> int:
+    """The fastest way to read filters with these strides; ``offsets[fold, tap]`` in bytes."""
+    if len(offsets) > 1:
+        return SCATTERED
+    ascending = np.arange(offsets.shape[1]) * itemsize
+    if wk == itemsize:
+        return LANES
+    if wc == itemsize:
+        return CHANNELS
+    if np.array_equal(offsets[0], ascending):
+        return TAPS
+    if np.array_equal(offsets[0], ascending[::-1]):
+        return TAPS_REVERSED
+    return SCATTERED
+
+
+@inner
+def _scattered(like, a, w, target, first, count, row, start, valid):
+    """Element by element: any strides, folded outputs, missing taps."""
+    item = row // a.tile
+    for lane in range(first, first + count):
+        fold, k = lane // a.filters, lane % a.filters
+        for t in range(a.n_taps):
+            offset = get_word(a.taps + (fold * a.n_taps + t) * 8)
+            if offset == NO_TAP:
+                continue
+            source = w + k * a.wk + start * a.wc + offset
+            to = target + t * a.block * row + (lane - first) * item
+            for c in range(valid):
+                move(like, to + c * row, source + c * a.wc)
+
+
+@inner
+def _by_channels(like, a, w, target, first, count, row, start, valid):
+    item = row // a.tile
+    for t in range(a.n_taps):
+        source = w + first * a.wk + start * a.wc + get_word(a.taps + t * 8)
+        for c in range(0, valid, a.vector):
+            transpose_tile(
+                like, target + (t * a.block + c) * row, row, source + c * item, a.wk,
+                count, min(a.vector, valid - c),
+            )  # fmt: skip
+
+
+@inner
+def _by_lanes(like, a, w, target, first, count, row, start, valid):
+    item = row // a.tile
+    for t in range(a.n_taps):
+        source = w + first * a.wk + start * a.wc + get_word(a.taps + t * 8)
+        for c in range(valid):
+            copy(target + (t * a.block + c) * row, source + c * a.wc, count * item)
+
+
+@inner
+def _by_taps(like, a, w, target, first, count, row, start, valid):
+    item = row // a.tile
+    step = a.block * row
+    if a.order == TAPS_REVERSED:
+        target += (a.n_taps - 1) * step
+        step = -step
+    for c in range(valid):
+        source = w + first * a.wk + (start + c) * a.wc
+        for t in range(0, a.n_taps, a.vector):
+            transpose_tile(
+                like, target + t * step + c * row, step, source + t * item, a.wk,
+                count, min(a.vector, a.n_taps - t),
+            )  # fmt: skip
+
+
+@functools.cache
+def pack_weights(itemsize: int) -> Kernel:
+    """Fill ``target`` and ``bias_target``; a task is one block of channels of one tile of lanes."""
+    vector = lanes(itemsize)
+
+    @kernel(LAYOUT)
+    def pack(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        row = a.tile * itemsize
+        size = a.n_taps * a.block * row
+        all_lanes = a.folds * a.filters
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            block = task % a.n_blocks
+            tile = task // a.n_blocks % a.tiles
+            group = task // a.n_blocks // a.tiles
+            first = tile * a.tile
+            ahead = min(a.tile, all_lanes - first)
+            if block == 0:
+                bias = a.bias_target + (group * a.tiles + tile) * row
+                zero(bias, row)
+                if a.bias != 0:
+                    for lane in range(ahead):
+                        k = group * a.filters + (first + lane) % a.filters
+                        move(like, bias + lane * itemsize, a.bias + k * itemsize)
+            w = a.w + group * a.wg
+            target = a.target + task * size
+            start = block * a.block
+            valid = min(a.block, a.channels - start)
+            if ahead < a.tile or valid < a.block or a.folds > 1:
+                zero(target, size)
+            for lane in range(0, ahead, vector):
+                to = target + lane * itemsize
+                at = first + lane
+                count = min(vector, ahead - lane)
+                if a.order == SCATTERED:
+                    _scattered(like, a, w, to, at, count, row, start, valid)
+                elif a.order == CHANNELS:
+                    _by_channels(like, a, w, to, at, count, row, start, valid)
+                elif a.order == LANES:
+                    _by_lanes(like, a, w, to, at, count, row, start, valid)
+                else:
+                    _by_taps(like, a, w, to, at, count, row, start, valid)
+
+    return pack

@@ -1,0 +1,70 @@
+"""Copying a window of the input into padded rows: ``[image][block of channels][row][column][channel]``.
+
+Padding becomes zeros in the buffer, so that the kernels above know no borders, and both memory
+orders of the input become one: neighbouring pixels stand ``block`` elements apart.
+"""
+
+from __future__ import annotations
+
+from fastconv.core.jit import inner
+from fastconv.simd.copying import copy, copy_strided, move, transpose_tile, zero
+
+# What a kernel that packs windows needs in its arguments.  Buffer row b holds the source row
+# ``row_first + b·row_source``; columns alike.
+FIELDS = (
+    "x xn xg xc xh xw height width row_first row_source column_first column_source "
+    "channels block n_blocks vector"
+)
+
+
+@inner
+def _pixels(like, a, target, source, count, valid, item):
+    """``count`` pixels of ``valid`` channels, in either memory order."""
+    step = a.column_source * a.xw
+    pixel = a.block * item
+    if a.xc == item:
+        if step == pixel and valid == a.block:
+            copy(target, source, count * pixel)
+        elif valid % a.vector == 0:
+            for c in range(0, valid, a.vector):
+                copy_strided(like, target + c * item, pixel, source + c * item, step, count)
+        else:
+            for j in range(count):
+                copy(target + j * pixel, source + j * step, valid * item)
+    elif step == item:
+        for c in range(0, valid, a.vector):
+            for j in range(0, count, a.vector):
+                transpose_tile(
+                    like, target + j * pixel + c * item, pixel, source + c * a.xc + j * item, a.xc,
+                    min(a.vector, valid - c), min(a.vector, count - j),
+                )  # fmt: skip
+    else:
+        for c in range(valid):
+            for j in range(count):
+                move(like, target + j * pixel + c * item, source + c * a.xc + j * step)
+
+
+@inner
+def pack_window(like, a, item, target, image, images, group, row, rows, column, columns):
+    """Fill ``target`` with ``rows`` × ``columns`` buffer positions of all channels of a group."""
+    pixel = a.block * item
+    low = max(0, -(a.column_first // a.column_source) - column)
+    high = min(columns, (a.width - 1 - a.column_first) // a.column_source + 1 - column)
+    high = max(low, high)
+    for n in range(image, image + images):
+        for block in range(a.n_blocks):
+            valid = min(a.block, a.channels - block * a.block)
+            for b in range(row, row + rows):
+                h = a.row_first + b * a.row_source
+                if h < 0 or h >= a.height or low >= columns:
+                    zero(target, columns * pixel)
+                else:
+                    zero(target, low * pixel)
+                    zero(target + high * pixel, (columns - high) * pixel)
+                    if valid < a.block:
+                        zero(target + low * pixel, (high - low) * pixel)
+                    w = a.column_first + (column + low) * a.column_source
+                    source = a.x + n * a.xn + group * a.xg + block * a.block * a.xc
+                    source += h * a.xh + w * a.xw
+                    _pixels(like, a, target + low * pixel, source, high - low, valid, item)
+                target += columns * pixel
