@@ -1,0 +1,38 @@
+"""Holding a part of a data set out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def stratified_split(
+    labels: np.ndarray, fraction: float = 0.2, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the part to train on and of the part held out, each class in proportion.
+
+    Of a class with n members, ``round(fraction·n)`` are held out.  Both parts come shuffled, and
+    are the same for the same ``labels`` and ``seed``.
+
+    Parameters
+    ----------
+    labels : array (N,), one class per sample
+    fraction : held out of each class, between 0 and 1
+
+    Raises
+    ------
+    ValueError : naming the argument.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"labels must have 1 dimension, got shape {labels.shape}")
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must be between 0 and 1, got {fraction!r}")
+    random = np.random.default_rng(seed)
+    parts: tuple[list, list] = ([], [])
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        held_out = round(fraction * len(members))
+        parts[0].append(members[held_out:])
+        parts[1].append(members[:held_out])
+    kept, held = (random.permutation(np.concatenate(part)) for part in parts)
+    return kept, held
