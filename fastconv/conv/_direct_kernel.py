@@ -10,7 +10,7 @@ from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.gemm import results, windows
 from fastconv.gemm.windows import pack_window
 from fastconv.gemm.results import ROWS, store_tile
-from fastconv.simd.copying import next_task, put_word
+from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_rows
 from fastconv.simd.vector import element, lanes
 
@@ -18,12 +18,14 @@ LAYOUT = record(
     "counter tasks scratch scratch_bytes relu "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
-    # packed filters: bytes of a tile, and of one block of channels in it
-    "w bias w_tile w_block tiles all_lanes "
-    # the sum: runs of consecutive elements, so many in a block; blocks between two spills
-    "runs block_runs length chunk in_place "
-    # buffer rows and columns from one output to the next, and in one task
-    "row_advance column_advance buffer_rows buffer_columns "
+    # packed filters: bytes of a tile of lanes
+    "w bias w_tile tiles all_lanes "
+    # the sum: its window and whether the taps of a row are one run; blocks between two spills
+    "window_rows window_columns row_spread column_spread joined chunk in_place "
+    # tables of the pixels of a block: [variant], room for so many pixels in each
+    "reading writing windows most "
+    # input and buffer rows and columns from one output to the next; those of a task's buffer
+    "row_stride column_stride row_advance column_advance buffer_rows buffer_columns "
     # blocking: the grid of pixels, a task's share of it, and the number of tasks along each axis
     "N I J task_n task_i task_j tasks_i tasks_j groups splits "
     + windows.FIELDS + " " + results.FIELDS
@@ -31,33 +33,19 @@ LAYOUT = record(
 
 
 @inner
-def _address_pixels(a, item, mr, origin, group, n0, n1, i0, i1, j0, j1, a_rows, pixels, room):
-    """Fill the tables of a task: where each pixel is read, written, and how much room it has.
-
-    Returns the number of pixels.  The reading table is filled up to whole tiles with the last one.
-    """
+def _list_runs(a, item, row, top, bottom, left, right, runs):
+    """Fill the table of runs of a window, all blocks of channels; the number for each block."""
+    across = 1 if a.joined else right - left
     at = 0
-    source = origin
-    for n in range(n0, n1):
-        for i in range(i0, i1):
-            y = a.y + n * a.yn + group * a.yg + (a.y_row_first + i * a.y_row_step) * a.yh
-            for j in range(j0, j1):
-                if a.in_place:
-                    source = a.x + n * a.xn + group * a.xg
-                    source += (a.row_first + i * a.row_source) * a.xh
-                    source += (a.column_first + j * a.column_source) * a.xw
-                else:
-                    row = (n - n0) * a.n_blocks * a.buffer_rows + (i - i0) * a.row_advance
-                    column = (j - j0) * a.column_advance
-                    source = origin + (row * a.buffer_columns + column) * a.block * item
-                put_word(a_rows + at * 8, source)
-                put_word(pixels + at * 8, y + (a.y_column_first + j * a.y_column_step) * a.yw)
-                put_word(room + at * 16, a.y_rows - i * a.y_row_step)
-                put_word(room + at * 16 + 8, a.y_columns - j * a.y_column_step)
-                at += 1
-    for rest in range(at, -(-at // mr) * mr):
-        put_word(a_rows + rest * 8, source)
-    return at
+    for block in range(a.n_blocks):
+        for r in range(top, bottom):
+            for s in range(left, left + across):
+                x = (block * a.buffer_rows + r * a.row_spread) * a.buffer_columns
+                w = (block * a.window_rows + r) * a.window_columns + s
+                put_word(runs + at, (x + s * a.column_spread) * a.block * item)
+                put_word(runs + at + 8, w * a.block * row)
+                at += 16
+    return (bottom - top) * across
 
 
 @functools.cache
@@ -71,16 +59,14 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
         row = width * itemsize
-        most = a.task_n * a.task_i * a.task_j + mr
         relative = a.scratch + worker * a.scratch_bytes
-        a_rows = relative + mr * 8
-        pixels = a_rows + most * 8
-        room = pixels + most * 8
-        tile = (room + most * 16 + 63) // 64 * 64
+        runs = relative + mr * 8
+        tile = runs + a.n_blocks * a.window_rows * a.window_columns * 16
+        tile = (tile + 63) // 64 * 64
         partial = tile + mr * row
         buffer = partial
         if a.chunk < a.n_blocks:
-            buffer += (most + mr) * row
+            buffer += a.most * row
         for m in range(mr):
             put_word(relative + m * 8, m * row)
         share = -(-a.tiles // a.splits)
@@ -92,50 +78,73 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             task //= a.splits
             group = task % a.groups
             task //= a.groups
-            j0 = task % a.tasks_j * a.task_j
+            j = task % a.tasks_j
             task //= a.tasks_j
-            i0 = task % a.tasks_i * a.task_i
-            n0 = task // a.tasks_i * a.task_n
-            n1 = min(a.N, n0 + a.task_n)
-            i1 = min(a.I, i0 + a.task_i)
-            j1 = min(a.J, j0 + a.task_j)
-            if not a.in_place:
+            i = task % a.tasks_i
+            n = task // a.tasks_i
+            n0, i0, j0 = n * a.task_n, i * a.task_i, j * a.task_j
+            images = min(a.task_n, a.N - n0)
+            count = images * min(a.task_i, a.I - i0) * min(a.task_j, a.J - j0)
+            last_n = 1 if n0 + a.task_n >= a.N else 0
+            variant = last_n * 4
+            variant += 2 if i == a.tasks_i - 1 else 0
+            variant += 1 if j == a.tasks_j - 1 else 0
+            reading = a.reading + variant * a.most * 8
+            writing = a.writing + variant * a.most * 24
+            windows = a.windows + ((i * a.tasks_j + j) * 2 + last_n) * (a.most // mr) * 32
+            y_row = a.y_row_first + i0 * a.y_row_step
+            y_column = a.y_column_first + j0 * a.y_column_step
+            y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            x = buffer
+            if a.in_place:
+                x = a.x + n0 * a.xn + group * a.xg + (a.row_first + i0 * a.row_stride) * a.xh
+                x += (a.column_first + j0 * a.column_stride) * a.xw
+            else:
                 pack_window(
-                    like, a, itemsize, buffer, n0, n1 - n0, group, i0 * a.row_advance,
+                    like, a, itemsize, buffer, n0, images, group, i0 * a.row_advance,
                     a.buffer_rows, j0 * a.column_advance, a.buffer_columns,
                 )  # fmt: skip
-            count = _address_pixels(
-                a, itemsize, mr, buffer, group, n0, n1, i0, i1, j0, j1, a_rows, pixels, room
-            )
+            top, bottom, left, right, block_runs = -1, -1, -1, -1, 0
             for t in range(split * share, min(a.tiles, (split + 1) * share)):
                 index = group * a.tiles + t
                 lane = t * width
                 n_lanes = min(width, a.all_lanes - lane)
+                w = a.w + index * a.w_tile
                 for block in range(0, a.n_blocks, a.chunk):
                     blocks = min(a.chunk, a.n_blocks - block)
                     last = block + blocks == a.n_blocks
-                    relu = a.relu if last else 0
-                    runs = a.runs + block * a.block_runs * 8
-                    w = a.w + index * a.w_tile + block * a.w_block
                     for m in range(0, count, mr):
+                        window = windows + m // mr * 32
+                        if (
+                            get_word(window) != top
+                            or get_word(window + 8) != bottom
+                            or get_word(window + 16) != left
+                            or get_word(window + 24) != right
+                        ):
+                            top, bottom = get_word(window), get_word(window + 8)
+                            left, right = get_word(window + 16), get_word(window + 24)
+                            block_runs = _list_runs(
+                                a, itemsize, row, top, bottom, left, right, runs
+                            )
+                        valid = min(mr, count - m)
+                        straight = a.store == ROWS and valid == mr and n_lanes == width
                         init, pitch = a.bias + index * row, 0
                         if block > 0:
                             init, pitch = partial + m * row, row
-                        valid = min(mr, count - m)
-                        to, shift = relative, partial + m * row
-                        straight = a.store == ROWS and valid == mr and n_lanes == width
+                        step, to, shift = 8, relative, partial + m * row
                         if last:
                             shift = tile
                             if straight:
-                                to, shift = pixels + m * 8, lane * itemsize
+                                step, to, shift = 24, writing + m * 24, y + lane * itemsize
                         tile_rows(
-                            like, mr, nv, a_rows + m * 8, runs, blocks * a.block_runs, a.length,
-                            w, init, pitch, relu, to, shift,
+                            like, mr, nv, reading + m * 8, x, runs + block * block_runs * 16,
+                            blocks * block_runs, a.block * (right - left if a.joined else 1),
+                            w, init, pitch, a.relu if last else 0, to, step, shift,
                         )  # fmt: skip
                         if last and not straight:
                             store_tile(
-                                like, a, itemsize, vector, tile, row, pixels, room, m, valid,
-                                lane, n_lanes,
+                                like, a, itemsize, vector, tile, row, y, writing + m * 24, valid,
+                                a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
                             )  # fmt: skip
 
     return direct

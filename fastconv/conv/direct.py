@@ -13,18 +13,18 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.results import SCATTER
 from fastconv.gemm.tiling import channel_block, choose_tile, even_split, workers_for
 from fastconv.simd.vector import lanes
 
 from . import correlation
 from ._correlation_plan import PackedFilters, lane_table, output_order
 from ._direct_kernel import direct_kernel
+from ._pixels import PixelTables
 from .algorithm import Algorithm, Cost, Plan, summation_error
 from .correlation import Correlation
 
 _TILES_PER_TASK = 24  # pixel tiles that share one trip of the filters through the cache
-_PANEL_BYTES = 96 << 10  # filters of one tile between two spills of the accumulators
+_PANEL_BYTES = 128 << 10  # filters of one tile between two spills of the accumulators
 
 
 def _runs_in_place(c: Correlation, x_format: str) -> bool:
@@ -70,12 +70,12 @@ class DirectCorrelation:
         self.chunk = max(
             1, min(self.filters.n_blocks, _PANEL_BYTES // self.filters.block_bytes)
         )
-        self.runs, self.length = self._run_table()
         self.store = output_order(c, y_format)
+        self.pixels = PixelTables(c, self.share, self.mr)
         self.worker_bytes = self._worker_bytes()
         self.workers = workers_for(2 * c.executed(vector), self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
-        self._lane_tables: dict[tuple[int, ...], np.ndarray] = {}
+        self._tables: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}
 
     @property
     def stage(self) -> Stage:
@@ -114,32 +114,12 @@ class DirectCorrelation:
         self.splits = max(1, min(self.filters.tiles, wanted))
         self.tasks = blocks * self.splits
 
-    def _run_table(self) -> tuple[np.ndarray, int]:
-        """Byte offsets of the runs of each block of channels, and the length of a run."""
-        c, item = self.c, self.itemsize
-        n_blocks = self.filters.n_blocks
-        if self.in_place:
-            return np.arange(n_blocks, dtype=np.int64) * self.block * item, self.block
-        _, i, j = self.share
-        columns = self.columns.extent(j)
-        size = self.rows.extent(i) * columns
-        joined = self.columns.spread == 1  # then the taps of a row are one run
-        across = [0] if joined else [s * self.columns.spread for s in range(c.columns.window)]
-        runs = [
-            (b * size + r * self.rows.spread * columns + s) * self.block * item
-            for b in range(n_blocks)
-            for r in range(c.rows.window)
-            for s in across
-        ]
-        return np.array(runs, np.int64), self.block * (c.columns.window if joined else 1)
-
     def _worker_bytes(self) -> int:
-        n, i, j = self.share
-        pixels = n * i * j + self.mr
         row = self.width * self.itemsize
-        partial = (pixels + self.mr) * row if self.chunk < self.filters.n_blocks else 0
-        tables = 8 * self.mr + 32 * pixels + 64
-        return aligned(tables + self.mr * row + partial + self._window_bytes(n, i, j))
+        partial = self.pixels.most * row if self.chunk < self.filters.n_blocks else 0
+        runs = 16 * self.filters.n_blocks * self.c.rows.window * self.c.columns.window
+        tiles = self.mr * row + partial
+        return aligned(8 * self.mr + runs + 64 + tiles + self._window_bytes(*self.share))
 
     def _make_stage(self) -> Stage:
         c = self.c
@@ -156,14 +136,19 @@ class DirectCorrelation:
             y_rows=c.rows.size,
             y_columns=c.columns.size,
             w_tile=self.filters.tile_bytes,
-            w_block=self.filters.block_bytes,
             tiles=self.filters.tiles,
             all_lanes=c.lanes,
-            runs=address(self.runs),
-            block_runs=len(self.runs) // self.filters.n_blocks,
-            length=self.length,
+            window_rows=c.rows.window,
+            window_columns=c.columns.window,
+            row_spread=c.rows.spread,
+            column_spread=c.columns.spread,
+            joined=c.columns.spread == 1,
             chunk=self.chunk,
             in_place=self.in_place,
+            windows=address(self.pixels.windows),
+            most=self.pixels.most,
+            row_stride=c.rows.advance,
+            column_stride=c.columns.advance,
             row_advance=self.rows.advance,
             column_advance=self.columns.advance,
             buffer_rows=self.rows.extent(i),
@@ -191,17 +176,33 @@ class DirectCorrelation:
             store=self.store,
         )
 
+    def _tables_for(self, x_strides, y_strides) -> tuple[np.ndarray, ...]:
+        """Where pixels read and write and where lanes go, for arrays with these strides."""
+        key = (*x_strides, *y_strides)
+        if key not in self._tables:
+            c = self.c
+            xn, _, xh, xw = x_strides
+            yn, yk, yh, yw = y_strides
+            if self.in_place:
+                reading = self.pixels.reading(xn, c.rows.advance * xh, c.columns.advance * xw)
+            else:
+                pixel = self.block * self.itemsize
+                columns = self.columns.extent(self.share[2])
+                image = self.filters.n_blocks * self.rows.extent(self.share[1]) * columns
+                reading = self.pixels.reading(
+                    image * pixel, self.rows.advance * columns * pixel, self.columns.advance * pixel
+                )
+            steps = (c.rows.block * c.rows.step, c.columns.block * c.columns.step)
+            writing = self.pixels.writing(yn, yh, yw, steps)
+            self._tables[key] = (reading, writing, lane_table(c, yk, yh, yw))
+        return self._tables[key]
+
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         base = scratch(self.nbytes)
         packed, biases = self.filters.pack(w, forward, bias, base)
+        reading, writing, lane_offsets = self._tables_for(x.strides, y.strides)
         xn, xc, xh, xw = x.strides
         yn, yk, yh, yw = y.strides
-        table = 0
-        if self.store == SCATTER:
-            strides = (yk, yh, yw)
-            if strides not in self._lane_tables:
-                self._lane_tables[strides] = lane_table(self.c, *strides)
-            table = address(self._lane_tables[strides])
         self.stage.run(
             scratch=base + self.filters.nbytes,
             relu=relu,
@@ -217,7 +218,9 @@ class DirectCorrelation:
             yh=yh,
             yw=yw,
             lane_step=yk,
-            lane_table=table,
+            lane_table=address(lane_offsets),
+            reading=address(reading),
+            writing=address(writing),
             w=packed,
             bias=biases,
         )

@@ -14,45 +14,53 @@ FIELDS = "store lane_step lane_table"
 
 
 @inner
-def _run(pixels, m, end, item):
-    """Pixels from ``m`` on that lie side by side in memory."""
+def _run(pixels, first, end, item):
+    """How many pixels from ``first`` on lie side by side in memory."""
     length = 1
-    while m + length < end and get_word(pixels + (m + length) * 8) == (
-        get_word(pixels + m * 8) + length * item
+    while first + length < end and get_word(pixels + (first + length) * 24) == (
+        get_word(pixels + first * 24) + length * item
     ):
         length += 1
     return length
 
 
 @inner
-def store_tile(like, a, item, vector, tile, row, pixels, room, m, count, lane, n_lanes):
-    """Store ``count`` rows of a tile (``row`` bytes each) as pixels ``m …``, lanes ``lane …``.
+def store_tile(
+    like, a, item, vector, tile, row, y, pixels, count, rows, columns, lane, n_lanes
+):
+    """Store ``count`` rows of a tile (``row`` bytes each), whose first lane is output ``lane``.
 
-    ``pixels`` is the table of their addresses; ``room`` that of the output rows and columns left
-    of each (two words), which folded outputs beyond the border do not have.
+    ``pixels`` is a table of three words for each row: its offset from ``y``, and its output row and
+    column, counted from there.  Folded outputs beyond the ``rows`` × ``columns`` left are dropped.
     """
     if a.store == ROWS:
         for i in range(count):
-            copy(get_word(pixels + (m + i) * 8) + lane * item, tile + i * row, n_lanes * item)
+            copy(y + get_word(pixels + i * 24) + lane * item, tile + i * row, n_lanes * item)
     elif a.store == PLANES:
         i = 0
         while i < count:
-            length = _run(pixels, m + i, m + count, item)
-            target = get_word(pixels + (m + i) * 8) + lane * a.lane_step
-            for j in range(0, length, vector):
-                for v in range(0, n_lanes, vector):
-                    transpose_tile(
-                        like, target + v * a.lane_step + j * item, a.lane_step,
-                        tile + (i + j) * row + v * item, row,
-                        min(vector, length - j), min(vector, n_lanes - v),
-                    )  # fmt: skip
+            length = _run(pixels, i, count, item)
+            target = y + get_word(pixels + i * 24) + lane * a.lane_step
+            if length < 3:
+                for j in range(i, i + length):
+                    for v in range(n_lanes):
+                        to = target + (j - i) * item + v * a.lane_step
+                        move(like, to, tile + j * row + v * item)
+            else:
+                for j in range(0, length, vector):
+                    for v in range(0, n_lanes, vector):
+                        transpose_tile(
+                            like, target + v * a.lane_step + j * item, a.lane_step,
+                            tile + (i + j) * row + v * item, row,
+                            min(vector, length - j), min(vector, n_lanes - v),
+                        )  # fmt: skip
             i += length
     else:
         for i in range(count):
-            target = get_word(pixels + (m + i) * 8)
-            rows = get_word(room + (m + i) * 16)
-            columns = get_word(room + (m + i) * 16 + 8)
+            target = y + get_word(pixels + i * 24)
+            down = rows - get_word(pixels + i * 24 + 8)
+            across = columns - get_word(pixels + i * 24 + 16)
             for v in range(n_lanes):
                 entry = a.lane_table + (lane + v) * 24
-                if get_word(entry + 8) < rows and get_word(entry + 16) < columns:
+                if get_word(entry + 8) < down and get_word(entry + 16) < across:
                     move(like, target + get_word(entry), tile + i * row + v * item)

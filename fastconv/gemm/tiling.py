@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from fastconv.core.machine import machine
 
+_LONGEST_BLOCK = 128
+
 
 def choose_tile(rows: int, columns: int, vector: int) -> tuple[int, int]:
     """The register tile (rows × vectors) that wastes the least on a ``rows`` × ``columns`` result.
@@ -32,14 +34,15 @@ def even_split(extent: int, most: int) -> int:
 
 
 def channel_block(channels: int, vector: int) -> int:
-    """Channels to a block: whole vectors where possible, without filling up more than an eighth."""
-    if channels <= 2 * vector and channels % vector:
-        return channels
-    for block in (vector, vector // 2):
-        if round_up(channels, block) <= 1.125 * channels:
-            return block
-    blocks = -(-channels // (2 * vector))
-    return -(-channels // blocks)
+    """Channels to a block: all of them up to 128, else equal blocks of whole vectors if they fit.
+
+    Long blocks make long runs, and the tile pays once for each run; beyond 128 channels neighbouring
+    pixels would begin to compete for the same sets of the first-level cache.
+    """
+    blocks = -(-channels // _LONGEST_BLOCK)
+    block = -(-channels // blocks)
+    whole = round_up(block, vector)
+    return whole if blocks * whole <= 1.0625 * channels else block
 
 
 def workers_for(flops: float, tasks: int, threads: int) -> int:

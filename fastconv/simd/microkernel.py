@@ -11,7 +11,8 @@ of the sum reads ``nv`` consecutive vectors.  A is read by broadcast, in one of 
   Algorithm", 2019).
 * ``panel``: rows are consecutive elements, and a step moves by any number of bytes.
 
-Both add a table of byte offsets, one for each run, to the address.
+A run is an entry of a table: the byte offset of its start in A and, for ``rows``, in B, so that a
+tile may leave out the runs that only meet padding.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
-from .vector import I64, Vectors, i64, literal
+from .vector import I64, Vectors, i64, literal, outlined
 
 _UNROLL = 4  # steps between two reloads of the row addresses, which do not all fit in registers
 
@@ -49,88 +50,98 @@ def _start(v: Vectors, init, pitch, mr, nv):
     return acc
 
 
-def _finish(v: Vectors, acc, relu, c_rows, c_shift, mr, nv):
-    """Store row ``m`` at ``c_rows[m] + c_shift``, through a ReLU if asked for."""
+def _finish(v: Vectors, acc, relu, c_rows, c_step, c_shift, mr, nv):
+    """Store row ``m`` at ``c_rows[m] + c_shift``, through a ReLU if asked for.
+
+    The entries of the table ``c_rows`` are ``c_step`` bytes apart.
+    """
     active = v.builder.icmp_signed("!=", relu, i64(0))
     for m in range(mr):
-        row = v.offset(_word(v, c_rows, m), c_shift)
+        row = v.offset(_word(v, v.offset(c_rows, v.builder.mul(c_step, i64(m))), 0), c_shift)
         for j in range(nv):
             value = acc[m * nv + j]
             v.store(v.builder.select(active, v.relu(value), value), row, j)
 
 
-@intrinsic(prefer_literal=True)
-def tile_rows(
-    typingctx, like, mr, nv, a_rows, runs, n_runs, length, b, init, pitch, relu, c_rows, c_shift
-):
-    """The tile with A given by a table of row addresses; steps are consecutive elements."""
+def _emit(name, body):
+    """An intrinsic's code generator: ``body`` as a function named after the tile's shape."""
 
     def codegen(context, builder, signature, arguments):
-        rows, vectors = (literal(t) for t in signature.args[1:3])
-        a_rows, runs, n_runs, length, b, init, pitch, relu, c_rows, c_shift = arguments[3:]
-        v = Vectors(builder, signature.args[0])
-        acc = _start(v, init, pitch, rows, vectors)
-        step = vectors * v.nbytes
+        kind, rows, vectors = signature.args[:3]
+        mr, nv = literal(rows), literal(vectors)
+        return outlined(
+            context, builder, signature, arguments[3:], f"{name}_{kind}_{mr}x{nv}",
+            lambda v, values: body(v, mr, nv, *values),
+        )  # fmt: skip
 
-        def run(index, carried):
-            b, *acc = carried
-            offset = _word(v, runs, index)
-            a = [builder.add(_word(v, a_rows, m), offset) for m in range(rows)]
+    return codegen
 
-            def block(size):
-                def steps(index, carried):
-                    b, j, *acc = carried
-                    for u in range(size):
-                        at = [v.offset(builder.add(row, j), u * v.itemsize) for row in a]
-                        acc = _step(v, acc, at, v.offset(b, u * step), vectors)
-                    return [v.offset(b, size * step), v.offset(j, size * v.itemsize), *acc]
 
-                return steps
+def _rows(
+    v: Vectors, mr, nv, a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows, c_step,
+    c_shift,
+):  # fmt: skip
+    builder = v.builder
+    step = nv * v.nbytes
+    a = [_word(v, a_rows, m) for m in range(mr)]
+    blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(length, i64(_UNROLL - 1)))
 
-            blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
-            rest = builder.and_(length, i64(_UNROLL - 1))
-            carried = v.loop(blocks, [b, i64(0), *acc], block(_UNROLL))
-            b, _, *acc = v.loop(rest, carried, block(1))
-            return [b, *acc]
+    def block(size):
+        def steps(index, carried):
+            j, b, *acc = carried
+            for u in range(size):
+                at = [v.offset(builder.add(row, j), u * v.itemsize) for row in a]
+                acc = _step(v, acc, at, v.offset(b, u * step), nv)
+            return [v.offset(j, size * v.itemsize), v.offset(b, size * step), *acc]
 
-        _, *acc = v.loop(n_runs, [b, *acc], run)
-        _finish(v, acc, relu, c_rows, c_shift, rows, vectors)
-        return context.get_dummy_value()
+        return steps
 
-    signature = types.void(like, mr, nv, *[types.int64] * 10)
-    return signature, codegen
+    def run(index, acc):
+        entry = v.offset(runs, builder.shl(index, i64(4)))
+        start = [builder.add(a_shift, _word(v, entry, 0)), builder.add(b, _word(v, entry, 1))]
+        carried = v.loop(blocks, [*start, *acc], block(_UNROLL))
+        return v.loop(rest, carried, block(1))[2:]
+
+    acc = v.loop(n_runs, _start(v, init, pitch, mr, nv), run)
+    _finish(v, acc, relu, c_rows, c_step, c_shift, mr, nv)
+
+
+@intrinsic(prefer_literal=True)
+def tile_rows(
+    typingctx, like, mr, nv, a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows,
+    c_step, c_shift,
+):  # fmt: skip
+    """The tile with row m of A at ``a_rows[m] + a_shift``; steps are consecutive elements."""
+    return types.void(like, mr, nv, *[types.int64] * 12), _emit("tile_rows", _rows)
+
+
+def _panel(
+    v: Vectors, mr, nv, a, a_step, runs, n_runs, length, b, b_step, init, pitch, relu, c_rows,
+    c_step, c_shift,
+):  # fmt: skip
+    builder = v.builder
+
+    def run(index, carried):
+        b, *acc = carried
+
+        def steps(index, carried):
+            a, b, *acc = carried
+            acc = _step(v, acc, [v.offset(a, m * v.itemsize) for m in range(mr)], b, nv)
+            return [builder.add(a, a_step), builder.add(b, b_step), *acc]
+
+        start = builder.add(a, _word(v, runs, index))
+        _, b, *acc = v.loop(length, [start, b, *acc], steps)
+        return [b, *acc]
+
+    _, *acc = v.loop(n_runs, [b, *_start(v, init, pitch, mr, nv)], run)
+    _finish(v, acc, relu, c_rows, c_step, c_shift, mr, nv)
 
 
 @intrinsic(prefer_literal=True)
 def tile_panel(
     typingctx, like, mr, nv, a, a_step, runs, n_runs, length, b, b_step, init, pitch, relu, c_rows,
-    c_shift,
-):
+    c_step, c_shift,
+):  # fmt: skip
     """The tile with the rows of A side by side; a step moves A and B by so many bytes."""
-
-    def codegen(context, builder, signature, arguments):
-        rows, vectors = (literal(t) for t in signature.args[1:3])
-        a, a_step, runs, n_runs, length, b, b_step = arguments[3:10]
-        init, pitch, relu, c_rows, c_shift = arguments[10:]
-        v = Vectors(builder, signature.args[0])
-        acc = _start(v, init, pitch, rows, vectors)
-
-        def run(index, carried):
-            b, *acc = carried
-
-            def steps(index, carried):
-                a, b, *acc = carried
-                at = [v.offset(a, m * v.itemsize) for m in range(rows)]
-                acc = _step(v, acc, at, b, vectors)
-                return [builder.add(a, a_step), builder.add(b, b_step), *acc]
-
-            start = builder.add(a, _word(v, runs, index))
-            _, b, *acc = v.loop(length, [start, b, *acc], steps)
-            return [b, *acc]
-
-        _, *acc = v.loop(n_runs, [b, *acc], run)
-        _finish(v, acc, relu, c_rows, c_shift, rows, vectors)
-        return context.get_dummy_value()
-
-    signature = types.void(like, mr, nv, *[types.int64] * 12)
-    return signature, codegen
+    return types.void(like, mr, nv, *[types.int64] * 13), _emit("tile_panel", _panel)

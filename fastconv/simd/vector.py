@@ -53,6 +53,25 @@ def element(typingctx, itemsize):
     return kind(itemsize), codegen
 
 
+def outlined(context, builder, signature, arguments, name: str, body: Callable):
+    """Emit ``body(vectors, arguments)`` as a function of its own and call it.
+
+    A register tile needs every vector register.  Inlined into its driver it would share them with
+    the driver's variables, and LLVM would spill accumulators inside the hottest loop.
+    """
+    module = builder.module
+    kinds = [argument.type for argument in arguments]
+    if name not in module.globals:
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        inside = ir.IRBuilder(function.append_basic_block("entry"))
+        body(Vectors(inside, signature.args[0]), function.args)
+        inside.ret_void()
+    builder.call(module.globals[name], arguments)
+    return context.get_dummy_value()
+
+
 class Vectors:
     """Emit vector instructions for elements of the numba type ``kind``."""
 
@@ -141,6 +160,14 @@ class Vectors:
                 )
             half //= 2
         return rows
+
+    def opaque(self, value):
+        """``value``, but the optimiser knows nothing about it.
+
+        Keeps LLVM from unrolling a loop whose count it can bound, at the price of spilt registers.
+        """
+        kind = ir.FunctionType(value.type, [value.type])
+        return self.builder.asm(kind, "", "=r,0", [value], side_effect=False)
 
     def loop(self, count, carried: Sequence, body: Callable) -> list:
         """Run ``carried = body(index, carried)`` for index 0 … count−1; the final ``carried``.

@@ -1,0 +1,98 @@
+"""Tables of a block of output pixels: where each reads, where it writes, which taps it needs.
+
+The kernel addresses every pixel by itself, so the pixels of a block may stand in any order.  They
+are sorted so that those whose windows meet the padding in the same way share register tiles; a
+tile then leaves out the taps that none of its pixels needs (on small images a tenth of the work).
+
+All blocks of a plan share one table, but for the last ones along each axis, which may be smaller.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from .correlation import Axis, Correlation
+
+
+def _last(extent: int, share: int) -> int:
+    """The share of the last block."""
+    return extent - (-(-extent // share) - 1) * share
+
+
+def reach(axis: Axis) -> np.ndarray:
+    """The taps [low, high) that fall inside the input, for every output block of an axis."""
+    first = axis.first + np.arange(axis.outputs) * axis.advance
+    low = np.maximum(0, -(first // axis.spread))
+    high = np.minimum(axis.window, (axis.inputs - 1 - first) // axis.spread + 1)
+    return np.stack([low, np.maximum(low, high)], axis=-1)
+
+
+class PixelTables:
+    """The tables of a correlation cut into blocks of ``share`` (images, rows, columns).
+
+    ``variants``: for each combination of (last?, last?, last?) along (n, i, j), the order of the
+    block's pixels as rows (n, i, j).  ``windows[i-block, j-block, n-last, tile]``: the taps
+    (top, bottom, left, right) that any pixel of that tile needs.
+    """
+
+    def __init__(self, c: Correlation, share: tuple[int, int, int], mr: int):
+        self.mr = mr
+        self.share = share
+        extents = (c.N, c.rows.outputs, c.columns.outputs)
+        self.blocks = tuple(-(-e // s) for e, s in zip(extents, share, strict=True))
+        last = tuple(_last(e, s) for e, s in zip(extents, share, strict=True))
+        self.most = -(-int(np.prod(share)) // mr) * mr
+        rows, columns = reach(c.rows), reach(c.columns)
+        self.variants = []
+        self.windows = np.zeros((*self.blocks[1:], 2, self.most // mr, 4), np.int64)
+        for which in product((0, 1), repeat=3):
+            size = [last[k] if which[k] else share[k] for k in range(3)]
+            # The windows of the block decide the order; inner blocks are all alike.
+            places = [b - 1 if w else 0 for b, w in zip(self.blocks, which, strict=True)]
+            i, j = places[1] * share[1], places[2] * share[2]
+            order = self._order(size, rows[i : i + size[1]], columns[j : j + size[2]])
+            self.variants.append(order)
+            for ib, jb in np.ndindex(self.blocks[1:]):
+                if (ib == self.blocks[1] - 1, jb == self.blocks[2] - 1) == which[1:]:
+                    self._fill_windows(
+                        self.windows[ib, jb, which[0]],
+                        rows[ib * share[1] + order[:, 1]],
+                        columns[jb * share[2] + order[:, 2]],
+                    )
+
+    def _order(self, size, rows, columns) -> np.ndarray:
+        """The pixels of a block: edge columns that fill tiles first, the rest row by row."""
+        n, i, j = (a.ravel() for a in np.meshgrid(*map(np.arange, size), indexing="ij"))
+        clipped = np.ptp(columns, axis=-1) < np.ptp(columns, axis=-1).max()
+        edge = clipped[j] & (size[0] * size[1] >= self.mr)
+        by_row = np.ptp(rows, axis=-1).min() < np.ptp(rows, axis=-1).max()
+        inner = (j, n, i) if by_row else (j, i, n)
+        keys = [np.where(edge, e, k) for e, k in zip((i, n, j), inner, strict=True)]
+        return np.stack([n, i, j], axis=-1)[np.lexsort((*keys, ~edge))]
+
+    def _fill_windows(self, windows, rows, columns) -> None:
+        tiles = np.arange(0, len(rows), self.mr)
+        windows[: len(tiles), 0] = np.minimum.reduceat(rows[:, 0], tiles)
+        windows[: len(tiles), 1] = np.maximum.reduceat(rows[:, 1], tiles)
+        windows[: len(tiles), 2] = np.minimum.reduceat(columns[:, 0], tiles)
+        windows[: len(tiles), 3] = np.maximum.reduceat(columns[:, 1], tiles)
+
+    def reading(self, n_stride: int, i_stride: int, j_stride: int) -> np.ndarray:
+        """Byte offsets [variant, pixel] of the pixels' windows, filled up to whole tiles."""
+        strides = np.array([n_stride, i_stride, j_stride])
+        table = np.zeros((len(self.variants), self.most), np.int64)
+        for row, order in zip(table, self.variants, strict=True):
+            row[: len(order)] = order @ strides
+            row[len(order) :] = row[len(order) - 1]
+        return table
+
+    def writing(self, n_stride: int, i_stride: int, j_stride: int, steps) -> np.ndarray:
+        """(byte offset, output row, output column) [variant, pixel], from the block's corner."""
+        strides = np.array([n_stride, i_stride * steps[0], j_stride * steps[1]])
+        table = np.zeros((len(self.variants), self.most, 3), np.int64)
+        for row, order in zip(table, self.variants, strict=True):
+            row[: len(order), 0] = order @ strides
+            row[: len(order), 1:] = order[:, 1:] * steps
+        return table
