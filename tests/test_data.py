@@ -86,13 +86,13 @@ def test_batches(samples, batch, drop, sizes):
 
 def test_shuffled_batches_hold_everything_in_a_new_order_each_pass():
     labels = np.arange(50)
-    loader = DataLoader((labels * 2, labels), 8, shuffle=True, seed=1)
+    loader = DataLoader((labels * 2, labels), 8, shuffle=True, rng=1)
     first, second = ([np.concatenate(part) for part in zip(*loader, strict=True)] for _ in "12")
     for doubled, order in (first, second):
         assert sorted(order) == list(range(50))
         assert np.array_equal(doubled, order * 2)
     assert not np.array_equal(first[1], second[1])
-    again = DataLoader((labels,), 8, shuffle=True, seed=1)
+    again = DataLoader((labels,), 8, shuffle=True, rng=1)
     assert np.array_equal(np.concatenate([batch for (batch,) in again]), first[1])
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from fastconv.nn import random
+
 
 class DataLoader:
     """Iterate over arrays of equal length in batches, as ``torch.utils.data.DataLoader`` does.
@@ -17,7 +19,8 @@ class DataLoader:
     shuffle : a new order on every pass
     drop_last : leave the last batch out if it is smaller
     transform : ``transform(batch, random)`` of the first array's batches, e.g. an augmentation
-    seed : of the order and of ``random``; the passes of two loaders with one seed are equal
+    rng : of the order and of ``random``: a generator, a seed (the passes of two loaders with the
+        same seed are equal), or None for :func:`fastconv.nn.manual_seed`'s
 
     Iterating gives tuples of arrays; ``len`` is the number of batches.
 
@@ -34,7 +37,7 @@ class DataLoader:
         drop_last: bool = False,
         *,
         transform: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
-        seed: int = 0,
+        rng: np.random.Generator | int | None = None,
     ):
         lengths = [len(array) for array in arrays]
         if not lengths or len(set(lengths)) != 1:
@@ -46,7 +49,7 @@ class DataLoader:
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.transform = transform
-        self._random = np.random.default_rng(seed)
+        self._random = random.generator(rng)
 
     @property
     def samples(self) -> int:
