@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.core import checks, threads
+from fastconv.core import checks, threads, workspace
 from fastconv.core.problem import ConvProblem
 
 from .selector import check_name, plan_for
@@ -327,11 +327,7 @@ def _same_shape(dy: np.ndarray, problem: ConvProblem) -> None:
 
 def _run(problem, algorithm, first, second, shape, order, bias=None, relu=False) -> np.ndarray:
     check_name(algorithm)
-    if order == "nchw":
-        out = np.empty(shape, problem.dtype)
-    else:
-        n, c, h, w = shape
-        out = np.empty((n, h, w, c), problem.dtype).transpose(0, 3, 1, 2)
+    out = workspace.empty(shape, problem.dtype, order)
     plan = plan_for(problem, algorithm, threads.get_num_threads())
     if problem.N == 0:
         if problem.direction == "backward_weight":

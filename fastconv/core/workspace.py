@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -29,3 +30,20 @@ def scratch(nbytes: int) -> int:
     if POISON:
         block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN
     return aligned(block.__array_interface__["data"][0])
+
+
+def empty(shape: tuple[int, ...], dtype: str, order: str) -> np.ndarray:
+    """A new array (N, C, H, W) in memory order ``"nchw"`` or ``"nhwc"``, on a cache-line boundary.
+
+    NumPy aligns to 16 bytes; a vector store across two cache lines costs twice.
+    """
+    if order == "nhwc":
+        n, c, h, w = shape
+        return empty((n, h, w, c), dtype, "nchw").transpose(0, 3, 1, 2)
+    itemsize = np.dtype(dtype).itemsize
+    size = math.prod(shape)
+    block = np.empty(size + ALIGN // itemsize, dtype)
+    if POISON:
+        block.fill(np.nan)
+    start = -block.__array_interface__["data"][0] % ALIGN // itemsize
+    return block[start : start + size].reshape(shape)
