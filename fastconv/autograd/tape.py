@@ -1,0 +1,105 @@
+"""The tape: which value was computed from which, and the walk that sends gradients back.
+
+A :class:`Node` stands for one value.  Its *edges* say where the value's gradient goes: to the node
+of each operand, through a function that turns the gradient of the value into that of the operand
+(the chain rule, one gate at a time).  The functions close over the arrays they need and nothing
+else, so an array that no gradient needs is freed as soon as the computation has moved on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import weakref
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+# A new array, the gradient it was given, or a view of it: never an array that it keeps.
+Gradient = Callable[[np.ndarray], np.ndarray]
+
+_enabled: contextvars.ContextVar[bool] = contextvars.ContextVar("grad_enabled", default=True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded in this Python thread."""
+    return _enabled.get()
+
+
+@contextlib.contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing: ``with no_grad(): …``, or ``@no_grad()`` above a function.
+
+    Holds for the Python thread that enters it, as ``torch.no_grad``.
+    """
+    token = _enabled.set(False)
+    try:
+        yield
+    finally:
+        _enabled.reset(token)
+
+
+class Node:
+    """One recorded value: where its gradient goes, and which tensor keeps it.
+
+    ``edges`` is empty for a leaf and None once a backward pass has freed it.  ``owner`` refers to
+    the tensor whose ``.grad`` receives the gradient (a leaf, or one that called ``retain_grad``);
+    weakly, for nobody can read the gradient of a tensor that is gone.
+    """
+
+    __slots__ = ("edges", "owner")
+
+    def __init__(self, edges: tuple[tuple[Node, Gradient], ...], owner: weakref.ref | None = None):
+        self.edges: tuple[tuple[Node, Gradient], ...] | None = edges
+        self.owner = owner
+
+
+def _edges(node: Node) -> tuple[tuple[Node, Gradient], ...]:
+    if node.edges is None:
+        raise RuntimeError(
+            "this graph was freed by an earlier backward(): call that one with retain_graph=True "
+            "to go through the graph a second time"
+        )
+    return node.edges
+
+
+def _sorted(root: Node) -> list[Node]:
+    """Every node that ``root`` was computed from, each after all that were computed from it.
+
+    Depth first with a stack of our own, so that depth costs memory and no recursion.
+    """
+    order, seen = [], {root}
+    stack = [(root, iter(_edges(root)))]
+    while stack:
+        node, remaining = stack[-1]
+        for operand, _ in remaining:
+            if operand not in seen:
+                seen.add(operand)
+                stack.append((operand, iter(_edges(operand))))
+                break
+        else:
+            order.append(node)
+            stack.pop()
+    return order[::-1]
+
+
+def walk(root: Node, gradient: np.ndarray, retain_graph: bool = False) -> None:
+    """Send ``gradient``, that of ``root``'s value, back to the leaves, where it accumulates.
+
+    Each node passes its gradient on once, when the contributions of all its uses are in.
+    """
+    arrived = {root: gradient.copy() if root.owner else gradient}
+    for node in _sorted(root):
+        dy = arrived.pop(node)
+        if node.owner is not None and (tensor := node.owner()) is not None:
+            tensor._accumulate(dy)
+        for operand, function in _edges(node):
+            dx = np.asarray(function(dy))
+            if operand in arrived:
+                arrived[operand] = arrived[operand] + dx
+            elif operand.owner is not None and (dx is dy or dx.base is not None):
+                arrived[operand] = dx.copy()  # a tensor's .grad shares memory with no other
+            else:
+                arrived[operand] = dx
+        if node.edges and not retain_graph:
+            node.edges = None

@@ -1,0 +1,179 @@
+"""``Variable``: an array and its place on the tape.  ``Tensor`` adds the operations to it."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import tape
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+def as_array(value: Any) -> np.ndarray:
+    """``value`` as a native numeric array, shared where that is possible.
+
+    Arrays keep their dtype.  Python floats and lists of them become float32, as in PyTorch.
+    """
+    if isinstance(value, Variable):
+        return value.data
+    if hasattr(value, "__dlpack__") and not isinstance(value, (np.ndarray, np.generic)):
+        value = np.from_dlpack(value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"array must hold real numbers, got dtype {array.dtype}")
+    if not hasattr(value, "dtype") and array.dtype == np.float64:
+        return array.astype(np.float32)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+class Variable:
+    """An array, its gradient and its place on the tape.
+
+    Attributes
+    ----------
+    data : the array itself; writing to it is not recorded (that is how optimisers step)
+    grad : Tensor or None, what the backward passes since the last ``grad = None`` have added up
+    """
+
+    data: np.ndarray
+    _node: tape.Node | None
+    _grad: Tensor | None
+
+    __hash__ = object.__hash__  # by identity, although == compares elements
+
+    def __init__(self, array: Any, requires_grad: bool = False):
+        self.data = as_array(array)
+        self._node = None
+        self._grad = None
+        if requires_grad:
+            self.data = self.data.copy(order="K")  # optimisers write to it; the caller's stays
+            self.requires_grad = True
+
+    @staticmethod
+    def record(data: np.ndarray, *edges: tuple[Variable, tape.Gradient]) -> Tensor:
+        """The result of an operation, as a tensor on the tape.
+
+        Each edge is an operand and a function from the gradient of the result to the operand's.
+        Edges to operands that need no gradient are dropped, with all that their functions hold.
+        This is how one adds an operation: ``Tensor.record(np.sin(x.data), (x, lambda dy: …))``.
+        """
+        raise NotImplementedError
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a backward pass computes the gradient of this tensor.
+
+        It can be set on leaves (tensors that no operation made), to freeze a parameter.
+        """
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, needed: bool) -> None:
+        if not self.is_leaf:
+            raise RuntimeError("requires_grad can be changed on leaves only; use detach()")
+        if needed and self.data.dtype.kind != "f":
+            raise TypeError(
+                f"only floating-point tensors can require gradients, got {self.data.dtype}"
+            )
+        self._node = tape.Node((), weakref.ref(self)) if needed else None
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for a tensor that no recorded operation made."""
+        return self._node is None or self._node.edges == ()
+
+    @property
+    def grad(self) -> Tensor | None:
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        self._grad = None
+        if value is not None:
+            gradient = self.record(as_array(value))
+            if (gradient.shape, gradient.dtype) != (self.data.shape, self.data.dtype):
+                raise ValueError(
+                    f"grad must be {self.data.dtype} of shape {self.data.shape}, "
+                    f"got {gradient.dtype} of shape {gradient.shape}"
+                )
+            gradient.data = gradient.data.copy(order="K")
+            self._grad = gradient
+
+    def numpy(self) -> np.ndarray:
+        """The array, not a copy of it.
+
+        Raises ``RuntimeError`` where that would silently leave the tape: use ``detach()`` first.
+        """
+        if self.requires_grad:
+            raise RuntimeError("this tensor requires a gradient: use tensor.detach().numpy()")
+        return self.data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def _accumulate(self, gradient: np.ndarray) -> None:
+        """Add to ``.grad``, which keeps its array; the first time, take ``gradient`` as it is."""
+        if self._grad is None:
+            self._grad = self.record(gradient)
+        else:
+            self._grad.data += gradient
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget ``.grad``; with ``set_to_none`` False, keep its array and fill in 0."""
+        if set_to_none or self._grad is None:
+            self._grad = None
+        else:
+            self._grad.data.fill(0)
+
+    def retain_grad(self) -> None:
+        """Keep ``.grad`` of this tensor too; without this call only leaves have one."""
+        if self._node is None:
+            raise RuntimeError("retain_grad() needs a tensor that requires a gradient")
+        self._node.owner = weakref.ref(self)
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor with respect to each leaf to the leaf's ``.grad``.
+
+        Parameters
+        ----------
+        gradient : array or Tensor of this shape, to multiply with (the chain rule's first factor);
+            may be left out, as 1, for a tensor with one element
+        retain_graph : keep what the pass needs, so that it can be run again
+
+        Raises
+        ------
+        RuntimeError : nothing here requires a gradient, the graph was freed by an earlier pass, or
+            ``gradient`` is missing for a tensor with more than one element.
+        ValueError, TypeError : ``gradient`` has another shape or dtype.
+        """
+        if self._node is None:
+            raise RuntimeError("backward() needs a tensor that was computed from one that requires "
+                               "a gradient (and not under no_grad)")  # fmt: skip
+        if gradient is None:
+            if self.data.size != 1:
+                raise RuntimeError(
+                    "backward() without a gradient needs a tensor with one element, "
+                    f"this one has shape {self.data.shape}"
+                )
+            first = np.ones_like(self.data)
+        else:
+            first = as_array(gradient)
+        if first.shape != self.data.shape:
+            raise ValueError(f"gradient must have shape {self.data.shape}, got {first.shape}")
+        if first.dtype != self.data.dtype:
+            raise TypeError(f"gradient must be {self.data.dtype}, got {first.dtype}")
+        tape.walk(self._node, first, retain_graph)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For ``copy.deepcopy`` and ``pickle``, which leave the tape behind."""
+        if not self.is_leaf:
+            raise RuntimeError("only leaves can be copied or pickled; use detach()")
+        return {**self.__dict__, "_node": self.requires_grad}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _node=None)
+        self.requires_grad = state["_node"]

@@ -1,0 +1,481 @@
+"""The tape: values and gradients of every operation, what accumulates where, what is freed."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import threading
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from gradients import check_gradients
+
+import fastconv as fc
+
+
+class Operation(NamedTuple):
+    """What it does to tensors, what NumPy does to arrays, and the shapes of the operands."""
+
+    name: str
+    tensors: object
+    arrays: object
+    shapes: tuple = ((2, 3, 4),)
+    positive: bool = False
+
+
+def _sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+OPERATIONS = (
+    Operation("add", lambda a, b: a + b, np.add, ((3, 4), (3, 4))),
+    Operation("add-row", lambda a, b: a + b, np.add, ((2, 3, 4), (4,))),
+    Operation("add-column", lambda a, b: a + b, np.add, ((2, 1, 4), (3, 1))),
+    Operation("add-scalar", lambda a, b: a + b, np.add, ((), (2, 3))),
+    Operation("add-number", lambda a: a + 2, lambda a: a + 2),
+    Operation("add-reflected", lambda a: 2 + a, lambda a: a + 2),
+    Operation("subtract", lambda a, b: a - b, np.subtract, ((3, 1), (2, 3, 4))),
+    Operation("subtract-reflected", lambda a: 1.5 - a, lambda a: 1.5 - a),
+    Operation("multiply", lambda a, b: a * b, np.multiply, ((2, 3, 1), (3, 4))),
+    Operation("multiply-self", lambda a: a * a, np.square),
+    Operation("divide", lambda a, b: a / b, np.divide, ((2, 3), (3,)), True),
+    Operation("divide-reflected", lambda a: 2 / a, lambda a: 2 / a, positive=True),
+    Operation("power", lambda a, b: a**b, np.power, ((2, 3), (3,)), True),
+    Operation("power-number", lambda a: a**3, lambda a: a * a * a),
+    Operation("power-zero", lambda a: a**0, lambda a: a**0),
+    Operation("power-reflected", lambda a: 2**a, np.exp2),
+    Operation("maximum", lambda a, b: a.maximum(b), np.maximum, ((2, 3, 4), (4,))),
+    Operation("negative", lambda a: -a, np.negative),
+    Operation("absolute", abs, np.abs),
+    Operation("exp", lambda a: a.exp(), np.exp),
+    Operation("log", lambda a: a.log(), np.log, positive=True),
+    Operation("sqrt", lambda a: a.sqrt(), np.sqrt, positive=True),
+    Operation("tanh", lambda a: a.tanh(), np.tanh),
+    Operation("sigmoid", lambda a: a.sigmoid(), _sigmoid),
+    Operation("relu", lambda a: a.relu(), lambda a: np.maximum(a, 0)),
+    Operation("matmul", lambda a, b: a @ b, np.matmul, ((2, 3), (3, 4))),
+    Operation("matmul-vectors", lambda a, b: a @ b, np.matmul, ((3,), (3,))),
+    Operation("matmul-matrix-vector", lambda a, b: a @ b, np.matmul, ((2, 3), (3,))),
+    Operation("matmul-vector-matrices", lambda a, b: a @ b, np.matmul, ((3,), (5, 3, 4))),
+    Operation("matmul-broadcast", lambda a, b: a @ b, np.matmul, ((5, 1, 2, 3), (2, 3, 1))),
+    Operation("sum", lambda a: a.sum(), np.sum),
+    Operation("sum-axes", lambda a: a.sum((0, -1)), lambda a: a.sum((0, 2))),
+    Operation("sum-keepdim", lambda a: a.sum(1, True), lambda a: a.sum(1, keepdims=True)),
+    Operation("mean", lambda a: a.mean(), np.mean),
+    Operation("mean-axis", lambda a: a.mean(-1), lambda a: a.mean(2)),
+    Operation("amax", lambda a: a.amax((0, 2)), lambda a: a.max((0, 2))),
+    Operation("max", lambda a: a.max(), np.max),
+    Operation("max-axis", lambda a: a.max(1).values, lambda a: a.max(1)),
+    Operation("max-keepdim", lambda a: a.max(-1, True)[0], lambda a: a.max(2, keepdims=True)),
+    Operation("reshape", lambda a: a.reshape(4, -1), lambda a: a.reshape(4, 6)),
+    Operation("view", lambda a: a.view((6, 4)), lambda a: a.reshape(6, 4)),
+    Operation("flatten", lambda a: a.flatten(), np.ravel),
+    Operation("flatten-from", lambda a: a.flatten(1), lambda a: a.reshape(2, 12)),
+    Operation("flatten-to", lambda a: a.flatten(0, -2), lambda a: a.reshape(6, 4)),
+    Operation("permute", lambda a: a.permute(2, 0, -2), lambda a: a.transpose(2, 0, 1)),
+    Operation("transpose", lambda a: a.transpose(0, -1), lambda a: a.swapaxes(0, 2)),
+    Operation("T", lambda a: a.T, np.transpose, ((3, 4),)),
+    Operation("unsqueeze", lambda a: a.unsqueeze(-1), lambda a: a[..., None]),
+    Operation("squeeze", lambda a: a.squeeze(), np.squeeze, ((1, 3, 1),)),
+    Operation("squeeze-axis", lambda a: a.squeeze((0, 1)), lambda a: a[0], ((1, 3, 1),)),
+    Operation("index", lambda a: a[1], lambda a: a[1]),
+    Operation("index-slices", lambda a: a[:, ::-2, None, 1:3], lambda a: a[:, ::-2, None, 1:3]),
+    Operation("index-dots", lambda a: a[..., -1], lambda a: a[..., -1]),
+    Operation("index-twice", lambda a: a[[0, 1, 0]], lambda a: a[[0, 1, 0]]),
+    Operation(
+        "index-mask",
+        lambda a: a[np.array([[True, False, True], [False, True, True]])],
+        lambda a: a[np.array([[True, False, True], [False, True, True]])],
+    ),
+    Operation(
+        "index-tensors",
+        lambda a: a[fc.Tensor(np.array([0, 1, 1])), :, fc.Tensor(np.array([3, 3, 0]))],
+        lambda a: a[[0, 1, 1], :, [3, 3, 0]],
+    ),
+    Operation("numpy-exp", np.exp, np.exp),
+    Operation("numpy-array-first", lambda a: np.arange(4.0) * a, lambda a: np.arange(4.0) * a),
+    Operation("numpy-matmul", lambda a: np.eye(3) @ a, lambda a: np.eye(3) @ a),
+)
+
+
+def _operands(operation):
+    rng = np.random.default_rng(3)
+    for shape in operation.shapes:
+        values = np.asarray(rng.standard_normal(shape))
+        yield np.abs(values) + 0.5 if operation.positive else values
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+def test_operation(operation):
+    arrays = list(_operands(operation))
+    wanted = operation.arrays(*arrays)
+    result = operation.tensors(*map(fc.Tensor, arrays))
+    assert isinstance(result, fc.Tensor)
+    assert not result.requires_grad
+    np.testing.assert_allclose(result.numpy(), wanted, rtol=1e-14)
+    assert result.shape == np.shape(wanted)
+    check_gradients(operation.tensors, *arrays)
+
+
+# Those where no float64 array takes part, which would widen the result as in NumPy.
+@pytest.mark.parametrize("operation", OPERATIONS[:-2], ids=lambda o: o.name)
+def test_operation_keeps_float32(operation):
+    tensors = [fc.Tensor(a.astype(np.float32), requires_grad=True) for a in _operands(operation)]
+    result = operation.tensors(*tensors)
+    assert result.dtype == np.float32
+    result.backward(np.ones(result.shape, np.float32))
+    assert all(tensor.grad.dtype == np.float32 for tensor in tensors)
+
+
+def test_dtypes_combine_as_in_numpy():
+    narrow = fc.Tensor(np.ones(3, np.float32), requires_grad=True)
+    wide = fc.Tensor(np.full(3, 2.0), requires_grad=True)
+    product = narrow * wide
+    assert product.dtype == np.float64
+    product.sum().backward()
+    assert (narrow.grad.dtype, wide.grad.dtype) == (np.float32, np.float64)
+
+
+# Stanford's cs231n, "Backpropagation, Intuitions": circuits of gates, with the numbers given there.
+
+
+def test_circuit_of_an_add_and_a_multiply_gate():
+    x, y, z = (fc.Tensor(v, requires_grad=True) for v in (-2.0, 5.0, -4.0))
+    q = x + y
+    q.retain_grad()
+    f = q * z
+    f.backward()
+    assert f.item() == -12
+    assert [v.grad.item() for v in (x, y, z, q)] == [-4, -4, 3, -4]
+
+
+def test_circuit_of_a_neuron():
+    w = fc.Tensor(np.array([2.0, -3.0, -3.0]), requires_grad=True)
+    x = fc.Tensor(np.array([-1.0, -2.0]), requires_grad=True)
+    f = 1 / (1 + (-(w[0] * x[0] + w[1] * x[1] + w[2])).exp())
+    f.backward()
+    assert f.item() == pytest.approx(0.73, abs=0.005)
+    np.testing.assert_allclose(w.grad, [-0.20, -0.39, 0.20], atol=0.005)
+    np.testing.assert_allclose(x.grad, [0.39, -0.59], atol=0.005)
+
+
+def test_circuit_with_a_max_gate():
+    x, y, z, w = (fc.Tensor(v, requires_grad=True) for v in (3.0, -4.0, 2.0, -1.0))
+    (2 * (x * y + z.maximum(w))).backward()
+    assert [v.grad.item() for v in (x, y, z, w)] == [-8, 6, 2, 0]
+
+
+def test_circuit_with_staged_sigmoids():
+    x, y = (fc.Tensor(np.float64(v), requires_grad=True) for v in (3, -4))
+    f = (x + y.sigmoid()) / (x.sigmoid() + (x + y) ** 2)
+    f.backward()
+    # the same stages backward by hand, as the course writes them
+    sigy, sigx, xpy = _sigmoid(-4.0), _sigmoid(3.0), 3.0 - 4.0
+    num, den = 3.0 + sigy, sigx + xpy**2
+    dnum, dden = 1 / den, -num / den**2
+    dx = dnum + (1 - sigx) * sigx * dden + 2 * xpy * dden
+    dy = 2 * xpy * dden + (1 - sigy) * sigy * dnum
+    assert f.item() == pytest.approx(num / den, rel=1e-14)
+    assert x.grad.item() == pytest.approx(dx, rel=1e-14)
+    assert y.grad.item() == pytest.approx(dy, rel=1e-14)
+
+
+def test_uses_add_up():
+    x = fc.Tensor(3.0, requires_grad=True)
+    y = x * x + x
+    (y * y).backward()
+    assert x.grad.item() == 2 * 12 * 7
+
+
+def test_gradients_accumulate_until_forgotten():
+    x = fc.Tensor([1.0, 2.0], requires_grad=True)
+    for total in (3, 6):
+        (3 * x).sum().backward()
+        np.testing.assert_array_equal(x.grad, [total, total])
+    array = x.grad.data
+    x.zero_grad(set_to_none=False)
+    assert x.grad.data is array
+    np.testing.assert_array_equal(array, 0)
+    x.zero_grad()
+    assert x.grad is None
+
+
+def test_gradients_share_no_memory():
+    x, y = (fc.Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+    first = np.ones(3)
+    (x + y).backward(first)
+    x.grad.data[:] = 7
+    np.testing.assert_array_equal(y.grad, 1)
+    np.testing.assert_array_equal(first, 1)
+
+    z = fc.Tensor(np.ones((2, 3)), requires_grad=True)
+    z.sum().backward()
+    z.grad.data[0, 0] = 5  # a broadcast gradient would be read-only, or change everywhere
+    np.testing.assert_array_equal(z.grad, [[5, 1, 1], [1, 1, 1]])
+
+    leaf = fc.Tensor(np.ones(3), requires_grad=True)
+    leaf.backward(first)
+    leaf.grad.data[:] = 7
+    np.testing.assert_array_equal(first, 1)
+
+
+def test_a_graph_serves_once_unless_retained():
+    x = fc.Tensor(2.0, requires_grad=True)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.item() == 8
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        y.backward()
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        (y + 1).backward()
+    assert x.grad.item() == 8
+
+
+@pytest.mark.parametrize("backward", [True, False])
+def test_deep_graphs_need_no_recursion(backward):
+    x = fc.Tensor(1.0, requires_grad=True)
+    y = x
+    for _ in range(50_000):
+        y = y * 1.0
+    if backward:
+        y.backward()
+        assert x.grad.item() == 1
+    del y
+    gc.collect()
+
+
+def test_nothing_is_kept_longer_than_needed():
+    x = fc.Tensor(np.ones(3), requires_grad=True)
+    hidden = x * 2.0
+    y = hidden.relu()
+    unneeded, needed = weakref.ref(hidden.data), weakref.ref(y.data)
+    total = y.sum()
+    del hidden, y
+    assert unneeded() is None, "relu's backward needs its result alone"
+    assert needed() is not None
+    total.backward()
+    assert needed() is None, "the graph is freed after backward"
+
+
+def test_operands_without_gradients_are_not_kept():
+    x = fc.Tensor(np.ones(3))
+    y = fc.Tensor(np.ones(3), requires_grad=True)
+    product = x * y
+    kept = weakref.ref(y.data)
+    y.data = np.zeros(3)
+    assert kept() is None, "only the gradient of x would need y"
+    assert product.requires_grad
+
+
+def test_no_grad():
+    x = fc.Tensor(1.0, requires_grad=True)
+
+    @fc.no_grad()
+    def double(value):
+        return value * 2
+
+    with fc.no_grad():
+        with fc.no_grad():
+            pass
+        assert not (x * 2).requires_grad
+    assert not double(x).requires_grad
+    assert (x * 2).requires_grad
+    with pytest.raises(KeyError), fc.no_grad():
+        raise KeyError
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_holds_for_one_thread():
+    x, recorded = fc.Tensor(1.0, requires_grad=True), []
+    with fc.no_grad():
+        thread = threading.Thread(target=lambda: recorded.append((x * 2).requires_grad))
+        thread.start()
+        thread.join()
+    assert recorded == [True]
+
+
+def test_threads_have_graphs_of_their_own():
+    weights = [fc.Tensor(np.ones(5), requires_grad=True) for _ in range(4)]
+
+    def train(w):
+        for _ in range(50):
+            (w * w).sum().backward()
+
+    threads = [threading.Thread(target=train, args=(w,)) for w in weights]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for w in weights:
+        np.testing.assert_array_equal(w.grad, 100)
+
+
+def test_detach_leaves_the_tape():
+    x = fc.Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * 2).detach()
+    assert not y.requires_grad
+    (x * y).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2, 4])
+    assert x.detach().data is x.data
+
+
+def test_equal_largest_elements_share_the_gradient():
+    x = fc.Tensor([1.0, 3.0, 3.0], requires_grad=True)
+    x.max().backward()
+    np.testing.assert_array_equal(x.grad, [0, 0.5, 0.5])
+    x.grad = None
+    x.max(0).values.backward()
+    np.testing.assert_array_equal(x.grad, [0, 1, 0])
+    assert x.max(0).indices.item() == x.argmax().item() == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (1.5, "float32"),
+        ([1.0, 2.0], "float32"),
+        ([1, 2], "int64"),
+        (True, "bool"),
+        (np.float64(1), "float64"),
+        (np.ones(2, np.float64), "float64"),
+        (np.ones(2, ">f4"), "float32"),
+        (np.ones(2, np.uint8), "uint8"),
+        (fc.Tensor([1.0]), "float32"),
+    ],
+)
+def test_dtype_of_a_new_tensor(value, dtype):
+    tensor = fc.Tensor(value)
+    assert tensor.dtype == dtype
+    np.testing.assert_array_equal(tensor.numpy(), np.asarray(value))
+
+
+def test_arrays_are_shared_but_never_by_what_an_optimizer_writes_to():
+    array = np.ones(3)
+    assert fc.Tensor(array).data is array
+    leaf = fc.Tensor(array, requires_grad=True)
+    with fc.no_grad():
+        leaf -= 1
+    np.testing.assert_array_equal(array, 1)
+    np.testing.assert_array_equal(leaf.data, 0)
+
+
+def test_a_tensor_is_a_sized_iterable_number_like_thing():
+    t = fc.Tensor(np.arange(6.0).reshape(2, 3))
+    assert (t.shape, t.ndim, t.dtype, t.numel(), len(t)) == ((2, 3), 2, np.float64, 6, 2)
+    assert (t.size(), t.size(1)) == ((2, 3), 3)
+    assert [row.numpy().tolist() for row in t] == [[0, 1, 2], [3, 4, 5]]
+    assert float(t[1, 2]) == 5.0
+    assert int(t[1, 2]) == 5
+    assert bool(t[1, 2])
+    assert repr(t[0]) == "tensor([0., 1., 2.], dtype=float64)"
+    with pytest.raises(ValueError, match="size 1"):
+        t.item()
+    with pytest.raises(TypeError):
+        iter(t[0, 0])
+
+
+def test_comparisons_are_elementwise_and_off_the_tape():
+    t = fc.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    table = ((t == 2, [0, 1, 0]), (t != 2, [1, 0, 1]), (t < 2, [1, 0, 0]), (t <= 2, [1, 1, 0]),
+             (t > 2, [0, 0, 1]), (t >= 2, [0, 1, 1]))  # fmt: skip
+    for result, wanted in table:
+        assert result.dtype == bool
+        assert not result.requires_grad
+        np.testing.assert_array_equal(result, np.array(wanted, bool))
+    assert {t: "found"}[t] == "found"
+    assert t != "a string"
+
+
+def test_numpy_writes_into_arrays_only_what_is_off_the_tape():
+    array, t = np.ones(2), fc.Tensor(np.array([2.0, 3.0]), requires_grad=True)
+    array -= 0.5 * t.detach()
+    np.testing.assert_array_equal(array, [0, -0.5])
+    with pytest.raises(RuntimeError, match="detach"):
+        array -= t
+
+
+def test_in_place_changes():
+    x = fc.Tensor(np.array([4.0, 9.0]), requires_grad=True)
+    with pytest.raises(RuntimeError, match="no_grad"):
+        x += 1
+    with pytest.raises(RuntimeError, match="no_grad"):
+        x.zero_()
+    array = x.data
+    with fc.no_grad():
+        x *= 2
+        x /= 4
+        x -= fc.Tensor([1.0, 1.0])
+        x += 0.1
+    assert x.data is array
+    assert x.is_leaf
+    np.testing.assert_array_equal(array, np.array([2.0, 4.5]) - 1 + 0.1)
+    y = x * 1
+    before = y
+    y += 1  # a tensor on the tape becomes a new one
+    assert y is not before
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad, 1)
+    x.grad.zero_()
+    np.testing.assert_array_equal(x.grad, 0)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+def test_leaves_can_be_copied(duplicate):
+    x = fc.Tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+    y = duplicate(x)
+    assert y.requires_grad
+    assert y.data is not x.data
+    np.testing.assert_array_equal(y.grad, [2, 4])
+    y.sum().backward()
+    np.testing.assert_array_equal(y.grad, [3, 5])
+    np.testing.assert_array_equal(x.grad, [2, 4])
+    with pytest.raises(RuntimeError, match="detach"):
+        duplicate(x * 2)
+
+
+def test_operations_can_be_added():
+    x = fc.Tensor(np.array([0.3, 0.4]), requires_grad=True)
+    y = fc.Tensor.record(np.sin(x.data), (x, lambda dy: dy * np.cos(x.data)))
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad, np.cos([0.3, 0.4]))
+
+
+def _leaf():
+    return fc.Tensor([1.0, 2.0], requires_grad=True)
+
+
+def _set(tensor, name, value):
+    setattr(tensor, name, value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda: fc.Tensor([1.0]).backward(), RuntimeError, "requires a gradient"),
+        (lambda: (_leaf() * 2).backward(), RuntimeError, r"shape \(2,\)"),
+        (lambda: (_leaf() * 2).backward(np.ones(3, "f4")), ValueError, r"\(2,\), got \(3,\)"),
+        (lambda: (_leaf() * 2).backward(np.ones(2)), TypeError, "float32, got float64"),
+        (lambda: fc.Tensor([1, 2], requires_grad=True), TypeError, "int64"),
+        (lambda: fc.Tensor("text"), TypeError, "array must hold real numbers"),
+        (lambda: fc.Tensor(np.ones(2, complex)), TypeError, "complex128"),
+        (lambda: _leaf().numpy(), RuntimeError, "detach"),
+        (lambda: np.asarray(_leaf()), RuntimeError, "detach"),
+        (lambda: fc.Tensor([1.0]).retain_grad(), RuntimeError, "retain_grad"),
+        (lambda: _set(_leaf() * 2, "requires_grad", False), RuntimeError, "leaves"),
+        (lambda: _set(_leaf(), "grad", np.ones(3, "f4")), ValueError, r"\(2,\).*\(3,\)"),
+        (lambda: _leaf() + "text", TypeError, "unsupported operand"),
+        (lambda: _leaf() + {}, TypeError, "unsupported operand"),
+        (lambda: np.sinh(_leaf()), TypeError, "sinh"),
+        (lambda: _leaf() + fc.Tensor([1.0, 2.0, 3.0]), ValueError, "broadcast"),
+        (lambda: _leaf().flatten(2), ValueError, "start_dim"),
+        (lambda: fc.Tensor(np.ones((2, 2))).flatten(1, 0), ValueError, "comes after"),
+    ],
+)
+def test_errors(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
