@@ -45,26 +45,34 @@ def _pixels(like, a, target, source, count, valid, item):
 
 
 @inner
-def pack_window(like, a, item, target, image, images, group, row, rows, column, columns):
-    """Fill ``target`` with ``rows`` × ``columns`` buffer positions of all channels of a group."""
+def pack_block(like, a, item, target, image, group, block, row, rows, column, columns):
+    """Fill ``target`` with ``rows`` × ``columns`` buffer positions of one block of channels."""
     pixel = a.block * item
     low = max(0, -(a.column_first // a.column_source) - column)
     high = min(columns, (a.width - 1 - a.column_first) // a.column_source + 1 - column)
     high = max(low, high)
+    valid = min(a.block, a.channels - block * a.block)
+    for b in range(row, row + rows):
+        h = a.row_first + b * a.row_source
+        if h < 0 or h >= a.height or low >= columns:
+            zero(target, columns * pixel)
+        else:
+            zero(target, low * pixel)
+            zero(target + high * pixel, (columns - high) * pixel)
+            if valid < a.block:
+                zero(target + low * pixel, (high - low) * pixel)
+            w = a.column_first + (column + low) * a.column_source
+            source = a.x + image * a.xn + group * a.xg + block * a.block * a.xc
+            source += h * a.xh + w * a.xw
+            _pixels(like, a, target + low * pixel, source, high - low, valid, item)
+        target += columns * pixel
+
+
+@inner
+def pack_window(like, a, item, target, image, images, group, row, rows, column, columns):
+    """Fill ``target`` with all blocks of channels of a group, for so many images."""
+    size = rows * columns * a.block * item
     for n in range(image, image + images):
         for block in range(a.n_blocks):
-            valid = min(a.block, a.channels - block * a.block)
-            for b in range(row, row + rows):
-                h = a.row_first + b * a.row_source
-                if h < 0 or h >= a.height or low >= columns:
-                    zero(target, columns * pixel)
-                else:
-                    zero(target, low * pixel)
-                    zero(target + high * pixel, (columns - high) * pixel)
-                    if valid < a.block:
-                        zero(target + low * pixel, (high - low) * pixel)
-                    w = a.column_first + (column + low) * a.column_source
-                    source = a.x + n * a.xn + group * a.xg + block * a.block * a.xc
-                    source += h * a.xh + w * a.xw
-                    _pixels(like, a, target + low * pixel, source, high - low, valid, item)
-                target += columns * pixel
+            pack_block(like, a, item, target, n, group, block, row, rows, column, columns)
+            target += size

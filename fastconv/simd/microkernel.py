@@ -11,7 +11,7 @@ of the sum reads ``nv`` consecutive vectors.  A is read by broadcast, in one of 
   Algorithm", 2019).
 * ``panel``: rows are consecutive elements, and a step moves by any number of bytes.
 
-A run is an entry of a table: the byte offset of its start in A and, for ``rows``, in B, so that a
+A run is an entry of a table of two words, the byte offsets of its start in A and in B, so that a
 tile may leave out the runs that only meet padding.
 """
 
@@ -29,6 +29,12 @@ def _word(v: Vectors, table, index):
     """The ``index``-th 64-bit integer of the table at address ``table``."""
     at = v.offset(table, index * 8 if isinstance(index, int) else v.builder.shl(index, i64(3)))
     return v.builder.load(v.builder.inttoptr(at, I64.as_pointer()))
+
+
+def _run_start(v: Vectors, runs, index, a, b) -> list:
+    """Where a run begins in A and in B: the two words of its entry in the table ``runs``."""
+    entry = v.offset(runs, v.builder.shl(index, i64(4)))
+    return [v.builder.add(a, _word(v, entry, 0)), v.builder.add(b, _word(v, entry, 1))]
 
 
 def _step(v: Vectors, acc, rows, b, nv):
@@ -98,8 +104,7 @@ def _rows(
         return steps
 
     def run(index, acc):
-        entry = v.offset(runs, builder.shl(index, i64(4)))
-        start = [builder.add(a_shift, _word(v, entry, 0)), builder.add(b, _word(v, entry, 1))]
+        start = _run_start(v, runs, index, a_shift, b)
         carried = v.loop(blocks, [*start, *acc], block(_UNROLL))
         return v.loop(rest, carried, block(1))[2:]
 
@@ -122,19 +127,15 @@ def _panel(
 ):  # fmt: skip
     builder = v.builder
 
-    def run(index, carried):
-        b, *acc = carried
-
+    def run(index, acc):
         def steps(index, carried):
             a, b, *acc = carried
             acc = _step(v, acc, [v.offset(a, m * v.itemsize) for m in range(mr)], b, nv)
             return [builder.add(a, a_step), builder.add(b, b_step), *acc]
 
-        start = builder.add(a, _word(v, runs, index))
-        _, b, *acc = v.loop(length, [start, b, *acc], steps)
-        return [b, *acc]
+        return v.loop(length, [*_run_start(v, runs, index, a, b), *acc], steps)[2:]
 
-    _, *acc = v.loop(n_runs, [b, *_start(v, init, pitch, mr, nv)], run)
+    acc = v.loop(n_runs, _start(v, init, pitch, mr, nv), run)
     _finish(v, acc, relu, c_rows, c_step, c_shift, mr, nv)
 
 
