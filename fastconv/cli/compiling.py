@@ -28,6 +28,7 @@ class Watch(event.Listener):
     def __init__(self):
         self.total = 0.0  # seconds, launchers and helpers included
         self._first = len(jit.kernels)
+        self._end: int | None = None  # of the kernels made, once the watch is over
         self._by_index: dict[int, float] = {}
         self._depth = 0
         self._began = 0.0
@@ -46,12 +47,16 @@ class Watch(event.Listener):
             # launcher's time is overwritten by that of the kernel that follows it.
             self._by_index[len(jit.kernels)] = elapsed
 
+    def close(self) -> None:
+        """Take no note of what is made from now on."""
+        self._end = len(jit.kernels)
+
     @property
     def made(self) -> list[Made]:
         """The kernels made since the watch began, in order."""
         return [
             Made(kernel.name, kernel.from_cache, self._by_index[index])
-            for index, kernel in enumerate(jit.kernels[self._first :], self._first)
+            for index, kernel in enumerate(jit.kernels[self._first : self._end], self._first)
         ]
 
 
@@ -64,3 +69,4 @@ def watch() -> Iterator[Watch]:
         yield listener
     finally:
         event.unregister(_LOCK, listener)
+        listener.close()

@@ -71,9 +71,8 @@ def _curve(figure: SubFigure, curve: Curve) -> None:
         fontweight="bold",
     )
     axes.tick_params(colors=PALE, which="both")
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, labelcolor=INK, borderpad=0
-    )
+    above = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderpad": 0}
+    axes.legend(ncols=2, frameon=False, labelcolor=INK, **above)
     for one in (axes, share):
         one.spines[:].set_visible(False)
     axes.grid(axis="y", color="#e6eaed")
