@@ -1,0 +1,69 @@
+"""The table: every algorithm × pass × named shape × memory order × dtype against the oracle."""
+
+from __future__ import annotations
+
+import re
+
+import cases
+import numpy as np
+import pytest
+from harness import DIRECTIONS, DTYPES, FORMATS, Trial, assert_close
+
+import fastconv as fc
+from fastconv.conv import selector
+from fastconv.core import checks, threads
+
+algorithms = pytest.mark.parametrize("algorithm", fc.algorithms())
+directions = pytest.mark.parametrize("direction", DIRECTIONS)
+
+
+def _check(algorithm, trial):
+    """A refusal with its reason; or a right result on one thread and on all of them."""
+    first, second = trial.operands()
+    reason = trial.refusal(algorithm)
+    if reason is not None:
+        with pytest.raises(ValueError, match=re.escape(reason)):
+            trial.run(algorithm, first, second)
+        return
+    before = first.copy(), second.copy()
+    with threads.num_threads(1):
+        alone = trial.run(algorithm, first, second)
+    result = trial.run(algorithm, first, second)
+    again = trial.run(algorithm, first, second)
+    assert result.dtype == trial.dtype
+    for y in (alone, result):
+        assert_close(y, trial.expected, trial.bound(algorithm))
+    assert result.tobytes() == again.tobytes(), "two runs differ"
+    np.testing.assert_array_equal(first, before[0], "an input was modified")
+    np.testing.assert_array_equal(second, before[1], "an input was modified")
+    order = "nchw" if trial.direction == "backward_weight" else checks.memory_format(first)
+    dense = result if order == "nchw" else result.transpose(0, 2, 3, 1)
+    assert dense.flags.c_contiguous, f"strides {result.strides} are not {order}"
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@algorithms
+@directions
+@pytest.mark.parametrize("case", cases.SMALL, ids=lambda case: case.name)
+def test_small(case, direction, algorithm, dtype, order):
+    _check(algorithm, Trial(case, direction, dtype, order))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "order"), [("float32", "nchw"), ("float32", "nhwc"), ("float64", "nhwc")]
+)
+@algorithms
+@directions
+@pytest.mark.parametrize("case", cases.MEDIUM, ids=lambda case: case.name)
+def test_medium(case, direction, algorithm, dtype, order):
+    _check(algorithm, Trial(case, direction, dtype, order))
+
+
+@directions
+@pytest.mark.parametrize("case", cases.SMALL + cases.MEDIUM, ids=lambda case: case.name)
+def test_auto_takes_a_fast_algorithm(case, direction):
+    trial = Trial(case, direction)
+    chosen = selector.select(trial.problem).name
+    assert chosen != "reference"
+    assert_close(trial.run("auto", *trial.operands()), trial.expected, trial.bound(chosen))

@@ -1,0 +1,68 @@
+"""What algorithms say of themselves: a reason or a cost, and memory within the limits."""
+
+from __future__ import annotations
+
+import cases
+import pytest
+from cases import Case
+from harness import DIRECTIONS, FORMATS, Trial
+
+import fastconv as fc
+from fastconv.core import workspace
+
+algorithms = pytest.mark.parametrize("algorithm", fc.algorithms())
+directions = pytest.mark.parametrize("direction", DIRECTIONS)
+
+WORKSPACE = 32 << 20  # bytes a thread may take, whatever the shape
+
+# Only planned, never run: batches, images, channels and kernels that are large.
+LARGE = (
+    Case("large-vgg-1", 2, 64, 224, 224, 64, 3, 3, padding=1),
+    Case("large-vgg-5", 8, 512, 14, 14, 512, 3, 3, padding=1),
+    Case("large-batch", 1024, 64, 56, 56, 64, 3, 3, padding=1),
+    Case("large-image", 1, 16, 2160, 3840, 16, 3, 3, padding=1),
+    Case("large-row", 1, 32, 1, 1_000_000, 32, 1, 3),
+    Case("large-1x1", 8, 2048, 7, 7, 512, 1, 1),
+    Case("large-stem", 8, 3, 227, 227, 96, 11, 11, stride=4),
+    Case("large-kernel", 2, 128, 56, 56, 128, 31, 31, padding=15, groups=128),
+    Case("large-15x15", 2, 32, 128, 128, 32, 15, 15, padding=7),
+    Case("large-depthwise", 8, 1024, 56, 56, 1024, 7, 7, padding=3, groups=1024),
+)
+
+
+def _accepted(algorithm, trial):
+    reason = trial.refusal(algorithm)
+    if reason is not None:
+        pytest.skip(reason)
+    return trial
+
+
+@directions
+@algorithms
+@pytest.mark.parametrize("case", cases.MEDIUM + LARGE, ids=lambda case: case.name)
+def test_cost_is_plausible(case, algorithm, direction):
+    trial = _accepted(algorithm, Trial(case, direction))
+    cost = trial.cost(algorithm)
+    assert cost.nbytes >= 0.5 * trial.problem.nbytes
+    assert cost.flops >= 0.1 * trial.problem.flops
+    assert 0 < cost.error < 5e-5
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@directions
+@pytest.mark.parametrize("algorithm", [a for a in fc.algorithms() if a != "reference"])
+@pytest.mark.parametrize("case", LARGE, ids=lambda case: case.name)
+def test_workspace_is_limited(case, algorithm, direction, order):
+    trial = _accepted(algorithm, Trial(case, direction, "float32", order))
+    assert trial.cost(algorithm).workspace <= WORKSPACE * fc.get_num_threads()
+
+
+@directions
+@pytest.mark.parametrize("algorithm", [a for a in fc.algorithms() if a != "reference"])
+@pytest.mark.parametrize("case", cases.MEDIUM, ids=lambda case: case.name)
+def test_scratch_is_what_the_cost_says(case, algorithm, direction):
+    trial = _accepted(algorithm, Trial(case, direction))
+    trial.run(algorithm, *trial.operands())
+    block = getattr(workspace._local, "block", None)
+    used = 0 if block is None else block.nbytes - workspace.ALIGN
+    assert used <= trial.cost(algorithm).workspace

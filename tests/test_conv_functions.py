@@ -1,0 +1,147 @@
+"""What the public functions add to the passes: bias, ReLU, transposes, ranks, empty batches."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import oracle
+import pytest
+from harness import DIRECTIONS, FORMATS, Trial, assert_close
+
+import fastconv as fc
+
+algorithms = pytest.mark.parametrize("algorithm", fc.algorithms())
+directions = pytest.mark.parametrize("direction", DIRECTIONS)
+orders = pytest.mark.parametrize("order", FORMATS)
+
+
+def tables(*names):
+    return pytest.mark.parametrize("case", [cases.BY_NAME[n] for n in names], ids=lambda c: c.name)
+
+
+def operands(trial, algorithm):
+    """The arrays of a trial that the algorithm accepts."""
+    reason = trial.refusal(algorithm)
+    if reason is not None:
+        pytest.skip(reason)
+    return trial.operands()
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@orders
+@algorithms
+@tables(
+    "channels-3-17", "channels-31-33", "columns-29", "kernel-1x1", "stride-2-3x3", "stride-5-3x3",
+    "dilation-2-stride-4", "groups-3-of-4", "depthwise-3x3", "depthwise-times-2", "medium-3x3",
+    "medium-depthwise-3x3",
+)  # fmt: skip
+def test_bias_and_relu_are_fused(case, algorithm, order, activation):
+    trial = Trial(case, "forward", order=order)
+    x, w = operands(trial, algorithm)
+    w[1::2] *= -1  # so that the ReLU has something to cut off
+    bias = np.linspace(-1, 1, case.K, dtype=np.float32)
+    y = fc.conv2d(x, w, bias, *case.arguments, algorithm=algorithm, activation=activation)
+    expected = oracle.forward(x, w, bias, *case.arguments)
+    assert (expected < 0).any()
+    assert_close(y, np.maximum(expected, 0) if activation else expected, trial.bound(algorithm))
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+@pytest.mark.parametrize("output_padding", [0, (1, 0), (1, 1)])
+@orders
+@algorithms
+@tables(
+    "stride-2-1x1", "stride-2-2x2", "stride-2-3x3", "stride-3-2x2", "stride-5-3x3", "dilation-2",
+    "dilation-2-stride-3", "dilation-4-stride-6", "groups-3-of-4", "depthwise-stride-2",
+    "depthwise-times-3", "medium-stride-2",
+)  # fmt: skip
+def test_transposed(case, algorithm, order, output_padding, activation):
+    trial = Trial(case, "backward_input", order=order)
+    y, w = operands(trial, algorithm)
+    w[:, 1::2] *= -1
+    bias = np.linspace(-1, 1, case.C, dtype=np.float32)
+    arguments = (case.stride, case.padding, output_padding, case.groups, case.dilation)
+    x = fc.conv_transpose2d(y, w, bias, *arguments, algorithm=algorithm, activation=activation)
+    expected = oracle.transposed(y, w, bias, *arguments)
+    assert_close(x, np.maximum(expected, 0) if activation else expected, trial.bound(algorithm))
+
+
+@algorithms
+@tables("channels-31-33", "stride-2-3x3", "groups-3-of-4", "depthwise-3x3", "medium-3x3")
+def test_weight_gradient_of_mixed_memory_orders(case, algorithm):
+    trial = Trial(case, "backward_weight")
+    x, dy = operands(trial, algorithm)
+    mixed = trial._replace(order="nhwc").operands()
+    for first, second in ((x, mixed[1]), (mixed[0], dy)):
+        dw = trial.run(algorithm, first, second)
+        assert_close(dw, trial.expected, trial.bound(algorithm))
+
+
+@algorithms
+@tables("image-one-row", "columns-56")
+def test_one_dimension_is_an_image_of_one_row(case, algorithm):
+    trial = Trial(case._replace(H=1, R=1), "forward")
+    case = trial.case
+    x, w = operands(trial, algorithm)
+    bias = np.linspace(-1, 1, case.K, dtype=np.float32)
+    expected = oracle.forward(x, w, bias, *case.arguments)[:, :, 0]
+    x, w = x[:, :, 0], w[:, :, 0]
+    y = fc.conv1d(x, w, bias, 1, 1, 1, 1, algorithm=algorithm)
+    assert_close(y, expected, trial.bound(algorithm))
+    for same in (
+        fc.conv1d(x, w, bias, (1,), (1,), (1,), algorithm=algorithm),
+        fc.conv1d(x, w, bias, padding="same", algorithm=algorithm),
+        fc.conv1d(x[0], w, bias, padding=1, algorithm=algorithm)[None],
+    ):
+        np.testing.assert_array_equal(same, y)
+    relu = fc.conv1d(x, w, bias, padding=1, algorithm=algorithm, activation="relu")
+    np.testing.assert_array_equal(relu, np.maximum(y, 0))
+
+
+@pytest.mark.parametrize(
+    "arguments", [(2, 1, 1, 1), (1, "same", 2, 2), (3, 4, 2, 3), (1, 2, 1, 6)], ids=str
+)
+def test_one_dimension_with_arguments(arguments):
+    stride, padding, dilation, groups = arguments
+    x = np.random.default_rng(1).uniform(-0.5, 1.5, (2, 6, 23))
+    w = np.random.default_rng(2).uniform(-0.5, 1.5, (12, 6 // groups, 4))
+    flat = "same" if padding == "same" else (0, padding)
+    expected = oracle.forward(
+        x[:, :, None], w[:, :, None], None, (1, stride), flat, (1, dilation), groups
+    )
+    y = fc.conv1d(x, w, None, *arguments)
+    assert_close(y, expected[:, :, 0], 1e-14)
+
+
+@tables("channels-3-17", "stride-2-3x3", "depthwise-3x3")
+def test_unbatched(case):
+    x, w = Trial(case, "forward").operands()
+    dy, _ = Trial(case, "backward_input").operands()
+    arguments, inverse = case.arguments, (case.stride, case.padding, 0, case.groups)
+    size = case.x_shape[1:]
+    for one, batch in (
+        (fc.conv2d(x[1], w, None, *arguments), fc.conv2d(x[1:], w, None, *arguments)[0]),
+        (
+            fc.grad.conv2d_input(size, w, dy[1], *arguments),
+            fc.grad.conv2d_input((1, *size), w, dy[1:], *arguments)[0],
+        ),
+        (
+            fc.grad.conv2d_weight(x[1], case.w_shape, dy[1], *arguments),
+            fc.grad.conv2d_weight(x[1:], case.w_shape, dy[1:], *arguments),
+        ),
+        (
+            fc.conv_transpose2d(dy[1], w, None, *inverse),
+            fc.conv_transpose2d(dy[1:], w, None, *inverse)[0],
+        ),
+    ):
+        np.testing.assert_array_equal(one, batch)
+
+
+@algorithms
+@directions
+@tables("channels-3-17", "stride-2-1x1", "depthwise-3x3")
+def test_empty_batch(case, direction, algorithm):
+    trial = Trial(case._replace(N=0), direction)
+    result = trial.run(algorithm, *operands(trial, algorithm))
+    shapes = {"forward": trial.case.y_shape, "backward_input": trial.case.x_shape}
+    np.testing.assert_array_equal(result, np.zeros(shapes.get(direction, case.w_shape)))

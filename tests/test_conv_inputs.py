@@ -1,0 +1,148 @@
+"""Arrays as users have them: any strides, alignment, byte order or container, never modified."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+from harness import DIRECTIONS, Trial, assert_close
+
+import fastconv as fc
+
+
+class Exporter:
+    """Something that is no ndarray and speaks DLPack."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __dlpack__(self, **keywords):
+        return self._array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+class Subclass(np.ndarray):
+    """An ndarray subclass, as ``np.memmap`` is one."""
+
+
+def _read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def _negative(array):
+    turned = (slice(None, None, -1),) * array.ndim
+    return array[turned].copy()[turned]
+
+
+def _cropped(array):
+    """In the middle of a larger array of NaN."""
+    frame = np.full([n + 3 for n in array.shape], np.nan, array.dtype)
+    inside = frame[tuple(slice(1, 1 + n) for n in array.shape)]
+    inside[...] = array
+    return inside
+
+
+def _every_other(array):
+    frame = np.full([2 * n for n in array.shape], np.nan, array.dtype)
+    inside = frame[(slice(None, None, 2),) * array.ndim]
+    inside[...] = array
+    return inside
+
+
+def _unaligned(array):
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    shifted = memory[1:].view(array.dtype).reshape(array.shape)
+    shifted[...] = array
+    assert not shifted.flags.aligned
+    return shifted
+
+
+def _field(array):
+    """A field of packed records: strides that are no multiple of the item size."""
+    records = np.zeros(array.shape, [("value", array.dtype), ("tag", np.uint8)])
+    records["value"] = array
+    return records["value"]
+
+
+def _turned(array):
+    """Axes in memory the other way round, as in CHWN data."""
+    return array.transpose(1, 2, 3, 0).copy().transpose(3, 0, 1, 2)
+
+
+ARRAYS = {
+    "read-only": _read_only,
+    "fortran": np.asfortranarray,
+    "negative": _negative,
+    "cropped": _cropped,
+    "every-other": _every_other,
+    "unaligned": _unaligned,
+    "field": _field,
+    "byte-swapped": lambda array: array.astype(array.dtype.newbyteorder()),
+    "turned": _turned,
+    "channels-last": lambda array: array.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2),
+    "dlpack": lambda array: Exporter(array.copy()),
+    "subclass": lambda array: array.copy().view(Subclass),
+}
+
+
+@pytest.mark.parametrize("make", ARRAYS.values(), ids=ARRAYS)
+@pytest.mark.parametrize("operand", [0, 1, (0, 1)], ids=["first", "second", "both"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("algorithm", fc.algorithms())
+@pytest.mark.parametrize(
+    "case", [cases.BY_NAME["stride-2-3x3"], cases.BY_NAME["depthwise-3x3"]], ids=lambda c: c.name
+)
+def test_any_array(case, algorithm, direction, operand, make):
+    trial = Trial(case, direction)
+    if trial.refusal(algorithm) is not None:
+        pytest.skip("refused")
+    plain = trial.operands()
+    chosen = (operand,) if isinstance(operand, int) else operand
+    given = [make(a) if i in chosen else a for i, a in enumerate(plain)]
+    result = trial.run(algorithm, *given)
+    assert type(result) is np.ndarray and result.dtype == np.float32
+    assert result.flags.writeable
+    assert_close(result, trial.expected, trial.bound(algorithm))
+    for before, after in zip(plain, given, strict=True):
+        after = after if isinstance(after, np.ndarray) else np.from_dlpack(after)
+        np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("make", [_read_only, _negative, _every_other, _unaligned])
+def test_any_bias(make):
+    trial = Trial(cases.BY_NAME["channels-3-17"], "forward")
+    bias = np.linspace(-1, 1, 17, dtype=np.float32)
+    x, w = trial.operands()
+    y = fc.conv2d(x, w, make(bias), padding=1)
+    np.testing.assert_array_equal(y, fc.conv2d(x, w, bias, padding=1))
+
+
+def test_one_image_broadcast_to_a_batch():
+    trial = Trial(cases.BY_NAME["channels-3-17"], "forward")
+    x, w = trial.operands()
+    batch = np.broadcast_to(x[:1], (5, *x.shape[1:]))
+    y = fc.conv2d(batch, w, padding=1)
+    np.testing.assert_array_equal(y, np.repeat(fc.conv2d(x[:1], w, padding=1), 5, axis=0))
+
+
+def test_one_value_broadcast_to_an_image():
+    x = np.broadcast_to(np.float32(2), (1, 3, 6, 5))
+    y = fc.conv2d(x, np.ones((4, 3, 2, 2), np.float32))
+    np.testing.assert_array_equal(y, np.full((1, 4, 5, 4), 24, np.float32))
+
+
+def test_memory_map(tmp_path):
+    x = np.arange(2 * 3 * 5 * 6, dtype=np.float32).reshape(2, 3, 5, 6)
+    np.save(tmp_path / "x.npy", x)
+    w = np.ones((4, 3, 3, 3), np.float32)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    np.testing.assert_array_equal(fc.conv2d(mapped, w), fc.conv2d(x, w))
+
+
+def test_operands_may_be_one_array():
+    x = np.linspace(-1, 1, 2 * 2 * 3 * 3).reshape(2, 2, 3, 3)
+    np.testing.assert_array_equal(fc.conv2d(x, x), fc.conv2d(x, x.copy()))

@@ -1,0 +1,127 @@
+"""Compilation: nothing at import, once per machine, in a directory that knows its sources."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from processes import ROOT, finish, run, start
+
+# Counts what numba compiles while the body of a script runs.
+COUNT = """
+    import json, os, sys
+    from numba.core import event
+
+    recorder = event.RecordingListener()
+    event.register("numba:run_pass", recorder)
+
+    def compiled():
+        return sorted({e.data["qualname"] for _, e in recorder.buffer if e.is_start})
+"""
+
+USE = """
+    import numpy as np
+    import fastconv as fc
+    from fastconv.core import jit
+
+    rng = np.random.default_rng(0)
+    results = []
+    for groups in (1, 24):
+        x = rng.normal(size=(2, 24, 20, 21)).astype("f4")
+        w = rng.normal(size=(48, 24 // groups, 3, 3)).astype("f4")
+        dy = rng.normal(size=(2, 48, 20, 21)).astype("f4")
+        for algorithm in fc.algorithms():
+            how = dict(padding=1, groups=groups, algorithm=algorithm)
+            for call in (
+                lambda: fc.conv2d(x, w, **how),
+                lambda: fc.grad.conv2d_input(x.shape, w, dy, **how),
+                lambda: fc.grad.conv2d_weight(x, w.shape, dy, **how),
+            ):
+                try:
+                    results.append(float(np.abs(call()).sum()))
+                except ValueError as refused:
+                    assert "cannot run" in str(refused)
+    kernels = [(k.name, k.from_cache) for k in jit.kernels]
+    print(json.dumps({"kernels": kernels, "compiled": compiled(), "results": results}))
+"""
+
+
+def _files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_second_process_compiles_nothing(tmp_path):
+    """Two processes at once fill an empty cache; the third finds everything there."""
+    both = [start(COUNT + USE, FASTCONV_CACHE_DIR=str(tmp_path)) for _ in range(2)]
+    first, second = (json.loads(finish(process)) for process in both)
+    assert first["compiled"] and first["results"] == second["results"]
+    assert first["kernels"]
+    files = _files(tmp_path)
+    assert len(files) > len(first["kernels"])
+    third = json.loads(run(COUNT + USE, FASTCONV_CACHE_DIR=str(tmp_path)))
+    assert third["compiled"] == []
+    assert all(from_cache for _, from_cache in third["kernels"])
+    assert [name for name, _ in third["kernels"]] == [name for name, _ in first["kernels"]]
+    assert third["results"] == first["results"]
+    assert _files(tmp_path) == files
+
+
+def test_import_compiles_nothing_and_loads_nothing_optional():
+    script = """
+    import fastconv
+    from fastconv.core import jit
+    assert jit.kernels == [] and compiled() == [], compiled()
+    print(json.dumps([name for name in sys.argv[1:] if name in sys.modules]))
+    """
+    optional = ("matplotlib", "sklearn", "torch", "rich")
+    assert json.loads(run(COUNT + script, *optional)) == []
+
+
+def test_unwritable_cache_is_a_warning(tmp_path):
+    """A folder below a file cannot be made, not even by root."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    script = """
+    import warnings
+    import numpy as np
+    import fastconv as fc
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        y = fc.conv2d(np.ones((1, 8, 6, 6)), np.ones((16, 8, 3, 3)))
+        fc.conv2d(np.ones((1, 8, 6, 6)), np.ones((16, 8, 3, 3)), padding=1)
+    assert (y == 72).all()
+    print(json.dumps([(w.category.__name__, str(w.message)) for w in caught]))
+    """
+    caught = json.loads(run(COUNT + script, FASTCONV_CACHE_DIR=str(blocked / "cache")))
+    assert [category for category, _ in caught] == ["RuntimeWarning"]
+    assert str(blocked) in caught[0][1] and "FASTCONV_CACHE_DIR" in caught[0][1]
+
+
+DIRECTORY = "from fastconv.core import jit; print(jit.source_digest(), jit.cache_directory())"
+
+
+@pytest.mark.parametrize(
+    ("edited", "new_cache"),
+    [
+        (None, False),
+        ("simd/vector.py", True),
+        ("core/jit.py", True),
+        ("conv/direct.py", True),
+        ("grad.py", False),
+    ],
+)
+def test_cache_directory_is_named_after_the_kernel_sources(tmp_path, edited, new_cache):
+    base = str(tmp_path / "cache")
+    copy = tmp_path / "copy"
+    shutil.copytree(
+        ROOT / "fastconv", copy / "fastconv", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    if edited:
+        with (copy / "fastconv" / edited).open("a") as file:
+            file.write("# edited\n")
+    digest, folder = run(DIRECTORY, FASTCONV_CACHE_DIR=base).split()
+    assert folder.startswith(base) and folder.endswith(digest)
+    other, elsewhere = run(DIRECTORY, package=copy, FASTCONV_CACHE_DIR=base).split()
+    assert elsewhere.endswith(other)
+    assert (other != digest) == (elsewhere != folder) == new_cache
