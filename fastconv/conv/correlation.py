@@ -128,27 +128,27 @@ _MARGIN = 1.15  # folding must promise this much: its stores are scattered
 
 def forward(problem: ConvProblem, vector: int) -> list[Correlation]:
     """The forward pass as a correlation, folded if that fills the vectors better."""
+    folded = [] if problem.dilation != (1, 1) else [unfolded(problem, b) for b in _BLOCKS[1:]]
+    return _better([unfolded(problem)], folded, vector)
 
-    def correlation(blocks) -> Correlation:
-        axes = [
-            _forward_axis(outputs, inputs, taps, stride, pad, dilation, block)
-            for outputs, inputs, taps, stride, pad, dilation, block in zip(
-                (problem.P, problem.Q),
-                (problem.H, problem.W),
-                (problem.R, problem.S),
-                problem.stride,
-                problem.padding[::2],
-                problem.dilation,
-                blocks,
-                strict=True,
-            )
-        ]
-        g = problem.groups
-        return Correlation(problem.N, g, problem.C // g, problem.K // g, *axes)
 
-    plain = correlation((1, 1))
-    folded = [] if problem.dilation != (1, 1) else [correlation(b) for b in _BLOCKS[1:]]
-    return _better([plain], folded, vector)
+def unfolded(problem: ConvProblem, blocks: tuple[int, int] = (1, 1)) -> Correlation:
+    """The forward pass with ``blocks`` of outputs in the lanes; without any by default."""
+    axes = [
+        _forward_axis(outputs, inputs, taps, stride, pad, dilation, block)
+        for outputs, inputs, taps, stride, pad, dilation, block in zip(
+            (problem.P, problem.Q),
+            (problem.H, problem.W),
+            (problem.R, problem.S),
+            problem.stride,
+            problem.padding[::2],
+            problem.dilation,
+            blocks,
+            strict=True,
+        )
+    ]
+    g = problem.groups
+    return Correlation(problem.N, g, problem.C // g, problem.K // g, *axes)
 
 
 def backward_input(problem: ConvProblem, vector: int) -> list[Correlation]:

@@ -8,19 +8,24 @@ _LONGEST_BLOCK = 128
 
 
 def choose_tile(rows: int, columns: int, vector: int) -> tuple[int, int]:
-    """The register tile (rows × vectors) that wastes the least on a ``rows`` × ``columns`` result.
+    """The register tile (rows × vectors) that wastes the least on a ``rows`` × ``columns`` result."""
+    return max(machine().isa.tiles, key=lambda tile: _score(tile, rows, columns, vector))
 
-    A tile's own efficiency falls with the loads it needs for each fma: one broadcast a row, one
-    load a vector, and a reload of the row's address now and then.
+
+def tile_score(rows: int, columns: int, vector: int) -> float:
+    """The share of the peak that the best tile may reach on a ``rows`` × ``columns`` result."""
+    return max(_score(tile, rows, columns, vector) for tile in machine().isa.tiles)
+
+
+def _score(tile: tuple[int, int], rows: int, columns: int, vector: int) -> float:
+    """Useful part of the tile × its own efficiency.
+
+    The latter falls with the loads: one broadcast a row, one load a vector, and a reload of a
+    row's address now and then, four of which take the time of one fma.
     """
-
-    def score(tile: tuple[int, int]) -> float:
-        mr, nv = tile
-        used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
-        loads = 0.25 * (1.25 * mr + nv)
-        return used * mr * nv / (mr * nv + loads)
-
-    return max(machine().isa.tiles, key=score)
+    mr, nv = tile
+    used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
+    return used * mr * nv / (mr * nv + 0.25 * (1.25 * mr + nv))
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -173,3 +173,23 @@ def transpose_tile(typingctx, like, target, target_step, source, source_step, ro
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 6), codegen
+
+
+@intrinsic
+def accumulate(typingctx, like, target, source, nbytes):
+    """``target += source`` over whole vectors."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        target, source, nbytes = arguments[1:]
+
+        def body(index, carried):
+            at = builder.mul(index, i64(v.nbytes))
+            to = builder.add(target, at)
+            v.store(builder.fadd(v.load(to), v.load(builder.add(source, at))), to)
+            return []
+
+        v.loop(builder.sdiv(nbytes, i64(v.nbytes)), [], body)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 3), codegen
