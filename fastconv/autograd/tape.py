@@ -88,7 +88,7 @@ def walk(root: Node, gradient: np.ndarray, retain_graph: bool = False) -> None:
 
     Each node passes its gradient on once, when the contributions of all its uses are in.
     """
-    arrived = {root: gradient.copy() if root.owner else gradient}
+    arrived = {root: gradient.copy("K") if root.owner else gradient}
     for node in _sorted(root):
         dy = arrived.pop(node)
         if node.owner is not None and (tensor := node.owner()) is not None:
@@ -98,7 +98,7 @@ def walk(root: Node, gradient: np.ndarray, retain_graph: bool = False) -> None:
             if operand in arrived:
                 arrived[operand] = arrived[operand] + dx
             elif operand.owner is not None and (dx is dy or dx.base is not None):
-                arrived[operand] = dx.copy()  # a tensor's .grad shares memory with no other
+                arrived[operand] = dx.copy("K")  # a tensor's .grad shares memory with no other
             else:
                 arrived[operand] = dx
         if node.edges and not retain_graph:

@@ -1,0 +1,202 @@
+"""``nn.functional``: values against NumPy, gradients against central differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+from gradients import check_gradients
+
+import fastconv as fc
+import fastconv.nn.functional as F
+from fastconv import nn
+from fastconv.conv import functions
+from fastconv.ops.broadcast import channel_bias_backward
+
+
+def random(*shape, seed=0):
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape))
+
+
+CONVOLUTIONS = {
+    "plain": ((2, 3, 5, 6), (4, 3, 3, 3), {}),
+    "strided": ((2, 3, 5, 6), (4, 3, 3, 2), {"stride": (2, 1), "padding": (1, 2)}),
+    "dilated": ((1, 2, 6, 6), (3, 2, 2, 3), {"dilation": (3, 2), "padding": "same"}),
+    "grouped": ((2, 4, 4, 4), (6, 2, 3, 3), {"groups": 2, "padding": 1}),
+    "depthwise": ((2, 3, 4, 5), (6, 1, 3, 3), {"groups": 3, "stride": 2, "padding": 1}),
+    "pointwise": ((2, 3, 4, 5), (4, 3, 1, 1), {}),
+    "unbatched": ((3, 5, 6), (4, 3, 3, 3), {"padding": "valid"}),
+}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_conv2d(name, bias):
+    x_shape, w_shape, arguments = CONVOLUTIONS[name]
+    operands = [random(*x_shape), random(*w_shape, seed=1)]
+    operands += [random(w_shape[0], seed=2)] if bias else []
+    check_gradients(lambda *tensors: F.conv2d(*tensors, **arguments), *operands)
+    x, *others = operands
+    wanted = oracle.forward(x if x.ndim == 4 else x[None], *others, **arguments)
+    got = F.conv2d(*operands, **arguments).numpy()
+    np.testing.assert_allclose(got, wanted if x.ndim == 4 else wanted[0], rtol=0, atol=1e-12)
+
+
+def channels_last(x):
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def test_conv2d_keeps_the_memory_order_in_both_directions():
+    x = fc.Tensor(channels_last(random(2, 3, 5, 6)), requires_grad=True)
+    w, b = fc.Tensor(random(4, 3, 3, 3), True), fc.Tensor(random(4), True)
+    y = F.conv2d(x, w, b).relu()
+    dy = channels_last(random(*y.shape, seed=3))
+    assert y.data.strides == dy.strides
+    y.backward(dy)
+    assert x.grad.data.strides == x.data.strides
+    masked = dy * (y.data > 0)
+    np.testing.assert_allclose(b.grad, masked.sum((0, 2, 3)), atol=1e-12)
+    np.testing.assert_allclose(w.grad, oracle.backward_weight(x.data, w.shape, masked), atol=1e-12)
+
+
+@pytest.mark.parametrize("order", ["nchw", "nhwc", "strided"])
+def test_bias_gradient_is_accurate_in_every_memory_order(order):
+    dy = (random(8, 3, 64, 64) + 1).astype(np.float32)
+    dy = {"nchw": dy, "nhwc": channels_last(dy), "strided": dy.transpose(0, 1, 3, 2)}[order]
+    got = channel_bias_backward(dy)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, dy.sum((0, 2, 3), dtype=np.float64), rtol=1e-5)
+
+
+def test_gradients_that_nobody_needs_are_not_computed(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("the image's gradient was asked for")
+
+    monkeypatch.setattr(functions, "conv2d_input", refuse)
+    layer = nn.Conv2d(2, 3, 3)
+    layer(random(1, 2, 5, 5).astype(np.float32)).sum().backward()
+    assert layer.weight.grad is not None
+    with pytest.raises(AssertionError, match="image"):
+        x = fc.Tensor(random(1, 2, 5, 5).astype(np.float32), requires_grad=True)
+        layer(x).sum().backward()
+
+
+def test_the_algorithm_holds_for_all_passes(monkeypatch):
+    seen = []
+    plan_for = functions.plan_for
+
+    def noting(problem, algorithm, threads):
+        seen.append((problem.direction, algorithm))
+        return plan_for(problem, algorithm, threads)
+
+    monkeypatch.setattr(functions, "plan_for", noting)
+    x = fc.Tensor(random(1, 2, 5, 5).astype(np.float32), requires_grad=True)
+    nn.Conv2d(2, 3, 3, algorithm="reference")(x).sum().backward()
+    directions = ("forward", "backward_input", "backward_weight")
+    assert sorted(seen) == sorted((direction, "reference") for direction in directions)
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 3), (0, 3)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear(shape, bias):
+    operands = [random(*shape), random(4, 3, seed=1)] + [random(4, seed=2)] * bias
+    wanted = np.einsum("...c,kc->...k", *operands[:2]) + (operands[2] if bias else 0)
+    np.testing.assert_allclose(F.linear(*operands).numpy(), wanted, atol=1e-13)
+    check_gradients(F.linear, *operands)
+
+
+POOLING = {
+    "max": (F.max_pool2d, (2,), {}),
+    "max-overlapping": (F.max_pool2d, ((3, 2), 1, 1), {}),
+    "max-ceil-dilated": (F.max_pool2d, (2, 2, 0, 2, True), {}),
+    "avg": (F.avg_pool2d, (2,), {}),
+    "avg-padded": (F.avg_pool2d, (3, 2, 1), {}),
+    "avg-ceil": (F.avg_pool2d, (2, (2, 1), 0, True), {}),
+    "avg-without-pad": (F.avg_pool2d, (3, 1, 1), {"count_include_pad": False}),
+    "avg-divisor": (F.avg_pool2d, (2,), {"divisor_override": 3}),
+}
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 6), (2, 5, 5)])
+@pytest.mark.parametrize("name", POOLING)
+def test_pooling_gradients(name, shape):
+    pool, window, options = POOLING[name]
+    check_gradients(lambda x: pool(x, *window, **options), random(*shape))
+
+
+def test_max_pool2d_indices():
+    x = fc.Tensor(random(2, 3, 4, 4), requires_grad=True)
+    y, indices = F.max_pool2d(x, 2, return_indices=True)
+    assert y.requires_grad
+    assert not indices.requires_grad
+    flat = np.take_along_axis(x.data.reshape(2, 3, 16), indices.data.reshape(2, 3, 4), 2)
+    np.testing.assert_array_equal(flat, y.data.reshape(2, 3, 4))
+    with fc.no_grad():
+        np.testing.assert_array_equal(F.max_pool2d(x, 2).data, y.data)
+    layer = nn.MaxPool2d(2, return_indices=True)
+    np.testing.assert_array_equal(layer(x)[1].data, indices.data)
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_softmax(dim):
+    x = 5 * random(3, 4, 2)
+    wanted = np.exp(x) / np.exp(x).sum(dim, keepdims=True)
+    np.testing.assert_allclose(F.softmax(x, dim).numpy(), wanted, rtol=1e-13)
+    np.testing.assert_allclose(F.log_softmax(x, dim).numpy(), np.log(wanted), atol=1e-14)
+    check_gradients(lambda t: F.softmax(t, dim), x)
+    check_gradients(lambda t: F.log_softmax(t, dim), x)
+
+
+@pytest.mark.parametrize("function", [F.relu, F.sigmoid, F.tanh, F.flatten])
+def test_functions_take_arrays_and_tensors(function):
+    x = random(2, 3)
+    np.testing.assert_array_equal(function(x).numpy(), function(fc.Tensor(x)).numpy())
+    check_gradients(function, x)
+    with pytest.raises(TypeError, match="input must be a Tensor or an array, got list"):
+        function([[1.0]])
+
+
+def test_extreme_activations_neither_overflow_nor_warn():
+    x = np.array([-np.inf, -1e4, -100, 0, 100, 1e4, np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(
+        F.sigmoid(x).numpy(), np.array([0, 0, 0, 0.5, 1, 1, 1, np.nan], np.float32)
+    )
+    np.testing.assert_array_equal(F.relu(x).numpy(), np.where(x < 0, 0, x))
+    t = fc.Tensor(np.array([-1, 0, 2, np.nan]), requires_grad=True)
+    t.relu().backward(np.array([np.nan, np.inf, 3, 4]))
+    np.testing.assert_array_equal(t.grad, [0, 0, 3, 4])  # what is off stays off
+
+
+PADS = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+@pytest.mark.parametrize("order", ["nchw", "nhwc"])
+@pytest.mark.parametrize("pad", [(1, 2), (0, 1, 2, 0), (2, 1, 1, 2, 1, 0), (0, 0)], ids=str)
+@pytest.mark.parametrize("mode", PADS)
+def test_pad(mode, pad, order):
+    x = random(2, 3, 3, 4)
+    x = channels_last(x) if order == "nhwc" else x
+    pairs = [pad[i : i + 2] for i in range(0, len(pad), 2)][::-1]
+    wanted = np.pad(x, [(0, 0)] * (4 - len(pairs)) + pairs, PADS[mode])
+    got = F.pad(x, pad, mode).numpy()
+    np.testing.assert_array_equal(got, wanted)
+    assert np.argsort(got.strides).tolist() == np.argsort(x.strides).tolist()
+    check_gradients(lambda t: F.pad(t, pad, mode), x)
+
+
+def test_pad_value():
+    np.testing.assert_array_equal(F.pad(np.ones((1, 1)), (1, 0), value=7).numpy(), [[7, 1]])
+
+
+@pytest.mark.parametrize("padding", [1, (2, 1), "same", "valid"], ids=str)
+@pytest.mark.parametrize("mode", PADS)
+def test_padding_mode(mode, padding):
+    name = "zeros" if mode == "constant" else mode
+    options = {"dilation": (1, 2), "padding": padding, "dtype": np.float64}
+    layer = nn.Conv2d(2, 3, (3, 2), padding_mode=name, **options)
+    x = random(2, 2, 5, 6)
+    top, bottom, left, right = oracle.paddings(padding, (3, 2), (1, 2))
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), PADS[mode])
+    wanted = oracle.forward(padded, layer.weight.data, layer.bias.data, dilation=(1, 2))
+    np.testing.assert_allclose(layer(x).detach().numpy(), wanted, atol=1e-12)
+    check_gradients(layer, x)
