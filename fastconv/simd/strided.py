@@ -1,0 +1,123 @@
+"""Vectors whose lanes stand apart in memory, and vectors of which only a part is there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from .vector import I32, I64, Vectors, i64
+
+
+class Part(NamedTuple):
+    """Lane i is element ``start + i·stride`` of a row of ``limit``; ``count`` lanes matter."""
+
+    start: ir.Value
+    limit: ir.Value
+    count: ir.Value
+
+
+def splat(v: Vectors, scalar, kind: ir.VectorType):
+    """``Vectors.splat`` for vectors of any ``kind``."""
+    one = v.builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(I32, 0))
+    lanes = ir.Constant(ir.VectorType(I32, v.lanes), [0] * v.lanes)
+    return v.builder.shuffle_vector(one, one, lanes)
+
+
+def ramp(v: Vectors, element: ir.IntType, start: int = 0, step: int = 1) -> ir.Constant:
+    """start, start + step, … as a vector of integers."""
+    wrap = (1 << element.width) - 1
+    values = [(start + i * step) & wrap for i in range(v.lanes)]
+    return ir.Constant(ir.VectorType(element, v.lanes), values)
+
+
+def _below(v: Vectors, count):
+    """Lanes with a number below ``count``; all of them if it is None."""
+    if count is None:
+        return ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [1] * v.lanes)
+    lanes = ramp(v, I32)
+    return v.builder.icmp_signed("<", lanes, splat(v, v.builder.trunc(count, I32), lanes.type))
+
+
+def valid(v: Vectors, part: Part, stride: int, first: int = 0, count=None):
+    """Lanes whose element is in the row, lane 0 standing for element ``start + first``."""
+    builder = v.builder
+    lanes = ramp(v, I32, first, stride)
+    element = builder.add(lanes, splat(v, builder.trunc(part.start, I32), lanes.type))
+    limit = splat(v, builder.trunc(part.limit, I32), lanes.type)
+    inside = builder.icmp_unsigned("<", element, limit)
+    return builder.and_(inside, _below(v, part.count if count is None else count))
+
+
+def _masked(v: Vectors, name: str, value, pointer, mask):
+    """LLVM's masked ``load``, ``gather`` (unread lanes are ``value``'s), ``store``, ``scatter``."""
+    element = {"float": "f32", "double": "f64"}.get(str(value.type.element), "i64")
+    vector = f"v{v.lanes}"
+    space = f"{vector}p0" if name in ("gather", "scatter") else "p0"
+    align = ir.Constant(I32, v.itemsize)
+    if name in ("load", "gather"):
+        result, operands = value.type, [pointer, align, mask, value]
+    else:
+        result, operands = ir.VoidType(), [value, pointer, align, mask]
+    function = cgutils.get_or_insert_function(
+        v.builder.module,
+        ir.FunctionType(result, [operand.type for operand in operands]),
+        f"llvm.masked.{name}.{vector}{element}.{space}",
+    )
+    return v.builder.call(function, operands)
+
+
+def _pointers(v: Vectors, address, stride: int):
+    """Where the lanes are, ``stride`` elements apart."""
+    steps = ramp(v, I64, 0, stride * v.itemsize)
+    lanes = v.builder.add(splat(v, address, steps.type), steps)
+    return v.builder.inttoptr(lanes, ir.VectorType(v.element.as_pointer(), v.lanes))
+
+
+def read(v: Vectors, address, stride: int, part: Part | None, fill: float):
+    """Lanes ``stride`` elements apart; with a ``part``, ``fill`` in those that are not in it."""
+    filled = ir.Constant(v.type, [fill] * v.lanes)
+
+    def load(first: int, count):
+        at = v.offset(address, first * v.itemsize)
+        if part is None:
+            return v.load(at)
+        mask = valid(v, part, 1, first, count)
+        return _masked(v, "load", filled, v._pointer(at, v.type), mask)
+
+    if stride == 1:
+        return load(0, None)
+    if stride == 2:  # the even elements of two vectors, which overlap so as not to read beyond
+        low = high = None
+        if part is not None:
+            twice = v.builder.shl(part.count, i64(1))
+            low, high = v.builder.sub(twice, i64(1)), v.builder.sub(twice, i64(v.lanes))
+        even = range(0, 2 * v.lanes, 2)
+        pick = [e if e < v.lanes else e + 1 for e in even]
+        return v.shuffle(load(0, low), load(v.lanes - 1, high), pick)
+    mask = _below(v, None) if part is None else valid(v, part, stride)
+    return _masked(v, "gather", filled, _pointers(v, address, stride), mask)
+
+
+def write(v: Vectors, value, address, stride: int, count):
+    """Store the first ``count`` lanes (None: all) ``stride`` elements apart.
+
+    Integers can be stored side by side only.
+    """
+    if stride == 1 and count is None:
+        v.builder.store(value, v._pointer(address, value.type), align=v.itemsize)
+    elif stride == 1:
+        _masked(v, "store", value, v._pointer(address, value.type), _below(v, count))
+    elif stride == 2:  # every lane twice, and every second of those stored
+        even = ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [1, 0] * (v.lanes // 2))
+        for first in (0, v.lanes // 2):
+            twice = v.shuffle(value, value, [first + i // 2 for i in range(v.lanes)])
+            mask = even
+            if count is not None:
+                rest = v.builder.shl(v.builder.sub(count, i64(first)), i64(1))
+                mask = v.builder.and_(even, _below(v, rest))
+            at = v._pointer(v.offset(address, 2 * first * v.itemsize), v.type)
+            _masked(v, "store", twice, at, mask)
+    else:
+        _masked(v, "scatter", value, _pointers(v, address, stride), _below(v, count))
