@@ -90,15 +90,22 @@ def test_gradients_share_no_memory():
     np.testing.assert_array_equal(y.grad, 1)
     np.testing.assert_array_equal(first, 1)
 
-    z = fc.Tensor(np.ones((2, 3)), requires_grad=True)
-    z.sum().backward()
-    z.grad.data[0, 0] = 5  # a broadcast gradient would be read-only, or change everywhere
-    np.testing.assert_array_equal(z.grad, [[5, 1, 1], [1, 1, 1]])
+    for reduce, share in ((fc.Tensor.sum, 1), (fc.Tensor.mean, 1 / 6)):
+        z = fc.Tensor(np.ones((2, 3)), requires_grad=True)
+        reduce(z).backward()
+        z.grad.data[0, 0] = 5  # a broadcast gradient would be read-only, or change everywhere
+        np.testing.assert_array_equal(z.grad, [[5, share, share], [share] * 3])
 
     leaf = fc.Tensor(np.ones(3), requires_grad=True)
     leaf.backward(first)
     leaf.grad.data[:] = 7
     np.testing.assert_array_equal(first, 1)
+
+
+def test_a_new_gradient_is_taken_without_a_copy():
+    x, made = fc.Tensor(np.ones(3), requires_grad=True), np.zeros(4)[1:]
+    fc.Tensor.record(x.data * 2, (x, lambda dy: made)).sum().backward()
+    assert x.grad.data is made
 
 
 def test_a_graph_serves_once_unless_retained():

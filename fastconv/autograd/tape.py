@@ -83,6 +83,11 @@ def _sorted(root: Node) -> list[Node]:
     return order[::-1]
 
 
+def _is_borrowed(dx: np.ndarray, dy: np.ndarray) -> bool:
+    """Whether dx is dy or a view of it, or one number that is broadcast."""
+    return not dx.flags.writeable or np.may_share_memory(dx, dy)
+
+
 def walk(root: Node, gradient: np.ndarray, retain_graph: bool = False) -> None:
     """Send ``gradient``, that of ``root``'s value, back to the leaves, where it accumulates.
 
@@ -97,7 +102,7 @@ def walk(root: Node, gradient: np.ndarray, retain_graph: bool = False) -> None:
             dx = np.asarray(function(dy))
             if operand in arrived:
                 arrived[operand] = arrived[operand] + dx
-            elif operand.owner is not None and (dx is dy or dx.base is not None):
+            elif operand.owner is not None and _is_borrowed(dx, dy):
                 arrived[operand] = dx.copy("K")  # a tensor's .grad shares memory with no other
             else:
                 arrived[operand] = dx
