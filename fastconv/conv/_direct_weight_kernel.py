@@ -106,8 +106,9 @@ def weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     for n in range(images):
                         pack_block(
                             like, x, itemsize, window + n * size, n0 + n,
-                            unit // a.tiles_k // a.n_blocks, block, i0 * a.row_advance,
-                            a.buffer_rows, 0, a.buffer_columns,
+                            unit // a.tiles_k // a.n_blocks, block,
+                            x.row_first + i0 * a.row_advance * x.row_source, a.buffer_rows,
+                            x.column_first, a.buffer_columns,
                         )  # fmt: skip
                 if unit // a.tiles_k // a.n_blocks != group:
                     group = unit // a.tiles_k // a.n_blocks

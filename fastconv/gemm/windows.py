@@ -9,8 +9,8 @@ from __future__ import annotations
 from fastconv.core.jit import inner
 from fastconv.simd.copying import copy, copy_strided, move, transpose_tile, zero
 
-# What a kernel that packs windows needs in its arguments.  Buffer row b holds the source row
-# ``row_first + b·row_source``; columns alike.
+# What a kernel that packs windows needs in its arguments: the source, whose rows are read
+# ``row_source`` apart beginning at ``row_first`` (columns alike), and the blocks of channels.
 FIELDS = (
     "x xn xg xc xh xw height width row_first row_source column_first column_source "
     "channels block n_blocks vector"
@@ -22,10 +22,10 @@ def _pixels(like, a, target, source, count, valid, item):
     """``count`` pixels of ``valid`` channels, in either memory order."""
     step = a.column_source * a.xw
     pixel = a.block * item
-    if a.xc == item:
-        if step == pixel and valid == a.block:
-            copy(target, source, count * pixel)
-        elif valid % a.vector == 0:
+    if step == pixel and valid == a.block and (a.xc == item or valid == 1):
+        copy(target, source, count * pixel)
+    elif a.xc == item:
+        if valid % a.vector == 0:
             for c in range(0, valid, a.vector):
                 copy_strided(like, target + c * item, pixel, source + c * item, step, count)
         else:
@@ -46,14 +46,17 @@ def _pixels(like, a, target, source, count, valid, item):
 
 @inner
 def pack_block(like, a, item, target, image, group, block, row, rows, column, columns):
-    """Fill ``target`` with ``rows`` × ``columns`` buffer positions of one block of channels."""
+    """Fill ``target`` with ``rows`` × ``columns`` positions of one block of channels.
+
+    The first position holds the source's row ``row`` and column ``column``, if it has them.
+    """
     pixel = a.block * item
-    low = max(0, -(a.column_first // a.column_source) - column)
-    high = min(columns, (a.width - 1 - a.column_first) // a.column_source + 1 - column)
+    low = max(0, -(column // a.column_source))
+    high = min(columns, (a.width - 1 - column) // a.column_source + 1)
     high = max(low, high)
     valid = min(a.block, a.channels - block * a.block)
-    for b in range(row, row + rows):
-        h = a.row_first + b * a.row_source
+    for b in range(rows):
+        h = row + b * a.row_source
         if h < 0 or h >= a.height or low >= columns:
             zero(target, columns * pixel)
         else:
@@ -61,18 +64,22 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
             zero(target + high * pixel, (columns - high) * pixel)
             if valid < a.block:
                 zero(target + low * pixel, (high - low) * pixel)
-            w = a.column_first + (column + low) * a.column_source
             source = a.x + image * a.xn + group * a.xg + block * a.block * a.xc
-            source += h * a.xh + w * a.xw
+            source += h * a.xh + (column + low * a.column_source) * a.xw
             _pixels(like, a, target + low * pixel, source, high - low, valid, item)
         target += columns * pixel
 
 
 @inner
 def pack_window(like, a, item, target, image, images, group, row, rows, column, columns):
-    """Fill ``target`` with all blocks of channels of a group, for so many images."""
+    """Fill ``target`` with all blocks of channels of a group, for so many images.
+
+    ``row`` and ``column`` count positions of the padded window, not of the source.
+    """
     size = rows * columns * a.block * item
+    top = a.row_first + row * a.row_source
+    left = a.column_first + column * a.column_source
     for n in range(image, image + images):
         for block in range(a.n_blocks):
-            pack_block(like, a, item, target, n, group, block, row, rows, column, columns)
+            pack_block(like, a, item, target, n, group, block, top, rows, left, columns)
             target += size
