@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER
@@ -11,6 +12,7 @@ from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.weights import NO_TAP, pack_weights, reading_order
 from fastconv.simd.vector import lanes
 
+from .algorithm import Plan
 from .correlation import Correlation
 
 
@@ -97,3 +99,19 @@ def lane_table(c: Correlation, yk: int, yh: int, yw: int) -> np.ndarray:
     )
     offset = rows * yh + columns * yw + filters * yk
     return np.stack([offset, rows, columns], axis=-1).reshape(-1, 3).astype(np.int64)
+
+
+def plan_of_parts(problem: ConvProblem, parts: list) -> Plan:
+    """A plan that runs every part; outputs that no part covers get the bias alone."""
+    forward = problem.direction == "forward"
+    covered = sum(p.c.pixels * p.c.rows.block * p.c.columns.block for p in parts)
+    sparse = not forward and covered < problem.N * problem.H * problem.W
+
+    def run(first, second, out, bias, relu):
+        if sparse:
+            value = np.zeros(1, out.dtype) if bias is None else bias
+            out[...] = (np.maximum(value, 0) if relu else value)[:, None, None]
+        for part in parts:
+            part.run(first, second, out, bias, relu, forward)
+
+    return run

@@ -19,10 +19,11 @@ from fastconv.gemm.tiling import (
     tile_score,
     workers_for,
 )
+from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
 from ._direct_correlation import Buffer
-from ._direct_weight_kernel import WINDOW, weight_kernel, weight_sum_kernel
+from ._direct_weight_kernel import weight_kernel, weight_sum_kernel
 from .correlation import Axis, unfolded
 
 _PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
@@ -161,38 +162,23 @@ class DirectWeight:
             channels=c.channels,
             filters=c.filters,
         )
-        self.x_window = self._window(
-            c.channels, self.block, c.rows.inputs, c.columns.inputs, c.rows.first,
-            c.columns.first, self.rows.source, self.columns.source,
+        vector = lanes(self.itemsize)
+        self.x_window = window_record(
+            c.channels, self.block, (c.rows.inputs, c.columns.inputs),
+            (c.rows.first, c.columns.first), (self.rows.source, self.columns.source), vector,
         )  # fmt: skip
-        self.dy_window = self._window(
-            c.filters, self.width, c.rows.outputs, c.columns.outputs, 0, 0, 1, 1
+        self.dy_window = window_record(
+            c.filters, self.width, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), vector
         )
-
-    def _window(self, channels, block, height, width, row, column, row_step, column_step):
-        window = np.zeros(1, WINDOW)
-        window["channels"] = channels
-        window["block"] = block
-        window["n_blocks"] = -(-channels // block)
-        window["height"], window["width"] = height, width
-        window["row_first"], window["column_first"] = row, column
-        window["row_source"], window["column_source"] = row_step, column_step
-        window["vector"] = lanes(self.itemsize)
-        return window
-
-    @staticmethod
-    def _aimed(window: np.ndarray, array: np.ndarray) -> np.ndarray:
-        """The window's record with the address and strides of ``array``."""
-        window = window.copy()
-        n, c, h, w = array.strides
-        values = (address(array), n, c * int(window["channels"][0]), c, h, w)
-        window.view(np.int64)[:6] = values
-        return window
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         sums = scratch(self.nbytes)
         rest = sums + self.copies * self.copy_bytes
-        x_window, dy_window = self._aimed(self.x_window, x), self._aimed(self.dy_window, dy)
+        x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
+        xn, xc, xh, xw = x.strides
+        x_window[:6] = (address(x), xn, xc * self.c.channels, xc, xh, xw)
+        yn, yk, yh, yw = dy.strides
+        dy_window[:6] = (address(dy), yn, yk * self.c.filters, yk, yh, yw)
         self.multiply.run(
             scratch=rest, sums=sums, x_window=address(x_window), dy_window=address(dy_window)
         )

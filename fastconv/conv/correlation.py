@@ -151,43 +151,49 @@ def unfolded(problem: ConvProblem, blocks: tuple[int, int] = (1, 1)) -> Correlat
     return Correlation(problem.N, g, problem.C // g, problem.K // g, *axes)
 
 
-def backward_input(problem: ConvProblem, vector: int) -> list[Correlation]:
+def parities(problem: ConvProblem) -> list[Correlation]:
     """The input gradient as correlations over disjoint outputs; outputs in none of them are 0."""
-    g = problem.groups
-
-    def axes(build, index, *rest):
-        return build(
-            (problem.H, problem.W)[index],
-            (problem.P, problem.Q)[index],
-            (problem.R, problem.S)[index],
-            problem.stride[index],
-            problem.padding[2 * index],
-            *rest,
-        )
-
-    def correlation(rows, columns) -> Correlation:
-        return Correlation(problem.N, g, problem.K // g, problem.C // g, rows, columns)
-
-    parities = [
-        [axes(_parity_axis, i, problem.dilation[i], a) for a in range(problem.stride[i])]
-        for i in (0, 1)
+    axes = [
+        [_parity_axis(*_gradient(problem, i), problem.dilation[i], a) for a in range(stride)]
+        for i, stride in enumerate(problem.stride)
     ]
-    plain = [correlation(r, c) for r in parities[0] for c in parities[1] if r and c]
+    return [_gradient_correlation(problem, r, c) for r in axes[0] for c in axes[1] if r and c]
+
+
+def backward_input(problem: ConvProblem, vector: int) -> list[Correlation]:
+    """:func:`parities`, or all of them folded into one correlation if that is less work."""
     folded = []
     if problem.dilation == (1, 1):
-        for rows, columns in _BLOCKS:
-            rows, columns = rows * problem.stride[0], columns * problem.stride[1]
-            if rows * columns > 1:
-                folded.append(
-                    correlation(axes(_folded_axis, 0, rows), axes(_folded_axis, 1, columns))
-                )
-    return _better(plain, folded, vector)
+        for blocks in _BLOCKS:
+            blocks = [b * s for b, s in zip(blocks, problem.stride, strict=True)]
+            if blocks != [1, 1]:
+                axes = [_folded_axis(*_gradient(problem, i), blocks[i]) for i in (0, 1)]
+                folded.append(_gradient_correlation(problem, *axes))
+    return _better(parities(problem), folded, vector)
+
+
+def _gradient(problem: ConvProblem, axis: int) -> tuple[int, ...]:
+    """Outputs, inputs, taps, stride and padding of the input gradient along an axis."""
+    return (
+        (problem.H, problem.W)[axis],
+        (problem.P, problem.Q)[axis],
+        (problem.R, problem.S)[axis],
+        problem.stride[axis],
+        problem.padding[2 * axis],
+    )
+
+
+def _gradient_correlation(problem: ConvProblem, rows: Axis, columns: Axis) -> Correlation:
+    g = problem.groups
+    return Correlation(problem.N, g, problem.K // g, problem.C // g, rows, columns)
 
 
 def _better(
     plain: list[Correlation], folded: list[Correlation], vector: int
 ) -> list[Correlation]:
     """``plain``, or the folded form with the fewest multiplications if they are clearly fewer."""
+    if not plain:
+        return plain
     best = min(folded, key=lambda c: c.executed(vector), default=None)
     if best is not None and _MARGIN * best.executed(vector) < executed(plain, vector):
         return [best]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastconv.core.problem import ConvProblem
 from fastconv.simd.vector import lanes
 
 from . import correlation
+from ._correlation_plan import plan_of_parts
 from ._direct_correlation import DirectCorrelation
 from ._direct_weight import DirectWeight
 from .algorithm import Algorithm, Cost, Plan, summation_error
@@ -41,21 +40,4 @@ class Direct(Algorithm):
         if problem.direction == "backward_weight":
             part = DirectWeight(problem, threads)
             return lambda x, dy, dw, bias, relu: part.run(x, dy, dw)
-        forward = problem.direction == "forward"
-        parts = _correlations(problem, threads)
-        covered = sum(p.c.pixels * p.c.rows.block * p.c.columns.block for p in parts)
-        sparse = not forward and covered < problem.N * problem.H * problem.W
-
-        def run(first, second, out, bias, relu):
-            if sparse:
-                _fill(out, bias, relu)
-            for part in parts:
-                part.run(first, second, out, bias, relu, forward)
-
-        return run
-
-
-def _fill(out: np.ndarray, bias: np.ndarray | None, relu: bool) -> None:
-    """The outputs that no tap reaches: nothing but the bias."""
-    value = np.zeros(1, out.dtype) if bias is None else bias
-    out[...] = (np.maximum(value, 0) if relu else value)[:, None, None]
+        return plan_of_parts(problem, _correlations(problem, threads))

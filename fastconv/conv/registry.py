@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from .algorithm import Algorithm
+from .depthwise import Depthwise
 from .direct import Direct
 from .reference import Reference
 
-ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in (Direct(), Reference())}
+ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in (Direct(), Depthwise(), Reference())}
 
 
 def algorithms() -> tuple[str, ...]:

@@ -6,6 +6,8 @@ orders of the input become one: neighbouring pixels stand ``block`` elements apa
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastconv.core.jit import inner
 from fastconv.simd.copying import copy, copy_strided, move, transpose_tile, zero
 
@@ -15,6 +17,17 @@ FIELDS = (
     "x xn xg xc xh xw height width row_first row_source column_first column_source "
     "channels block n_blocks vector"
 )
+
+
+def window_record(channels, block, size, first, source, vector) -> np.ndarray:
+    """The words of :data:`FIELDS`, but for the six of the array itself (address and strides).
+
+    ``size``, ``first`` and ``source`` are pairs (rows, columns).
+    """
+    blocks = -(-channels // block)
+    (rows, columns), (top, left), (down, across) = size, first, source
+    words = (rows, columns, top, down, left, across, channels, block, blocks, vector)
+    return np.array((0,) * 6 + words, np.int64)
 
 
 @inner

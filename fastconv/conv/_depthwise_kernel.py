@@ -1,0 +1,207 @@
+"""The kernels of ``depthwise``: sums of taps for results, correlations of planes for gradients."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
+from fastconv.gemm import windows
+from fastconv.gemm.windows import pack_block
+from fastconv.simd.copying import accumulate, copy, copy_strided, move, next_task, zero
+from fastconv.simd.taps import correlate_taps, put_splat, put_sum, sum_taps
+from fastconv.simd.vector import element, lanes
+
+WINDOW = record(windows.FIELDS)
+WINDOW_BYTES = WINDOW.itemsize
+
+# Geometry of the planes and the loops over them, shared by both kernels.
+_PLANES = (
+    "x_window splat N I J task_i tasks_i units channels filters x_set "
+    "row_advance column_advance row_phases column_phases plane_rows plane_columns planes_bytes "
+    "taps n_taps "
+)
+
+
+@inner
+def _pack_planes(like, a, x, item, target, image, unit, i0):
+    """All planes of a unit for the output rows from ``i0`` on."""
+    size = a.plane_rows * a.plane_columns * x.block * item
+    origin = x.x
+    for channel in range(a.channels):
+        x.x = origin + channel * a.x_set
+        for row in range(a.row_phases):
+            for column in range(a.column_phases):
+                pack_block(
+                    like, x, item, target, image, 0, unit,
+                    x.row_first + i0 * a.row_advance + row, a.plane_rows,
+                    x.column_first + column, a.plane_columns,
+                )  # fmt: skip
+                target += size
+    x.x = origin
+
+
+SUM_LAYOUT = record(
+    "counter tasks scratch scratch_bytes relu " + _PLANES + "w bias unit_lanes all_lanes "
+    "y yn yu yk yh yw y_row_first y_row_step y_column_first y_column_step y_set"
+)
+
+
+@inner
+def _unpack_row(like, a, item, vector, target, source, lanes_left):
+    """Write one output row of a unit from the planes."""
+    step = a.y_column_step * a.yw
+    if a.splat:
+        if step == item:
+            copy(target, source, a.J * item)
+        else:
+            for j in range(a.J):
+                move(like, target + j * step, source + j * item)
+    elif lanes_left >= vector and a.yk == item:
+        copy_strided(like, target, step, source, vector * item, a.J)
+    else:
+        for j in range(a.J):
+            for lane in range(min(vector, lanes_left)):
+                move(like, target + j * step + lane * a.yk, source + (j * vector + lane) * item)
+
+
+@functools.cache
+def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
+    """Sums of taps, ``mr`` vectors at a time; a task is some output rows of a unit."""
+    vector = lanes(itemsize)
+
+    @kernel(SUM_LAYOUT)
+    def depthwise(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        window = a.scratch + worker * a.scratch_bytes
+        # A copy of the window's record: a worker moves it from channel to channel.
+        copy(window, a.x_window, WINDOW_BYTES)
+        x = numba.carray(as_pointer(window), 1, WINDOW)[0]
+        start = (window + WINDOW_BYTES + 63) // 64 * 64
+        planes = start + vector * itemsize
+        sums = planes + a.planes_bytes
+        unit_bytes = x.block * itemsize
+        line = a.plane_columns * unit_bytes
+        step = mr * vector * itemsize
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            i0 = task % a.tasks_i * a.task_i
+            unit = task // a.tasks_i % a.units
+            n = task // a.tasks_i // a.units
+            rows = min(a.task_i, a.I - i0)
+            _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+            nbytes = (rows - 1) * line + a.J * unit_bytes
+            for f in range(a.filters):
+                index = unit * a.filters + f
+                weights = a.w + index * a.n_taps * unit_bytes
+                if splat:
+                    put_splat(like, start, a.bias + index * itemsize)
+                else:
+                    copy(start, a.bias + index * unit_bytes, unit_bytes)
+                for at in range(0, nbytes, step):
+                    sum_taps(
+                        like, mr, splat, planes + at, a.taps, a.n_taps, weights, start, a.relu,
+                        sums + at,
+                    )  # fmt: skip
+                target = a.y + n * a.yn + unit * a.yu + f * a.y_set
+                target += a.y_column_first * a.yw
+                left = a.all_lanes - unit * a.unit_lanes
+                for i in range(rows):
+                    row = a.y_row_first + (i0 + i) * a.y_row_step
+                    _unpack_row(
+                        like, a, itemsize, vector, target + row * a.yh, sums + i * line, left
+                    )
+
+    return depthwise
+
+
+WEIGHT_LAYOUT = record(
+    "scratch scratch_bytes " + _PLANES + "dy_window dy_set copies parts sums copy_bytes tiles tail"
+)
+
+
+@functools.cache
+def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
+    """Correlate planes of x with dy, ``mr`` taps at a time.
+
+    Workers are copies × parts: each part has its own units, each copy its own part of the tasks
+    of a unit and sums of its own.
+    """
+    vector = lanes(itemsize)
+
+    @kernel(WEIGHT_LAYOUT)
+    def depthwise_weight(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        records = a.scratch + worker * a.scratch_bytes
+        copy(records, a.x_window, WINDOW_BYTES)
+        copy(records + WINDOW_BYTES, a.dy_window, WINDOW_BYTES)
+        x = numba.carray(as_pointer(records), 1, WINDOW)[0]
+        y = numba.carray(as_pointer(records + WINDOW_BYTES), 1, WINDOW)[0]
+        planes = (records + 2 * WINDOW_BYTES + 63) // 64 * 64
+        gradient = planes + a.planes_bytes
+        unit_bytes = x.block * itemsize
+        line = a.plane_columns * unit_bytes
+        count = a.J * unit_bytes // (vector * itemsize)
+        part, share = worker // a.copies, worker % a.copies
+        tasks = a.N * a.tasks_i
+        size = a.tiles * mr * vector * itemsize
+        dy = y.x
+        first = part * a.units // a.parts
+        last = (part + 1) * a.units // a.parts
+        sums = a.sums + share * a.copy_bytes
+        zero(sums + first * a.filters * size, (last - first) * a.filters * size)
+        for unit in range(first, last):
+            for task in range(share * tasks // a.copies, (share + 1) * tasks // a.copies):
+                i0, n = task % a.tasks_i * a.task_i, task // a.tasks_i
+                rows = min(a.task_i, a.I - i0)
+                _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+                for f in range(a.filters):
+                    y.x = dy + f * a.dy_set
+                    pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
+                    target = sums + (unit * a.filters + f) * size
+                    for t in range(a.tiles):
+                        correlate_taps(
+                            like, mr, planes, a.taps + t * mr * 8, gradient, rows, line,
+                            a.J * unit_bytes, count, a.tail, target + t * mr * vector * itemsize,
+                        )  # fmt: skip
+
+    return depthwise_weight
+
+
+ADD_LAYOUT = record(
+    "counter tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps unit_lanes all_lanes"
+)
+
+
+@functools.cache
+def depthwise_add_kernel(itemsize: int) -> Kernel:
+    """Add the copies of the sums and write them as dw; a task is a unit × filter."""
+    vector = lanes(itemsize)
+
+    @kernel(ADD_LAYOUT)
+    def depthwise_add(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            sums = a.sums + task * a.unit_bytes
+            for other in range(1, a.copies):
+                accumulate(like, sums, sums + other * a.copy_bytes, a.unit_bytes)
+            unit, f = task // a.filters, task % a.filters
+            target = a.dw + unit * a.du + f * a.taps * itemsize
+            for t in range(a.taps):
+                source = sums + t * vector * itemsize
+                if a.splat:
+                    put_sum(like, target + t * itemsize, source)
+                else:
+                    for lane in range(min(vector, a.all_lanes - unit * a.unit_lanes)):
+                        move(like, target + lane * a.dk + t * itemsize, source + lane * itemsize)
+
+    return depthwise_add

@@ -1,0 +1,129 @@
+"""``depthwise``'s weight gradient: each tap correlates the planes of x with dy, lane by lane."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.problem import ConvProblem
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned, scratch
+from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.windows import window_record
+from fastconv.simd.vector import lanes
+
+from ._depthwise_kernel import WINDOW_BYTES, depthwise_add_kernel, depthwise_weight_kernel
+from ._depthwise_sum import Units, rows_in_cache
+from ._planes import Planes
+from .correlation import unfolded
+
+
+def _taps_to_a_tile(taps: int) -> int:
+    """Accumulators that fit the number of taps; one more load a step is shared by all of them."""
+    sizes = [mr for mr, nv in machine().isa.tiles if nv == 1]
+    return max(sizes, key=lambda mr: taps / (-(-taps // mr) * mr) * mr / (mr + 1))
+
+
+class DepthwiseWeight:
+    """``depthwise`` for one weight gradient."""
+
+    def __init__(self, problem: ConvProblem, threads: int):
+        self.c = c = unfolded(problem)
+        itemsize = problem.itemsize
+        # Both operands must be cut up alike; where they differ, x decides and dy is reordered.
+        self.units = units = Units(c.groups, problem.x_format, itemsize)
+        vector_bytes = lanes(itemsize) * itemsize
+        one, two = (Planes(c, rows, units.nbytes, vector_bytes) for rows in (1, 2))
+        row_bytes = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
+        rows = rows_in_cache(c, row_bytes, one.nbytes)
+        planes = Planes(c, rows, units.nbytes, vector_bytes)
+        offsets = planes.tap_offsets().reshape(-1)
+        mr = _taps_to_a_tile(len(offsets))
+        self.tiles = -(-len(offsets) // mr)
+        self.mr = mr
+        self.taps = np.zeros(self.tiles * mr, np.int64)
+        self.taps[: len(offsets)] = offsets
+        tasks_i = -(-c.rows.outputs // rows)
+        unit_bytes = self.tiles * mr * vector_bytes
+        sums = units.count * c.filters
+        self.copy_bytes = sums * unit_bytes
+        workers = workers_for(self.flops, units.count * c.N * tasks_i, threads)
+        self.parts = min(workers, units.count)
+        self.copies = max(1, min(workers // self.parts, c.N * tasks_i))
+        gradient = rows * c.columns.outputs * units.nbytes + vector_bytes
+        planes_bytes = aligned(planes.nbytes)
+        self.worker_bytes = aligned(2 * WINDOW_BYTES + 64 + planes_bytes + gradient)
+        self.nbytes = self.copies * (self.copy_bytes + self.parts * self.worker_bytes)
+        width = lanes(itemsize)
+        self.x_window = window_record(
+            units.channels, units.lanes, (c.rows.inputs, c.columns.inputs),
+            (c.rows.first, c.columns.first), (c.rows.advance, c.columns.advance), width,
+        )  # fmt: skip
+        self.dy_window = window_record(
+            units.channels, units.lanes, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), width
+        )
+        self.multiply = Stage(
+            depthwise_weight_kernel(itemsize, mr),
+            self.copies * self.parts,
+            scratch_bytes=self.worker_bytes,
+            splat=units.splat,
+            N=c.N,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            task_i=rows,
+            tasks_i=tasks_i,
+            units=units.count,
+            channels=1,
+            filters=c.filters,
+            row_advance=c.rows.advance,
+            column_advance=c.columns.advance,
+            row_phases=planes.phases[0],
+            column_phases=planes.phases[1],
+            plane_rows=planes.shape[0],
+            plane_columns=planes.shape[1],
+            planes_bytes=planes_bytes,
+            taps=address(self.taps),
+            n_taps=len(self.taps),
+            copies=self.copies,
+            parts=self.parts,
+            copy_bytes=self.copy_bytes,
+            tiles=self.tiles,
+            tail=c.columns.outputs % width if units.splat else 0,
+        )
+        self.add = Stage(
+            depthwise_add_kernel(itemsize),
+            workers_for(8 * self.copy_bytes, sums, threads),
+            tasks=sums,
+            splat=units.splat,
+            copy_bytes=self.copy_bytes,
+            copies=self.copies,
+            unit_bytes=unit_bytes,
+            filters=c.filters,
+            taps=len(offsets),
+            unit_lanes=units.lanes,
+            all_lanes=units.channels,
+        )
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors and tiles filled up with zeros."""
+        per_unit = 2 * self.c.pixels * len(self.taps) * self.c.filters
+        return per_unit * self.units.count * self.units.lanes
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
+        c = self.c
+        sums = scratch(self.nbytes)
+        x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
+        xn, xc, xh, xw = x.strides
+        x_window[:6] = (address(x), xn, 0, xc, xh, xw)
+        yn, yk, yh, yw = dy.strides
+        dy_window[:6] = (address(dy), yn, 0, yk * c.filters, yh, yw)
+        self.multiply.run(
+            scratch=sums + self.copies * self.copy_bytes,
+            sums=sums,
+            x_window=address(x_window),
+            dy_window=address(dy_window),
+            dy_set=yk,
+        )
+        lane = c.filters * dw.strides[0]
+        self.add.run(sums=sums, dw=address(dw), du=lane * self.units.lanes, dk=lane)
