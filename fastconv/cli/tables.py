@@ -57,7 +57,7 @@ def compared(layers: list[Layer], measured: dict[ConvProblem, list[Measured]]) -
             first = direction == next(d for d in DIRECTIONS if d in layer)
             _pass(table, f"conv{number}" if first else "", run, measured[run.problem])
         table.add_section()
-    return Group(table, *_refusals(layers, measured))
+    return Group(table, "", *_refusals(layers, measured))
 
 
 def _pass(table: Table, layer: str, run: Run, rows: list[Measured]) -> None:
@@ -77,18 +77,19 @@ def _pass(table: Table, layer: str, run: Run, rows: list[Measured]) -> None:
 
 
 def _refusals(layers: list[Layer], measured: dict[ConvProblem, list[Measured]]) -> list[Text]:
-    """One footnote for each algorithm and reason, with the passes that it holds for."""
-    cases: dict[tuple[str, str], dict[str, list[str]]] = {}
+    """One footnote for each algorithm and reason, with the layers or passes that it holds for."""
+    cases: dict[tuple[str, str], list[str]] = {}
     for number, layer in enumerate(layers, 1):
+        refused: dict[tuple[str, str], list[str]] = {}
         for direction, run in layer.items():
             for row in measured[run.problem]:
                 if row.reason is not None:
-                    passes = cases.setdefault((row.algorithm, row.reason), {})
-                    passes.setdefault(direction, []).append(f"conv{number}")
-    notes = []
-    for (algorithm, reason), passes in cases.items():
-        where = "; ".join(
-            f"{direction} of {', '.join(names)}" for direction, names in passes.items()
-        )
-        notes.append(Text(f"{algorithm} cannot run {where}: {reason}", "dim"))
-    return notes
+                    refused.setdefault((row.algorithm, row.reason), []).append(direction)
+        for case, passes in refused.items():
+            every = len(passes) == len(layer)
+            names = [""] if every else [f" {direction}" for direction in passes]
+            cases.setdefault(case, []).extend(f"conv{number}{name}" for name in names)
+    return [
+        Text(f"{algorithm} cannot run {', '.join(where)}: {reason}", "dim")
+        for (algorithm, reason), where in cases.items()
+    ]
