@@ -9,7 +9,7 @@ import numba
 from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
-from fastconv.simd.copying import accumulate, copy, copy_strided, move, next_task, zero
+from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
 from fastconv.simd.taps import correlate_taps, put_splat, put_sum, sum_taps
 from fastconv.simd.vector import element, lanes
 
@@ -20,7 +20,7 @@ WINDOW_BYTES = WINDOW.itemsize
 _PLANES = (
     "x_window splat N I J task_i tasks_i units channels filters x_set "
     "row_advance column_advance row_phases column_phases plane_rows plane_columns planes_bytes "
-    "taps n_taps "
+    "taps "
 )
 
 
@@ -43,23 +43,22 @@ def _pack_planes(like, a, x, item, target, image, unit, i0):
 
 
 SUM_LAYOUT = record(
-    "counter tasks scratch scratch_bytes relu " + _PLANES + "w bias unit_lanes all_lanes "
-    "y yn yu yk yh yw y_row_first y_row_step y_column_first y_column_step y_set"
+    "counter tasks scratch scratch_bytes relu " + _PLANES + "w w_bytes bias unit_lanes all_lanes "
+    "y yn yu yk yh yw y_row_first y_row_step y_column_first y_column_step y_set "
+    # tables: vectors of the tiles, tiles of the groups, groups of the blocks, taps of the groups
+    "reading writing group_tiles block_groups group_taps in_place straight"
 )
 
 
 @inner
 def _unpack_row(like, a, item, vector, target, source, lanes_left):
-    """Write one output row of a unit from the planes."""
+    """Write one output row of a unit that was summed in scratch."""
     step = a.y_column_step * a.yw
-    if a.splat:
-        if step == item:
-            copy(target, source, a.J * item)
-        else:
-            for j in range(a.J):
-                move(like, target + j * step, source + j * item)
-    elif lanes_left >= vector and a.yk == item:
-        copy_strided(like, target, step, source, vector * item, a.J)
+    if a.splat and step == item:
+        copy(target, source, a.J * item)
+    elif a.splat:
+        for j in range(a.J):
+            move(like, target + j * step, source + j * item)
     else:
         for j in range(a.J):
             for lane in range(min(vector, lanes_left)):
@@ -84,43 +83,50 @@ def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
         sums = planes + a.planes_bytes
         unit_bytes = x.block * itemsize
         line = a.plane_columns * unit_bytes
-        step = mr * vector * itemsize
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            i0 = task % a.tasks_i * a.task_i
+            part = task % a.tasks_i
+            i0 = part * a.task_i
             unit = task // a.tasks_i % a.units
             n = task // a.tasks_i // a.units
-            rows = min(a.task_i, a.I - i0)
-            _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
-            nbytes = (rows - 1) * line + a.J * unit_bytes
+            source = planes
+            if a.in_place:
+                source = x.x + n * x.xn + unit * unit_bytes
+                source += (x.row_first + i0 * a.row_advance) * x.xh + x.column_first * x.xw
+            else:
+                _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
             for f in range(a.filters):
                 index = unit * a.filters + f
-                weights = a.w + index * a.n_taps * unit_bytes
                 if splat:
                     put_splat(like, start, a.bias + index * itemsize)
                 else:
                     copy(start, a.bias + index * unit_bytes, unit_bytes)
-                for at in range(0, nbytes, step):
-                    sum_taps(
-                        like, mr, splat, planes + at, a.taps, a.n_taps, weights, start, a.relu,
-                        sums + at,
-                    )  # fmt: skip
-                target = a.y + n * a.yn + unit * a.yu + f * a.y_set
-                target += a.y_column_first * a.yw
-                left = a.all_lanes - unit * a.unit_lanes
-                for i in range(rows):
-                    row = a.y_row_first + (i0 + i) * a.y_row_step
-                    _unpack_row(
-                        like, a, itemsize, vector, target + row * a.yh, sums + i * line, left
-                    )
+                y = a.y + n * a.yn + unit * a.yu + f * a.y_set
+                y += (a.y_row_first + i0 * a.y_row_step) * a.yh + a.y_column_first * a.yw
+                groups = a.block_groups + part * 8
+                for group in range(get_word(groups), get_word(groups + 8)):
+                    tiles, taps = a.group_tiles + group * 8, a.group_taps + group * 8
+                    first = get_word(taps)
+                    for tile in range(get_word(tiles), get_word(tiles + 8)):
+                        table = tile * mr * 8
+                        sum_taps(
+                            like, mr, splat, source, a.reading + table, a.taps + first * 16,
+                            get_word(taps + 8) - first, a.w + index * a.w_bytes, start, a.relu,
+                            y if a.straight else sums, a.writing + table,
+                        )  # fmt: skip
+                if not a.straight:
+                    left = a.all_lanes - unit * a.unit_lanes
+                    for i in range(min(a.task_i, a.I - i0)):
+                        to = y + i * a.y_row_step * a.yh
+                        _unpack_row(like, a, itemsize, vector, to, sums + i * line, left)
 
     return depthwise
 
 
 WEIGHT_LAYOUT = record(
-    "scratch scratch_bytes " + _PLANES + "dy_window dy_set copies parts sums copy_bytes tiles tail"
+    "scratch scratch_bytes " + _PLANES + "n_taps dy_window dy_set dy_in_place copies parts sums copy_bytes tiles tail"
 )
 
 
@@ -162,12 +168,19 @@ def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
                 _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                 for f in range(a.filters):
                     y.x = dy + f * a.dy_set
-                    pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
+                    at, step, pitch = gradient, vector * itemsize, a.J * unit_bytes
+                    if a.dy_in_place:
+                        at = y.x + n * y.xn + unit * y.block * y.xc + i0 * y.xh
+                        pitch = y.xh
+                        if not a.splat:
+                            step = y.xw
+                    else:
+                        pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
                     target = sums + (unit * a.filters + f) * size
                     for t in range(a.tiles):
                         correlate_taps(
-                            like, mr, planes, a.taps + t * mr * 8, gradient, rows, line,
-                            a.J * unit_bytes, count, a.tail, target + t * mr * vector * itemsize,
+                            like, mr, planes, a.taps + t * mr * 8, at, step, rows, line, pitch,
+                            count, a.tail, target + t * mr * vector * itemsize,
                         )  # fmt: skip
 
     return depthwise_weight

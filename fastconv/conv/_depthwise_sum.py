@@ -12,8 +12,10 @@ from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import WINDOW_BYTES, depthwise_kernel
-from ._planes import Planes
+from ._planes import Planes, TapTables
 from .correlation import Correlation
+
+_SPARE_TILES = 1.2  # in place, this many more tiles cost less than copying the input
 
 
 class Units:
@@ -47,30 +49,29 @@ class DepthwiseSum:
 
     def __init__(self, c: Correlation, itemsize: int, memory_format: str, threads: int):
         self.c = c
-        self.itemsize = itemsize
         self.units = units = Units(c.groups, memory_format, itemsize)
-        vector_bytes = lanes(itemsize) * itemsize
-        mr = machine().isa.registers // 2
-        one, two = (Planes(c, rows, units.nbytes, vector_bytes) for rows in (1, 2))
-        row_bytes = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
-        rows = rows_in_cache(c, row_bytes, one.nbytes)
-        rows = even_split(rows, max(1, c.N * units.count * rows // (3 * threads)))
-        planes = Planes(c, rows, units.nbytes, vector_bytes)
-        offsets = planes.tap_offsets()
-        self.taps = offsets.reshape(-1)
-        tasks_i = -(-c.rows.outputs // rows)
+        self.whole = not units.splat and units.channels % units.lanes == 0
+        self.itemsize = itemsize
+        self.vector = lanes(itemsize)
+        vector_bytes = self.vector * itemsize
+        self.mr = machine().isa.registers // 2
+        self.rows = self._rows(vector_bytes, threads)
+        self.planes = Planes(c, self.rows, units.nbytes, vector_bytes)
+        self._group_vectors()
+        tasks_i = -(-c.rows.outputs // self.rows)
         tasks = c.N * units.count * tasks_i
-        sums = rows * planes.shape[1] * units.nbytes + (mr + 1) * vector_bytes
-        planes_bytes = aligned(planes.nbytes)
+        planes_bytes = aligned(self.planes.nbytes)
+        sums = self.rows * self.planes.shape[1] * units.nbytes + vector_bytes
         self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
         self.workers = workers_for(self.flops, tasks, threads)
         self.nbytes = self.workers * self.worker_bytes
         self.window = window_record(
             units.channels, units.lanes, (c.rows.inputs, c.columns.inputs),
-            (c.rows.first, c.columns.first), (c.rows.advance, c.columns.advance), lanes(itemsize),
+            (c.rows.first, c.columns.first), (c.rows.advance, c.columns.advance), self.vector,
         )  # fmt: skip
+        self._tables: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}
         self.stage = Stage(
-            depthwise_kernel(itemsize, mr, units.splat),
+            depthwise_kernel(itemsize, self.mr, units.splat),
             self.workers,
             tasks=tasks,
             scratch_bytes=self.worker_bytes,
@@ -78,40 +79,81 @@ class DepthwiseSum:
             N=c.N,
             I=c.rows.outputs,
             J=c.columns.outputs,
-            task_i=rows,
+            task_i=self.rows,
             tasks_i=tasks_i,
             units=units.count,
             channels=c.channels,
             filters=c.filters,
             row_advance=c.rows.advance,
             column_advance=c.columns.advance,
-            row_phases=planes.phases[0],
-            column_phases=planes.phases[1],
-            plane_rows=planes.shape[0],
-            plane_columns=planes.shape[1],
+            row_phases=self.planes.phases[0],
+            column_phases=self.planes.phases[1],
+            plane_rows=self.planes.shape[0],
+            plane_columns=self.planes.shape[1],
             planes_bytes=planes_bytes,
-            taps=address(self.taps),
-            n_taps=len(self.taps),
+            w_bytes=c.steps * units.nbytes,
             unit_lanes=units.lanes,
             all_lanes=units.channels,
             y_row_first=c.rows.start,
             y_row_step=c.rows.step,
             y_column_first=c.columns.start,
             y_column_step=c.columns.step,
+            group_tiles=address(self.tiles.group_tiles),
+            block_groups=address(self.tiles.block_groups),
+            in_place=self.in_place,
         )
+
+    def _rows(self, vector_bytes: int, threads: int) -> int:
+        """Output rows to a task: within the cache, and tasks for all threads."""
+        c, units = self.c, self.units
+        one, two = (Planes(c, rows, units.nbytes, vector_bytes) for rows in (1, 2))
+        row_bytes = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
+        rows = rows_in_cache(c, row_bytes, one.nbytes)
+        return even_split(rows, max(1, c.N * units.count * rows // (3 * threads)))
+
+    def _group_vectors(self) -> None:
+        """In place where every unit is a whole vector and few tiles stay partly filled."""
+        c, units = self.c, self.units
+        columns = np.arange(0, c.columns.outputs, self.vector if units.splat else 1)
+        self.tiles = TapTables(c, self.rows, columns, self.mr, in_place=False)
+        self.in_place = False
+        if self.whole and c.channels == 1:
+            tables = TapTables(c, self.rows, columns, self.mr, in_place=True)
+            if tables.count <= _SPARE_TILES * self.tiles.count:
+                self.tiles, self.in_place = tables, True
 
     @property
     def flops(self) -> int:
         """Executed, vectors filled up with zeros."""
-        per_unit = 2 * self.c.pixels * len(self.taps) * self.c.filters
-        return per_unit * self.units.count * self.units.lanes
+        per_unit = 2 * self.c.N * self.tiles.count * self.mr * self.c.steps * self.c.filters
+        return per_unit * self.units.count * self.vector
 
     def _weights(self, w: np.ndarray) -> np.ndarray:
         """``w`` as [unit, output, (input, r, s), lane]."""
         c = self.c
         w = w.reshape(c.groups, c.filters, c.channels, *w.shape[2:])
         w = w[..., np.array(c.rows.taps[0])[:, None], np.array(c.columns.taps[0])]
-        return self.units.arranged(w.reshape(c.groups, c.filters, len(self.taps)))
+        return self.units.arranged(w.reshape(c.groups, c.filters, c.steps))
+
+    def _tables_for(self, x_strides, y_strides, straight: bool) -> tuple[np.ndarray, ...]:
+        """Where vectors are read and written and the taps, for arrays with these strides."""
+        key = (*x_strides, *y_strides, straight)
+        if key not in self._tables:
+            c, unit = self.c, self.units.nbytes
+            pixel = self.itemsize if self.units.splat else unit
+            line = self.planes.shape[1] * unit
+            reading = writing = self.tiles.offsets(line, pixel)
+            taps = self.planes.tap_offsets()
+            if self.in_place:
+                _, _, xh, xw = x_strides
+                reading = self.tiles.offsets(c.rows.advance * xh, c.columns.advance * xw)
+                down = np.arange(c.rows.window)[:, None] * c.rows.spread * xh
+                taps = (down + np.arange(c.columns.window) * c.columns.spread * xw)[None]
+            if straight:
+                _, _, yh, yw = y_strides
+                writing = self.tiles.offsets(c.rows.step * yh, c.columns.step * yw)
+            self._tables[key] = (reading, writing, *self.tiles.taps(taps, unit))
+        return self._tables[key]
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         c = self.c
@@ -122,6 +164,8 @@ class DepthwiseSum:
         start = self.units.arranged(start)
         xn, xc, xh, xw = x.strides
         yn, yk, yh, yw = y.strides
+        straight = self.whole and c.filters == 1 and yk == x.itemsize
+        reading, writing, taps, group_taps = self._tables_for(x.strides, y.strides, straight)
         window = self.window.copy()
         window[:6] = (address(x), xn, 0, xc * c.channels, xh, xw)
         self.stage.run(
@@ -138,4 +182,9 @@ class DepthwiseSum:
             yh=yh,
             yw=yw,
             y_set=yk,
+            reading=address(reading),
+            writing=address(writing),
+            taps=address(taps),
+            group_taps=address(group_taps),
+            straight=straight,
         )

@@ -118,12 +118,19 @@ class DepthwiseWeight:
         x_window[:6] = (address(x), xn, 0, xc, xh, xw)
         yn, yk, yh, yw = dy.strides
         dy_window[:6] = (address(dy), yn, 0, yk * c.filters, yh, yw)
+        # Where a vector of dy is contiguous it need not be copied; strided ones only pay once.
+        if self.units.splat:
+            in_place = yw == dy.itemsize
+        else:
+            in_place = c.groups % self.units.lanes == 0 and yk * c.filters == dy.itemsize
+            in_place = in_place and self.tiles == 1
         self.multiply.run(
             scratch=sums + self.copies * self.copy_bytes,
             sums=sums,
             x_window=address(x_window),
             dy_window=address(dy_window),
             dy_set=yk,
+            dy_in_place=in_place,
         )
         lane = c.filters * dw.strides[0]
         self.add.run(sums=sums, dw=address(dw), du=lane * self.units.lanes, dk=lane)

@@ -41,10 +41,13 @@ LAYOUT = record(
 
 
 @inner
-def _pack_gradient(like, y, item, target, group, first, last, images, n0, i0, rows, columns):
-    """Pack dy as ``[tile of filters][row][image][column][lane]``."""
+def _pack_gradient(
+    like, y, item, panels, panel, group, first, last, images, n0, i0, rows, columns
+):
+    """Pack dy as ``[tile of filters][row][image][column][lane]``, ``panel`` bytes to a tile."""
     size = columns * y.block * item
     for tile in range(first, last):
+        target = panels + tile * panel
         for i in range(i0, i0 + rows):
             for n in range(n0, n0 + images):
                 pack_block(like, y, item, target, n, group, tile, i, 1, 0, columns)
@@ -117,8 +120,8 @@ def weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     if (end - 1) // a.tiles_k == unit // a.tiles_k:
                         low, high = k, k + end - unit
                     _pack_gradient(
-                        like, y, itemsize, gradient + low * panel, group, low, high, images, n0,
-                        i0, rows, a.J,
+                        like, y, itemsize, gradient, panel, group, low, high, images, n0, i0, rows,
+                        a.J,
                     )  # fmt: skip
                 target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * (
                     a.window_rows * across * tap_bytes

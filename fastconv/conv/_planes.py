@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._pixels import reach
 from .correlation import Correlation
 
 
@@ -43,3 +44,51 @@ class Planes:
         offset = offset + (row[:, None] * self.shape[1] + column) * self.unit_bytes
         sets = np.arange(self.c.channels) * self.set_bytes
         return (sets[:, None, None] + offset).astype(np.int64)
+
+
+class TapTables:
+    """How the output vectors of a depthwise correlation are grouped into register tiles.
+
+    For each block of ``rows`` output rows: the vectors (i, j), tile after tile, and groups of tiles
+    that share their taps.  In planes every vector has all taps.  In place, on channels-last data,
+    there is no padding to read: vectors are sorted by the window that is left to them.
+    """
+
+    def __init__(self, c: Correlation, rows: int, columns: np.ndarray, mr: int, in_place: bool):
+        vectors, windows, blocks = [], [], [0]
+        tiles = [0]
+        for first in range(0, c.rows.outputs, rows):
+            size = min(rows, c.rows.outputs - first)
+            i, j = (a.ravel() for a in np.meshgrid(np.arange(size), columns, indexing="ij"))
+            if in_place:
+                ends = np.hstack([reach(c.rows)[first + i], reach(c.columns)[j]])
+            else:
+                ends = np.tile([0, c.rows.window, 0, c.columns.window], (len(i), 1))
+            kinds, which = np.unique(ends, axis=0, return_inverse=True)
+            for number, window in enumerate(kinds):
+                members = np.flatnonzero(which.ravel() == number)
+                count = -(-len(members) // mr)
+                members = members[np.minimum(np.arange(count * mr), len(members) - 1)]
+                vectors.append(np.stack([i[members], j[members]], axis=-1))
+                windows.append(window)
+                tiles.append(tiles[-1] + count)
+            blocks.append(len(windows))
+        self.vectors = np.concatenate(vectors)
+        self.windows = windows
+        self.group_tiles = np.array(tiles, np.int64)  # group g has tiles [g] … [g + 1]
+        self.block_groups = np.array(blocks, np.int64)  # block b has groups [b] … [b + 1]
+        self.count = tiles[-1]
+
+    def offsets(self, row: int, column: int) -> np.ndarray:
+        """Byte offset of every vector, from the strides of rows and columns."""
+        return (self.vectors @ np.array([row, column])).astype(np.int64)
+
+    def taps(self, x_offsets: np.ndarray, weight_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs (offset in x, offset in the weights); group g has pairs [g] … [g + 1]."""
+        w_offsets = np.arange(x_offsets.size).reshape(x_offsets.shape) * weight_bytes
+        lists, ends = [], [0]
+        for top, bottom, left, right in self.windows:
+            inside = (slice(None), slice(top, bottom), slice(left, right))
+            lists.append(np.stack([x_offsets[inside].ravel(), w_offsets[inside].ravel()], axis=-1))
+            ends.append(ends[-1] + len(lists[-1]))
+        return np.concatenate(lists).astype(np.int64), np.array(ends, np.int64)

@@ -1,43 +1,57 @@
 """The register tiles of depthwise convolution: products of vectors with vectors, no broadcast of x.
 
-Both run over *planes*: buffers in which neighbouring outputs stand one vector (channels-last: the
-channels of a pixel) or one element (rows of W) apart, so that a tap is nothing but an offset.
+A vector holds neighbouring channels of a pixel (channels-last) or neighbouring pixels of a row, and
+a tap is nothing but an offset from there.
 """
 
 from __future__ import annotations
 
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .copying import _mask
+from .copying import _load_masked, _mask
 from .microkernel import _word
 from .vector import I64, Vectors, i64, literal, outlined
 
+_UNROLL = 4  # taps between two reloads of the row addresses, which do not all fit in registers
 
-def _sum_taps(v: Vectors, mr, splat, x, taps, n_taps, w, init, relu, target):
+
+def _sum_taps(v: Vectors, mr, splat, x, rows, taps, n_taps, w, init, relu, y, targets):
     builder = v.builder
     start = v.load(init)
+    addresses = [builder.add(x, _word(v, rows, m)) for m in range(mr)]
 
-    def tap(index, acc):
-        at = builder.add(x, _word(v, taps, index))
-        if splat:
-            weight = v.broadcast(builder.add(w, builder.mul(index, i64(v.itemsize))))
-        else:
-            weight = v.load(builder.add(w, builder.mul(index, i64(v.nbytes))))
-        return [v.fma(v.load(at, m), weight, acc[m]) for m in range(mr)]
+    def several(count):
+        def body(index, carried):
+            entry, *acc = carried
+            offsets, weights = [], []
+            for u in range(count):
+                offsets.append(_word(v, entry, 2 * u))
+                at = builder.add(w, _word(v, entry, 2 * u + 1))
+                weights.append(v.broadcast(at) if splat else v.load(at))
+            for m, address in enumerate(addresses):
+                for offset, weight in zip(offsets, weights, strict=True):
+                    acc[m] = v.fma(v.load(builder.add(address, offset)), weight, acc[m])
+            return [v.offset(entry, 16 * count), *acc]
 
-    acc = v.loop(n_taps, [start] * mr, tap)
+        return body
+
+    blocks = builder.ashr(n_taps, i64(_UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(n_taps, i64(_UNROLL - 1)))
+    carried = v.loop(blocks, [taps, *[start] * mr], several(_UNROLL))
+    acc = v.loop(rest, carried, several(1))[1:]
     active = builder.icmp_signed("!=", relu, i64(0))
     for m in range(mr):
-        v.store(builder.select(active, v.relu(acc[m]), acc[m]), target, m)
+        value = builder.select(active, v.relu(acc[m]), acc[m])
+        v.store(value, builder.add(y, _word(v, targets, m)))
 
 
 @intrinsic(prefer_literal=True)
-def sum_taps(typingctx, like, mr, splat, x, taps, n_taps, w, init, relu, target):
-    """``target[m] = init + Σ_t x[m + tap t] · w[t]`` for ``mr`` neighbouring vectors.
+def sum_taps(typingctx, like, mr, splat, x, rows, taps, n_taps, w, init, relu, y, targets):
+    """``y[targets m] = init + Σ_t x[rows m + tap t] · w[t]`` for ``mr`` vectors.
 
-    ``taps`` is a table of byte offsets.  With ``splat`` a weight is one element for all lanes.
+    ``rows`` and ``targets`` are tables of byte offsets; a tap is a pair of them, in x and in w.
+    With ``splat`` a weight is one element for all lanes.
     """
 
     def codegen(context, builder, signature, arguments):
@@ -48,58 +62,49 @@ def sum_taps(typingctx, like, mr, splat, x, taps, n_taps, w, init, relu, target)
             lambda v, values: _sum_taps(v, mr, splat, *values),
         )  # fmt: skip
 
-    return types.void(like, mr, splat, *[types.int64] * 7), codegen
+    return types.void(like, mr, splat, *[types.int64] * 9), codegen
 
 
-def _correlate(v: Vectors, mr, x, taps, y, rows, x_pitch, y_pitch, count, tail, target):
+def _correlate(v: Vectors, mr, x, taps, y, y_step, rows, x_pitch, y_pitch, count, tail, target):
     builder = v.builder
-    offsets = [builder.add(x, _word(v, taps, m)) for m in range(mr)]
+    addresses = [builder.add(x, _word(v, taps, m)) for m in range(mr)]
     across = _mask(v, tail)
-    ragged = builder.icmp_signed("!=", tail, i64(0))
+    ragged = v.opaque(builder.zext(builder.icmp_signed("!=", tail, i64(0)), I64))
 
     def row(index, carried):
         x_row, y_row, *acc = carried
 
-        def vector(index, acc):
-            j = builder.mul(index, i64(v.nbytes))
-            gradient = v.load(builder.add(y_row, j))
-            at = builder.add(x_row, j)
-            return [v.fma(v.load(builder.add(at, o)), gradient, a) for o, a in zip(offsets, acc)]
+        def vector(index, carried):
+            j, y_at, *acc = carried
+            gradient = v.load(y_at)
+            for m, address in enumerate(addresses):
+                acc[m] = v.fma(v.load(builder.add(address, j)), gradient, acc[m])
+            return [v.offset(j, v.nbytes), builder.add(y_at, y_step), *acc]
 
-        acc = v.loop(count, acc, vector)
-        # The last vector of a row may be part of one.  Lanes outside are cleared in both factors:
-        # an infinite x times a zero gradient would be NaN.
-        before = builder.block
-        with builder.if_then(ragged):
-            j = builder.mul(count, i64(v.nbytes))
-            gradient = builder.select(across, v.load(builder.add(y_row, j)), v.zero)
-            at = builder.add(x_row, j)
-            more = []
-            for o, a in zip(offsets, acc):
-                value = builder.select(across, v.load(builder.add(at, o)), v.zero)
-                more.append(v.fma(value, gradient, a))
-            inside = builder.block
-        merged = []
-        for a, b in zip(acc, more):
-            phi = builder.phi(v.type)
-            phi.add_incoming(a, before)
-            phi.add_incoming(b, inside)
-            merged.append(phi)
-        return [builder.add(x_row, x_pitch), builder.add(y_row, y_pitch), *merged]
+        def part(index, carried):
+            # Lanes outside are cleared in both factors: infinity times zero would be NaN.
+            j, y_at, *acc = carried
+            gradient = _load_masked(v, y_at, across)
+            for m, address in enumerate(addresses):
+                value = builder.select(across, v.load(builder.add(address, j)), v.zero)
+                acc[m] = v.fma(value, gradient, acc[m])
+            return [j, y_at, *acc]
+
+        acc = v.loop(ragged, v.loop(count, [x_row, y_row, *acc], vector), part)[2:]
+        return [builder.add(x_row, x_pitch), builder.add(y_row, y_pitch), *acc]
 
     acc = [v.load(target, m) for m in range(mr)]
-    zero = ir.Constant(I64, 0)
-    for m, a in enumerate(v.loop(rows, [zero, y, *acc], row)[2:]):
+    for m, a in enumerate(v.loop(rows, [i64(0), y, *acc], row)[2:]):
         v.store(a, target, m)
 
 
 @intrinsic(prefer_literal=True)
 def correlate_taps(
-    typingctx, like, mr, x, taps, y, rows, x_pitch, y_pitch, count, tail, target
+    typingctx, like, mr, x, taps, y, y_step, rows, x_pitch, y_pitch, count, tail, target
 ):  # fmt: skip
     """``target[t] += Σ x[row, j + tap t] · y[row, j]`` for ``mr`` taps, lane by lane.
 
-    A row is ``count`` vectors and ``tail`` lanes of one more.
+    A row is ``count`` vectors, ``y_step`` bytes apart in y, and ``tail`` lanes of one more.
     """
 
     def codegen(context, builder, signature, arguments):
@@ -110,7 +115,7 @@ def correlate_taps(
             lambda v, values: _correlate(v, mr, *values),
         )  # fmt: skip
 
-    return types.void(like, mr, *[types.int64] * 9), codegen
+    return types.void(like, mr, *[types.int64] * 10), codegen
 
 
 @intrinsic
