@@ -46,7 +46,7 @@ SUM_LAYOUT = record(
     "counter tasks scratch scratch_bytes relu " + _PLANES + "w w_bytes bias unit_lanes all_lanes "
     "y yn yu yk yh yw y_row_first y_row_step y_column_first y_column_step y_set "
     # tables: vectors of the tiles, tiles of the groups, groups of the blocks, taps of the groups
-    "reading writing group_tiles block_groups group_taps in_place straight"
+    "splits sum_line reading writing group_tiles block_groups group_taps in_place straight"
 )
 
 
@@ -82,45 +82,45 @@ def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
         planes = start + vector * itemsize
         sums = planes + a.planes_bytes
         unit_bytes = x.block * itemsize
-        line = a.plane_columns * unit_bytes
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            part = task % a.tasks_i
+            split = task % a.splits
+            part = task // a.splits % a.tasks_i
+            n = task // a.splits // a.tasks_i
             i0 = part * a.task_i
-            unit = task // a.tasks_i % a.units
-            n = task // a.tasks_i // a.units
-            source = planes
-            if a.in_place:
-                source = x.x + n * x.xn + unit * unit_bytes
-                source += (x.row_first + i0 * a.row_advance) * x.xh + x.column_first * x.xw
-            else:
-                _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
-            for f in range(a.filters):
-                index = unit * a.filters + f
-                if splat:
-                    put_splat(like, start, a.bias + index * itemsize)
+            for unit in range(split * a.units // a.splits, (split + 1) * a.units // a.splits):
+                source = planes
+                if a.in_place:
+                    source = x.x + n * x.xn + unit * unit_bytes
+                    source += (x.row_first + i0 * a.row_advance) * x.xh + x.column_first * x.xw
                 else:
-                    copy(start, a.bias + index * unit_bytes, unit_bytes)
-                y = a.y + n * a.yn + unit * a.yu + f * a.y_set
-                y += (a.y_row_first + i0 * a.y_row_step) * a.yh + a.y_column_first * a.yw
-                groups = a.block_groups + part * 8
-                for group in range(get_word(groups), get_word(groups + 8)):
-                    tiles, taps = a.group_tiles + group * 8, a.group_taps + group * 8
-                    first = get_word(taps)
-                    for tile in range(get_word(tiles), get_word(tiles + 8)):
-                        table = tile * mr * 8
-                        sum_taps(
-                            like, mr, splat, source, a.reading + table, a.taps + first * 16,
-                            get_word(taps + 8) - first, a.w + index * a.w_bytes, start, a.relu,
-                            y if a.straight else sums, a.writing + table,
-                        )  # fmt: skip
-                if not a.straight:
-                    left = a.all_lanes - unit * a.unit_lanes
-                    for i in range(min(a.task_i, a.I - i0)):
-                        to = y + i * a.y_row_step * a.yh
-                        _unpack_row(like, a, itemsize, vector, to, sums + i * line, left)
+                    _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+                for f in range(a.filters):
+                    index = unit * a.filters + f
+                    if splat:
+                        put_splat(like, start, a.bias + index * itemsize)
+                    else:
+                        copy(start, a.bias + index * unit_bytes, unit_bytes)
+                    y = a.y + n * a.yn + unit * a.yu + f * a.y_set
+                    y += (a.y_row_first + i0 * a.y_row_step) * a.yh + a.y_column_first * a.yw
+                    groups = a.block_groups + part * 8
+                    for group in range(get_word(groups), get_word(groups + 8)):
+                        tiles, taps = a.group_tiles + group * 8, a.group_taps + group * 8
+                        first = get_word(taps)
+                        for tile in range(get_word(tiles), get_word(tiles + 8)):
+                            table = tile * mr * 8
+                            sum_taps(
+                                like, mr, splat, source, a.reading + table, a.taps + first * 16,
+                                get_word(taps + 8) - first, a.w + index * a.w_bytes, start, a.relu,
+                                y if a.straight else sums, a.writing + table,
+                            )  # fmt: skip
+                    if not a.straight:
+                        left = a.all_lanes - unit * a.unit_lanes
+                        for i in range(min(a.task_i, a.I - i0)):
+                            to = y + i * a.y_row_step * a.yh
+                            _unpack_row(like, a, itemsize, vector, to, sums + i * a.sum_line, left)
 
     return depthwise
 
@@ -161,10 +161,10 @@ def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
         last = (part + 1) * a.units // a.parts
         sums = a.sums + share * a.copy_bytes
         zero(sums + first * a.filters * size, (last - first) * a.filters * size)
-        for unit in range(first, last):
-            for task in range(share * tasks // a.copies, (share + 1) * tasks // a.copies):
-                i0, n = task % a.tasks_i * a.task_i, task // a.tasks_i
-                rows = min(a.task_i, a.I - i0)
+        for task in range(share * tasks // a.copies, (share + 1) * tasks // a.copies):
+            i0, n = task % a.tasks_i * a.task_i, task // a.tasks_i
+            rows = min(a.task_i, a.I - i0)
+            for unit in range(first, last):
                 _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                 for f in range(a.filters):
                     y.x = dy + f * a.dy_set

@@ -7,7 +7,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import even_split, workers_for
+from fastconv.gemm.tiling import even_split, round_up, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
@@ -15,7 +15,8 @@ from ._depthwise_kernel import WINDOW_BYTES, depthwise_kernel
 from ._planes import Planes, TapTables
 from .correlation import Correlation
 
-_SPARE_TILES = 1.2  # in place, this many more tiles cost less than copying the input
+_FEWEST_ROWS = 4
+_SPARE_PRODUCTS = 1.2  # in place, so many more products cost less than copying the input
 
 
 class Units:
@@ -39,9 +40,19 @@ class Units:
         )
 
 
-def rows_in_cache(c: Correlation, row_bytes: int, halo_bytes: int) -> int:
-    """Output rows to a task: as many as leave planes and sums in half the second-level cache."""
-    return even_split(c.rows.outputs, max(1, (machine().l2 // 2 - halo_bytes) // row_bytes))
+def rows_in_cache(c: Correlation, units: Units, vector_bytes: int) -> int:
+    """Output rows to a task: their planes and sums, or all their pixels, fit half the L2 cache.
+
+    The units of a channels-last pixel lie side by side, so a task takes one after the other while
+    the rows are in the cache.
+    """
+    one, two = (Planes(c, rows, units.nbytes, vector_bytes) for rows in (1, 2))
+    row = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
+    halo = one.nbytes
+    if not units.splat:
+        pixels = c.rows.advance * c.columns.inputs * units.count * units.nbytes
+        row, halo = max(row, pixels), max(halo, c.rows.window * pixels // c.rows.advance)
+    return even_split(c.rows.outputs, max(_FEWEST_ROWS, (machine().l2 // 2 - halo) // row))
 
 
 class DepthwiseSum:
@@ -54,14 +65,17 @@ class DepthwiseSum:
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
         vector_bytes = self.vector * itemsize
-        self.mr = machine().isa.registers // 2
-        self.rows = self._rows(vector_bytes, threads)
+        self.rows = rows_in_cache(c, units, vector_bytes)
         self.planes = Planes(c, self.rows, units.nbytes, vector_bytes)
         self._group_vectors()
         tasks_i = -(-c.rows.outputs // self.rows)
-        tasks = c.N * units.count * tasks_i
+        blocks = c.N * tasks_i
+        splits = min(units.count, -(-3 * threads // max(1, blocks)))
+        tasks = blocks * splits
         planes_bytes = aligned(self.planes.nbytes)
-        sums = self.rows * self.planes.shape[1] * units.nbytes + vector_bytes
+        # Rows of whole vectors, since the last one of a row may hold more than is left of it.
+        self.sum_line = round_up(c.columns.outputs * units.nbytes, vector_bytes)
+        sums = self.rows * self.sum_line
         self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
         self.workers = workers_for(self.flops, tasks, threads)
         self.nbytes = self.workers * self.worker_bytes
@@ -81,6 +95,8 @@ class DepthwiseSum:
             J=c.columns.outputs,
             task_i=self.rows,
             tasks_i=tasks_i,
+            splits=splits,
+            sum_line=self.sum_line,
             units=units.count,
             channels=c.channels,
             filters=c.filters,
@@ -103,29 +119,31 @@ class DepthwiseSum:
             in_place=self.in_place,
         )
 
-    def _rows(self, vector_bytes: int, threads: int) -> int:
-        """Output rows to a task: within the cache, and tasks for all threads."""
-        c, units = self.c, self.units
-        one, two = (Planes(c, rows, units.nbytes, vector_bytes) for rows in (1, 2))
-        row_bytes = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
-        rows = rows_in_cache(c, row_bytes, one.nbytes)
-        return even_split(rows, max(1, c.N * units.count * rows // (3 * threads)))
-
     def _group_vectors(self) -> None:
-        """In place where every unit is a whole vector and few tiles stay partly filled."""
+        """The tiles with the fewest products; in place, where that is possible and few more."""
         c, units = self.c, self.units
         columns = np.arange(0, c.columns.outputs, self.vector if units.splat else 1)
-        self.tiles = TapTables(c, self.rows, columns, self.mr, in_place=False)
-        self.in_place = False
+        half = machine().isa.registers // 2
+
+        def fewest(*exact: str) -> TapTables:
+            tables = [
+                TapTables(c, self.rows, columns, mr, axes)
+                for axes in exact
+                for mr in (half, half - half // 8)
+            ]
+            return min(tables, key=lambda t: t.products)
+
+        self.tiles, self.in_place = fewest("", "rows"), False
         if self.whole and c.channels == 1:
-            tables = TapTables(c, self.rows, columns, self.mr, in_place=True)
-            if tables.count <= _SPARE_TILES * self.tiles.count:
+            tables = fewest("rows columns")
+            if tables.products <= _SPARE_PRODUCTS * self.tiles.products:
                 self.tiles, self.in_place = tables, True
+        self.mr = self.tiles.mr
 
     @property
     def flops(self) -> int:
         """Executed, vectors filled up with zeros."""
-        per_unit = 2 * self.c.N * self.tiles.count * self.mr * self.c.steps * self.c.filters
+        per_unit = 2 * self.c.N * self.tiles.products * self.c.channels * self.c.filters
         return per_unit * self.units.count * self.vector
 
     def _weights(self, w: np.ndarray) -> np.ndarray:
@@ -141,8 +159,8 @@ class DepthwiseSum:
         if key not in self._tables:
             c, unit = self.c, self.units.nbytes
             pixel = self.itemsize if self.units.splat else unit
-            line = self.planes.shape[1] * unit
-            reading = writing = self.tiles.offsets(line, pixel)
+            reading = self.tiles.offsets(self.planes.shape[1] * unit, pixel)
+            writing = self.tiles.offsets(self.sum_line, pixel)
             taps = self.planes.tap_offsets()
             if self.in_place:
                 _, _, xh, xw = x_strides

@@ -20,7 +20,8 @@ from .correlation import unfolded
 
 def _taps_to_a_tile(taps: int) -> int:
     """Accumulators that fit the number of taps; one more load a step is shared by all of them."""
-    sizes = [mr for mr, nv in machine().isa.tiles if nv == 1]
+    isa = machine().isa
+    sizes = [mr for mr, nv in isa.tiles if nv == 1 and mr <= isa.registers // 2]
     return max(sizes, key=lambda mr: taps / (-(-taps // mr) * mr) * mr / (mr + 1))
 
 
@@ -33,9 +34,7 @@ class DepthwiseWeight:
         # Both operands must be cut up alike; where they differ, x decides and dy is reordered.
         self.units = units = Units(c.groups, problem.x_format, itemsize)
         vector_bytes = lanes(itemsize) * itemsize
-        one, two = (Planes(c, rows, units.nbytes, vector_bytes) for rows in (1, 2))
-        row_bytes = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
-        rows = rows_in_cache(c, row_bytes, one.nbytes)
+        rows = rows_in_cache(c, units, vector_bytes)
         planes = Planes(c, rows, units.nbytes, vector_bytes)
         offsets = planes.tap_offsets().reshape(-1)
         mr = _taps_to_a_tile(len(offsets))

@@ -50,20 +50,22 @@ class TapTables:
     """How the output vectors of a depthwise correlation are grouped into register tiles.
 
     For each block of ``rows`` output rows: the vectors (i, j), tile after tile, and groups of tiles
-    that share their taps.  In planes every vector has all taps.  In place, on channels-last data,
-    there is no padding to read: vectors are sorted by the window that is left to them.
+    that share their taps.  Vectors are sorted by their windows along the axes named in ``exact``;
+    along the others every vector takes all taps, and reads the zeros that pad the planes.
     """
 
-    def __init__(self, c: Correlation, rows: int, columns: np.ndarray, mr: int, in_place: bool):
+    def __init__(self, c: Correlation, rows: int, columns: np.ndarray, mr: int, exact: str):
+        row_reach, column_reach = reach(c.rows), reach(c.columns)
+        if "rows" not in exact:
+            row_reach = np.tile([0, c.rows.window], (c.rows.outputs, 1))
+        if "columns" not in exact:
+            column_reach = np.tile([0, c.columns.window], (c.columns.outputs, 1))
         vectors, windows, blocks = [], [], [0]
         tiles = [0]
         for first in range(0, c.rows.outputs, rows):
             size = min(rows, c.rows.outputs - first)
             i, j = (a.ravel() for a in np.meshgrid(np.arange(size), columns, indexing="ij"))
-            if in_place:
-                ends = np.hstack([reach(c.rows)[first + i], reach(c.columns)[j]])
-            else:
-                ends = np.tile([0, c.rows.window, 0, c.columns.window], (len(i), 1))
+            ends = np.hstack([row_reach[first + i], column_reach[j]])
             kinds, which = np.unique(ends, axis=0, return_inverse=True)
             for number, window in enumerate(kinds):
                 members = np.flatnonzero(which.ravel() == number)
@@ -77,7 +79,9 @@ class TapTables:
         self.windows = windows
         self.group_tiles = np.array(tiles, np.int64)  # group g has tiles [g] … [g + 1]
         self.block_groups = np.array(blocks, np.int64)  # block b has groups [b] … [b + 1]
-        self.count = tiles[-1]
+        areas = [(bottom - top) * (right - left) for top, bottom, left, right in windows]
+        self.products = mr * int(np.diff(tiles) @ areas)  # vectors multiplied in one plane
+        self.mr = mr
 
     def offsets(self, row: int, column: int) -> np.ndarray:
         """Byte offset of every vector, from the strides of rows and columns."""
