@@ -12,6 +12,7 @@ import numpy as np
 
 import fastconv
 from fastconv.core import jit, machine, threads
+from fastconv.core.stage import Stage
 
 HELP = "what fastconv found on this machine and how it uses it"
 _DTYPES = ("float32", "float64")
@@ -89,7 +90,7 @@ def _threading_layer() -> str:
         pass
 
     empty = jit.kernel(jit.record("unused"))(nothing)
-    threads.launch(empty, np.zeros(1, np.int64), fastconv.get_num_threads())
+    Stage(empty, fastconv.get_num_threads()).run()
     return threads.threading_layer()
 
 

@@ -45,16 +45,16 @@ class PackedFilters:
             tiles=self.tiles,
             vector=lanes(itemsize),
         )
-        self._readings: dict[tuple[int, int, int, int], tuple[int, np.ndarray]] = {}
+        self._readings: dict[tuple[int, int, int, int], tuple[int, int, np.ndarray]] = {}
 
-    def _reading(self, strides) -> tuple[int, np.ndarray]:
-        """How filters with these strides (k, c, r, s) are read: the order and the tap offsets."""
+    def _reading(self, strides) -> tuple[int, int, np.ndarray]:
+        """How filters with these strides (k, c, r, s) are read: the order, and the tap offsets."""
         known = self._readings.get(strides)
         if known is None:
             wk, wc, wr, ws = strides
             offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
             offsets[self.taps[..., 0] < 0] = NO_TAP
-            known = (reading_order(offsets, wk, wc, self.itemsize), offsets)
+            known = (reading_order(offsets, wk, wc, self.itemsize), address(offsets), offsets)
             self._readings[strides] = known
         return known
 
@@ -67,7 +67,7 @@ class PackedFilters:
         sk, sc, sr, ss = w.strides
         wk, wc = (sk, sc) if forward else (sc, sk)
         group = self.correlation.filters * wk if forward else self.correlation.channels * wc
-        order, offsets = self._reading((wk, wc, sr, ss))
+        order, taps, _ = self._reading((wk, wc, sr, ss))
         packed = target + self.bias_bytes
         self.stage.run(
             w=address(w),
@@ -75,7 +75,7 @@ class PackedFilters:
             wk=wk,
             wc=wc,
             bias=0 if bias is None else address(bias),
-            taps=address(offsets),
+            taps=taps,
             target=packed,
             bias_target=target,
             order=order,

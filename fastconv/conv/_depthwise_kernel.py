@@ -126,7 +126,9 @@ def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
 
 
 WEIGHT_LAYOUT = record(
-    "scratch scratch_bytes " + _PLANES + "n_taps dy_window dy_set dy_in_place copies parts sums copy_bytes tiles tail"
+    "scratch scratch_bytes "
+    + _PLANES
+    + "n_taps dy_window dy_set dy_in_place copies parts sums copy_bytes tiles tail"
 )
 
 
@@ -187,7 +189,8 @@ def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
 
 
 ADD_LAYOUT = record(
-    "counter tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps unit_lanes all_lanes"
+    "counter tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps "
+    "unit_lanes all_lanes"
 )
 
 

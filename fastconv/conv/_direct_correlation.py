@@ -8,8 +8,6 @@ addresses serve as the rows of the left operand.  Vector lanes run over the outp
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
@@ -66,15 +64,13 @@ class DirectCorrelation:
         self.filters = PackedFilters(c, itemsize, self.width, self.block, threads)
         self.rows, self.columns = Buffer(c.rows), Buffer(c.columns)
         self._share(threads)
-        self.chunk = max(
-            1, min(self.filters.n_blocks, _PANEL_BYTES // self.filters.block_bytes)
-        )
+        self.chunk = max(1, min(self.filters.n_blocks, _PANEL_BYTES // self.filters.block_bytes))
         self.store = output_order(c, y_format)
         self.pixels = PixelTables(c, self.share, self.mr)
         self.worker_bytes = self._worker_bytes()
         self.workers = workers_for(2 * c.executed(vector), self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
-        self._tables: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}
+        self._tables: dict[tuple[int, ...], tuple] = {}
 
     @property
     def stage(self) -> Stage:
@@ -175,8 +171,11 @@ class DirectCorrelation:
             store=self.store,
         )
 
-    def _tables_for(self, x_strides, y_strides) -> tuple[np.ndarray, ...]:
-        """Where pixels read and write and where lanes go, for arrays with these strides."""
+    def _tables_for(self, x_strides, y_strides) -> tuple:
+        """Where pixels read and write and where lanes go, for arrays with these strides.
+
+        The tables and their addresses.
+        """
         key = (*x_strides, *y_strides)
         if key not in self._tables:
             c = self.c
@@ -193,13 +192,14 @@ class DirectCorrelation:
                 )
             steps = (c.rows.block * c.rows.step, c.columns.block * c.columns.step)
             writing = self.pixels.writing(yn, yh, yw, steps)
-            self._tables[key] = (reading, writing, lane_table(c, yk, yh, yw))
+            tables = (reading, writing, lane_table(c, yk, yh, yw))
+            self._tables[key] = (tables, *map(address, tables))
         return self._tables[key]
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         base = scratch(self.nbytes)
         packed, biases = self.filters.pack(w, forward, bias, base)
-        reading, writing, lane_offsets = self._tables_for(x.strides, y.strides)
+        _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
         xn, xc, xh, xw = x.strides
         yn, yk, yh, yw = y.strides
         self.stage.run(
@@ -217,9 +217,9 @@ class DirectCorrelation:
             yh=yh,
             yw=yw,
             lane_step=yk,
-            lane_table=address(lane_offsets),
-            reading=address(reading),
-            writing=address(writing),
+            lane_table=lanes_at,
+            reading=reading,
+            writing=writing,
             w=packed,
             bias=biases,
         )

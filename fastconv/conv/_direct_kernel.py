@@ -8,8 +8,8 @@ import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.gemm import results, windows
-from fastconv.gemm.windows import pack_window
 from fastconv.gemm.results import ROWS, store_tile
+from fastconv.gemm.windows import pack_window
 from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_rows
 from fastconv.simd.vector import element, lanes

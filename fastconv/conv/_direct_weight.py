@@ -28,6 +28,8 @@ from .correlation import Axis, unfolded
 
 _PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
 
+_JOINING_GAIN = 1.1  # joined taps cannot leave out the pixels that meet the padding
+
 
 def _tap_reach(axis: Axis) -> np.ndarray:
     """The outputs [low, high) that each tap of an axis reads from inside the input."""
@@ -76,10 +78,9 @@ class DirectWeight:
         """Tiles over the channels of one tap, or of a row of taps if the channels are few."""
         c = self.c
         joined = self.block * c.columns.window
-        self.joined = (
-            c.columns.spread == 1
-            and tile_score(joined, c.filters, vector) > 1.1 * tile_score(self.block, c.filters, vector)
-        )  # fmt: skip
+        single = tile_score(self.block, c.filters, vector)
+        gain = tile_score(joined, c.filters, vector) / single
+        self.joined = c.columns.spread == 1 and gain > _JOINING_GAIN
         self.extent = joined if self.joined else self.block
         self.mr, self.nv = choose_tile(self.extent, c.filters, vector)
         self.width = self.nv * vector

@@ -41,9 +41,7 @@ LAYOUT = record(
 
 
 @inner
-def _pack_gradient(
-    like, y, item, panels, panel, group, first, last, images, n0, i0, rows, columns
-):
+def _pack_gradient(like, y, item, panels, panel, group, first, last, images, n0, i0, rows, columns):
     """Pack dy as ``[tile of filters][row][image][column][lane]``, ``panel`` bytes to a tile."""
     size = columns * y.block * item
     for tile in range(first, last):

@@ -24,9 +24,7 @@ class Planes:
         reach = [(axis.window - 1) * axis.spread for axis in axes]
         self.phases = [min(axis.advance, r + 1) for axis, r in zip(axes, reach, strict=True)]
         extent = (rows, c.columns.outputs)
-        self.shape = [
-            e + r // axis.advance for e, r, axis in zip(extent, reach, axes, strict=True)
-        ]
+        self.shape = [e + r // axis.advance for e, r, axis in zip(extent, reach, axes, strict=True)]
         self.plane_bytes = self.shape[0] * self.shape[1] * unit_bytes
         self.set_bytes = self.phases[0] * self.phases[1] * self.plane_bytes
         # Tiles read on past the last output by up to a tile of vectors.

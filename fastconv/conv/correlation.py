@@ -188,9 +188,7 @@ def _gradient_correlation(problem: ConvProblem, rows: Axis, columns: Axis) -> Co
     return Correlation(problem.N, g, problem.K // g, problem.C // g, rows, columns)
 
 
-def _better(
-    plain: list[Correlation], folded: list[Correlation], vector: int
-) -> list[Correlation]:
+def _better(plain: list[Correlation], folded: list[Correlation], vector: int) -> list[Correlation]:
     """``plain``, or the folded form with the fewest multiplications if they are clearly fewer."""
     if not plain:
         return plain

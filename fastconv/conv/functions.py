@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core import checks, threads, workspace
-from fastconv.core.problem import ConvProblem
 
+from .arguments import bias_of, dense, problem_of, same_shape
 from .selector import check_name, plan_for
 
 _ACTIVATIONS = (None, "relu")
@@ -58,11 +58,11 @@ def conv2d(
         )  # fmt: skip
         return y[0]
     checks.same_dtype(x, "input", weight=w)
-    b = _bias(bias, w.shape[0], x)
+    b = bias_of(bias, w.shape[0], x)
     if activation not in _ACTIVATIONS:
         raise ValueError(f"activation must be None or 'relu', got {activation!r}")
-    x, x_format = _dense(x)
-    problem = _problem(
+    x, x_format = dense(x)
+    problem = problem_of(
         "forward", x.shape, w.shape, stride, padding, dilation, groups, x.dtype, x_format, x_format
     )
     return _run(problem, algorithm, x, w, problem.y_shape, x_format, b, activation == "relu")
@@ -170,13 +170,13 @@ def conv_transpose2d(
         )
     )
     channels = w.shape[1] * groups
-    b = _bias(bias, channels, y)
+    b = bias_of(bias, channels, y)
     if min(spatial) < 1:
         raise ValueError(
             f"padding {pads} leaves no output: input {y.shape}, weight {w.shape} give {spatial}"
         )
-    y, y_format = _dense(y)
-    problem = _problem(
+    y, y_format = dense(y)
+    problem = problem_of(
         "backward_input", (y.shape[0], channels, *spatial), w.shape, stride, pads, dilation,
         groups, y.dtype, y_format, y_format, extra,
     )  # fmt: skip
@@ -196,7 +196,7 @@ def conv2d_input(
 ):
     """Gradient of :func:`conv2d` with respect to its input, as ``torch.nn.grad.conv2d_input``.
 
-        dx[n,c,h,w] = Σ_{k,r,s} dy[n, k, p, q] · weight[k,c,r,s],  h = p·stride + r·dilation − padding
+        dx[n,c,h,w] = Σ_{k,r,s} dy[n,k,p,q] · weight[k,c,r,s],  h = p·stride + r·dilation − padding
 
     ``input_size`` (N, C, H, W) or (C, H, W) is the shape of the result, whose memory order is that
     of ``grad_output``.
@@ -210,12 +210,12 @@ def conv2d_input(
         )
         return dx[0]
     checks.same_dtype(dy, "grad_output", weight=w)
-    dy, dy_format = _dense(dy)
-    problem = _problem(
+    dy, dy_format = dense(dy)
+    problem = problem_of(
         "backward_input", size, w.shape, stride, padding, dilation, groups,
         dy.dtype, dy_format, dy_format,
     )  # fmt: skip
-    _same_shape(dy, problem)
+    same_shape(dy, problem)
     return _run(problem, algorithm, dy, w, size, dy_format)
 
 
@@ -242,87 +242,14 @@ def conv2d_weight(
     if x.ndim == 3:
         x, dy = x[None], dy[None]
     checks.same_dtype(x, "input", grad_output=dy)
-    x, x_format = _dense(x)
-    dy, dy_format = _dense(dy)
-    problem = _problem(
+    x, x_format = dense(x)
+    dy, dy_format = dense(dy)
+    problem = problem_of(
         "backward_weight", x.shape, size, stride, padding, dilation, groups,
         x.dtype, x_format, dy_format,
     )  # fmt: skip
-    _same_shape(dy, problem)
+    same_shape(dy, problem)
     return _run(problem, algorithm, x, dy, size, "nchw")
-
-
-def _dense(array: np.ndarray) -> tuple[np.ndarray, str]:
-    """The array and its memory order; an order that no kernel reads is made contiguous first."""
-    order = checks.memory_format(array)
-    if order is None:
-        return np.ascontiguousarray(array), "nchw"
-    return array, order
-
-
-def _bias(bias, channels: int, first: np.ndarray) -> np.ndarray | None:
-    if bias is None:
-        return None
-    b = checks.array(bias, "bias", (1,))
-    checks.same_dtype(first, "input", bias=b)
-    if b.shape != (channels,):
-        raise ValueError(f"bias must have shape ({channels},), got {b.shape}")
-    return b
-
-
-def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right."""
-    if isinstance(padding, str):
-        if padding == "valid":
-            return (0, 0, 0, 0)
-        if padding != "same":
-            raise ValueError(f"padding must be ints, 'same' or 'valid', got {padding!r}")
-        if stride != (1, 1):
-            raise ValueError(f"padding='same' needs stride 1, got stride {stride}")
-        rows, columns = (d * (r - 1) for d, r in zip(dilation, weight_shape[2:], strict=True))
-        return (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
-    rows, columns = checks.integers(padding, "padding", 2)
-    return (rows, rows, columns, columns)
-
-
-def _problem(
-    direction, x_shape, w_shape, stride, padding, dilation, groups,
-    dtype, x_format, y_format, output_padding=(0, 0),
-) -> ConvProblem:  # fmt: skip
-    """The checked problem; every size error is raised here."""
-    stride = checks.integers(stride, "stride", 2, 1)
-    dilation = checks.integers(dilation, "dilation", 2, 1)
-    groups = checks.integer(groups, "groups", 1)
-    padding = _paddings(padding, w_shape, stride, dilation)
-    shapes = f"input {tuple(x_shape)}, weight {tuple(w_shape)}, groups {groups}"
-    n, c, h, w = x_shape
-    k, cg, r, s = w_shape
-    if min(c, k, cg, r, s) < 1:
-        raise ValueError(f"only the batch may be empty: {shapes}")
-    if c % groups or k % groups:
-        raise ValueError(f"groups must divide the input and output channels: {shapes}")
-    if cg != c // groups:
-        raise ValueError(f"input has {c} channels but weight expects {cg * groups}: {shapes}")
-    problem = ConvProblem(
-        n, c, h, w, k, r, s, stride, padding, dilation, groups, output_padding,
-        dtype.name, direction, x_format, y_format,
-    )  # fmt: skip
-    if problem.P < 1 or problem.Q < 1:
-        raise ValueError(
-            f"kernel is larger than the padded input: {shapes}, padding {padding}, "
-            f"dilation {dilation}"
-        )
-    checks.fits((n, c, h + padding[0] + padding[1], w + padding[2] + padding[3]), "input")
-    checks.fits(problem.y_shape, "output")
-    return problem
-
-
-def _same_shape(dy: np.ndarray, problem: ConvProblem) -> None:
-    if dy.shape != problem.y_shape:
-        raise ValueError(
-            f"grad_output must have shape {problem.y_shape}, got {dy.shape} "
-            f"(input {problem.x_shape}, weight {problem.w_shape})"
-        )
 
 
 def _run(problem, algorithm, first, second, shape, order, bias=None, relu=False) -> np.ndarray:

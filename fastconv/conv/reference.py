@@ -86,9 +86,7 @@ class Reference(Algorithm):
         padded = 8 * int(np.prod(_padded_shape(problem)))
         result = 8 * int(np.prod(problem.y_shape))
         traffic = problem.R * problem.S * (padded + result)
-        return Cost(
-            problem.flops, traffic, padded + 2 * result, float(np.finfo(problem.dtype).eps)
-        )
+        return Cost(problem.flops, traffic, padded + 2 * result, float(np.finfo(problem.dtype).eps))
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         compute = _PASSES[problem.direction]

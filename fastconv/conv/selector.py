@@ -19,14 +19,19 @@ def check_name(algorithm: str) -> str:
 
 
 def select(problem: ConvProblem, algorithm: str = "auto") -> Algorithm:
-    """The algorithm that runs ``problem``: the one named, or the first that accepts it.
+    """The algorithm that runs ``problem``: the one named, or the first that suits it.
+
+    ``"auto"`` prefers ``depthwise`` where every filter sees one of several channels, then
+    ``direct``, then whatever accepts the problem in registry order.
 
     Raises ``ValueError`` for an unknown name, and for a named algorithm that refuses the problem
     (with its reason).
     """
     check_name(algorithm)
     if algorithm == "auto":
-        return next(a for a in ALGORITHMS.values() if a.refuses(problem) is None)
+        first = ("depthwise",) if problem.depthwise else ()
+        names = (*first, "direct", *ALGORITHMS)
+        return next(ALGORITHMS[n] for n in names if ALGORITHMS[n].refuses(problem) is None)
     chosen = ALGORITHMS[algorithm]
     reason = chosen.refuses(problem)
     if reason is not None:

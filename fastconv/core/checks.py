@@ -89,8 +89,8 @@ def memory_format(value: np.ndarray) -> str | None:
 
     A size of 1 makes an axis's stride meaningless: it then counts as contiguous.
     """
-    _, c, h, w = value.shape
-    _, sc, sh, sw = value.strides
+    _, c, _, w = value.shape
+    _, sc, _, sw = value.strides
     item = value.itemsize
     rows = sw == item or w == 1
     channels = sc == item or c == 1

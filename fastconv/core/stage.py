@@ -24,12 +24,13 @@ class Stage:
 
     def run(self, **arguments: int) -> None:
         args = self._template.copy()  # of its own, so that threads may run one plan at once
+        pointer = address(args)
+        index = self._index
         for name, value in arguments.items():
-            args[self._index[name]] = value
-        if "counter" in self._index:
-            counter = args.__array_interface__["data"][0] + 8 * self.kernel.size
-            args[self._index["counter"]] = counter
-        threads.launch(self.kernel, args, self.workers)
+            args[index[name]] = value
+        if "counter" in index:
+            args[index["counter"]] = pointer + 8 * self.kernel.size
+        threads.launch(self.kernel, pointer, self.workers)
 
 
 def address(array: np.ndarray) -> int:

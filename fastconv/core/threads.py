@@ -116,9 +116,8 @@ def threading_layer() -> str:
     return _state.layer or "none"
 
 
-def launch(kernel: jit.Kernel, args: np.ndarray, workers: int) -> None:
-    """Call ``kernel(worker, args)`` for every worker below ``workers``."""
-    pointer = args.__array_interface__["data"][0]
+def launch(kernel: jit.Kernel, pointer: int, workers: int) -> None:
+    """Call ``kernel(worker, args)`` for every worker below ``workers``; args are at ``pointer``."""
     if workers == 1 or _state.forked:
         _serial()(kernel.address, pointer, workers)
         return

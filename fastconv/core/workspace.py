@@ -23,13 +23,14 @@ def scratch(nbytes: int) -> int:
 
     Several Python threads each have a block of their own.  Its content is undefined.
     """
-    block = getattr(_local, "block", None)
-    if block is None or block.nbytes < nbytes + ALIGN:
-        _local.block = None  # release the old block before taking a larger one
-        _local.block = block = np.empty(nbytes + ALIGN, np.uint8)
+    if getattr(_local, "size", -1) < nbytes:
+        _local.size, _local.block = -1, None  # release the old block before taking a larger one
+        _local.block = np.empty(nbytes + ALIGN, np.uint8)
+        _local.address = aligned(_local.block.__array_interface__["data"][0])
+        _local.size = nbytes
     if POISON:
-        block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN
-    return aligned(block.__array_interface__["data"][0])
+        _local.block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN
+    return _local.address
 
 
 def empty(shape: tuple[int, ...], dtype: str, order: str) -> np.ndarray:

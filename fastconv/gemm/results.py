@@ -25,9 +25,7 @@ def _run(pixels, first, end, item):
 
 
 @inner
-def store_tile(
-    like, a, item, vector, tile, row, y, pixels, count, rows, columns, lane, n_lanes
-):
+def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns, lane, n_lanes):
     """Store ``count`` rows of a tile (``row`` bytes each), whose first lane is output ``lane``.
 
     ``pixels`` is a table of three words for each row: its offset from ``y``, and its output row and

@@ -8,7 +8,7 @@ _LONGEST_BLOCK = 128
 
 
 def choose_tile(rows: int, columns: int, vector: int) -> tuple[int, int]:
-    """The register tile (rows × vectors) that wastes the least on a ``rows`` × ``columns`` result."""
+    """The register tile (rows × vectors) that does best on a ``rows`` × ``columns`` result."""
     return max(machine().isa.tiles, key=lambda tile: _score(tile, rows, columns, vector))
 
 
@@ -41,8 +41,8 @@ def even_split(extent: int, most: int) -> int:
 def channel_block(channels: int, vector: int) -> int:
     """Channels to a block: all of them up to 128, else equal blocks of whole vectors if they fit.
 
-    Long blocks make long runs, and the tile pays once for each run; beyond 128 channels neighbouring
-    pixels would begin to compete for the same sets of the first-level cache.
+    Long blocks make long runs, and the tile pays once for each run; beyond 128 channels
+    neighbouring pixels would begin to compete for the same sets of the first-level cache.
     """
     blocks = -(-channels // _LONGEST_BLOCK)
     block = -(-channels // blocks)

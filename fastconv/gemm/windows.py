@@ -1,4 +1,6 @@
-"""Copying a window of the input into padded rows: ``[image][block of channels][row][column][channel]``.
+"""Copying a window of the input into padded rows.
+
+The layout is ``[image][block of channels][row][column][channel]``.
 
 Padding becomes zeros in the buffer, so that the kernels above know no borders, and both memory
 orders of the input become one: neighbouring pixels stand ``block`` elements apart.
@@ -17,6 +19,8 @@ FIELDS = (
     "x xn xg xc xh xw height width row_first row_source column_first column_source "
     "channels block n_blocks vector"
 )
+
+_SHORT_ROW = 512  # bytes up to which clearing the whole buffer beats clearing the two ends of a row
 
 
 def window_record(channels, block, size, first, source, vector) -> np.ndarray:
@@ -68,15 +72,18 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
     high = min(columns, (a.width - 1 - column) // a.column_source + 1)
     high = max(low, high)
     valid = min(a.block, a.channels - block * a.block)
+    cleared = valid < a.block or columns * pixel <= _SHORT_ROW
+    if cleared:
+        zero(target, rows * columns * pixel)
     for b in range(rows):
         h = row + b * a.row_source
         if h < 0 or h >= a.height or low >= columns:
-            zero(target, columns * pixel)
+            if not cleared:
+                zero(target, columns * pixel)
         else:
-            zero(target, low * pixel)
-            zero(target + high * pixel, (columns - high) * pixel)
-            if valid < a.block:
-                zero(target + low * pixel, (high - low) * pixel)
+            if not cleared:
+                zero(target, low * pixel)
+                zero(target + high * pixel, (columns - high) * pixel)
             source = a.x + image * a.xn + group * a.xg + block * a.block * a.xc
             source += h * a.xh + (column + low * a.column_source) * a.xw
             _pixels(like, a, target + low * pixel, source, high - low, valid, item)

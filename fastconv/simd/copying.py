@@ -130,9 +130,7 @@ def _load_masked(v: Vectors, address, mask):
 
 def _store_masked(v: Vectors, value, address, mask):
     pointer = v._pointer(address, v.type)
-    return _masked(
-        v, "store", ir.VoidType(), [value, pointer, ir.Constant(I32, v.itemsize), mask]
-    )
+    return _masked(v, "store", ir.VoidType(), [value, pointer, ir.Constant(I32, v.itemsize), mask])
 
 
 @intrinsic

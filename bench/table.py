@@ -1,0 +1,164 @@
+"""Print fastconv beside PyTorch, layer by layer and pass by pass, in one run.
+
+    python bench/table.py [--algorithm direct] [--passes forward …] [--layers vgg …] [--threads N]
+
+Every figure is a median of interleaved calls.  ``ratio`` is PyTorch's faster memory format over
+fastconv given that same format; ``nchw`` compares both on NCHW.  GFLOP/s count the direct sum's
+operations ("effective"); the peak they are compared with is measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from limits import fma_peak, memory_bandwidth
+
+import fastconv as fc
+from fastconv.core.problem import ConvProblem
+
+PASSES = ("forward", "backward_input", "backward_weight")
+FORMATS = ("nchw", "nhwc")
+
+
+def layers(names: list[str]) -> dict[str, ConvProblem]:
+    """The rows of layers.csv whose name contains one of ``names``."""
+    found = {}
+    with open(Path(__file__).with_name("layers.csv"), newline="") as file:
+        for row in csv.DictReader(file):
+            name = row.pop("name")
+            if names and not any(part in name for part in names):
+                continue
+            v = {key: int(value) for key, value in row.items()}
+            found[name] = ConvProblem(
+                *(v[key] for key in "NCHWKRS"),
+                stride=(v["stride"],) * 2,
+                padding=(v["pad_h"],) * 2 + (v["pad_w"],) * 2,
+                dilation=(v["dilation"],) * 2,
+                groups=v["groups"],
+            )
+    return found
+
+
+class Layer:
+    """The arrays of one layer in both memory formats, and its passes as functions to time."""
+
+    def __init__(self, problem: ConvProblem, algorithm: str):
+        self.problem = problem
+        self.algorithm = algorithm
+        self.padding = problem.padding[::2]
+        shapes = {"x": problem.x_shape, "w": problem.w_shape, "y": problem.y_shape}
+        orders = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+        plain = {name: torch.randn(*shape) for name, shape in shapes.items()}
+        self.tensors = {
+            order: {name: t.contiguous(memory_format=layout) for name, t in plain.items()}
+            for order, layout in orders.items()
+        }
+
+    def torch(self, direction: str, order: str):
+        p, t = self.problem, self.tensors[order]
+        if direction == "forward":
+            return lambda: torch.nn.functional.conv2d(
+                t["x"], t["w"], None, p.stride, self.padding, p.dilation, p.groups
+            )
+        wanted = [direction == "backward_input", direction == "backward_weight", False]
+        return lambda: torch.ops.aten.convolution_backward(
+            t["y"], t["x"], t["w"], None, p.stride, self.padding, p.dilation, False, [0, 0],
+            p.groups, wanted,
+        )  # fmt: skip
+
+    def fastconv(self, direction: str, order: str):
+        p = self.problem
+        x, y = (self.tensors[order][name].numpy() for name in "xy")
+        w = self.tensors["nchw"]["w"].numpy()
+        rest = (p.stride, self.padding, p.dilation, p.groups)
+        if direction == "forward":
+            return lambda: fc.conv2d(x, w, None, *rest, algorithm=self.algorithm)
+        if direction == "backward_input":
+            return lambda: fc.grad.conv2d_input(p.x_shape, w, y, *rest, algorithm=self.algorithm)
+        return lambda: fc.grad.conv2d_weight(x, p.w_shape, y, *rest, algorithm=self.algorithm)
+
+
+def medians(functions: list, seconds: float, clock) -> list[float]:
+    """Median time of each function, called in turn (A B C A B C …)."""
+    times = [[] for _ in functions]
+    for function in functions:
+        function()
+    end = time.perf_counter() + seconds
+    while len(times[0]) < 3 or time.perf_counter() < end:
+        for function, taken in zip(functions, times, strict=True):
+            start = clock()
+            function()
+            taken.append(clock() - start)
+    return [statistics.median(taken) for taken in times]
+
+
+def compare(layer: Layer, direction: str, seconds: float, clock) -> dict[str, float]:
+    functions = [layer.torch(direction, order) for order in FORMATS]
+    functions += [layer.fastconv(direction, order) for order in FORMATS]
+    torch_nchw, torch_nhwc, own_nchw, own_nhwc = medians(functions, seconds, clock)
+    best = own_nchw if torch_nchw <= torch_nhwc else own_nhwc
+    return {
+        "torch": layer.problem.flops / min(torch_nchw, torch_nhwc),
+        "own": layer.problem.flops / best,
+        "milliseconds": 1e3 * best,
+        "ratio": min(torch_nchw, torch_nhwc) / best,
+        "nchw": torch_nchw / own_nchw,
+    }
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--algorithm", default="auto")
+    parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
+    parser.add_argument("--layers", nargs="+", default=[], help="parts of names in layers.csv")
+    parser.add_argument("--threads", type=int, default=fc.get_num_threads())
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each layer and pass")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="with --threads 1: a clock that others do not move"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
+    fc.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads)
+    clock = time.thread_time if args.cpu_time else time.perf_counter
+    peak = fma_peak()
+    print(
+        f"{args.threads} threads: {peak / 1e9:.0f} GFLOP/s, {memory_bandwidth() / 1e9:.1f} GB/s; "
+        f"torch {torch.__version__}, algorithm {args.algorithm}\n"
+    )
+    print(
+        f"{'layer':<26}{'pass':<17}{'torch':>6}{'own':>6}{'ms':>9}{'ratio':>7}{'nchw':>7}{'peak':>6}"
+    )
+    ratios: dict[str, list[tuple[float, float]]] = {}
+    for name, problem in layers(args.layers).items():
+        layer = Layer(problem, args.algorithm)
+        for direction in args.passes:
+            try:
+                r = compare(layer, direction, args.seconds, clock)
+            except ValueError as error:
+                print(f"{name:<26}{direction:<17}{error}")
+                continue
+            ratios.setdefault(direction, []).append((r["ratio"], r["nchw"]))
+            print(
+                f"{name:<26}{direction:<17}{r['torch'] / 1e9:6.0f}{r['own'] / 1e9:6.0f}"
+                f"{r['milliseconds']:9.3f}{r['ratio']:7.2f}{r['nchw']:7.2f}{r['own'] / peak:6.0%}",
+                flush=True,
+            )
+    print()
+    for direction, pairs in ratios.items():
+        best, nchw = np.exp(np.mean(np.log(pairs), axis=0))
+        least = min(pair[0] for pair in pairs)
+        print(f"{direction:<17}geometric mean {best:.2f}, least {least:.2f}; NCHW {nchw:.2f}")
+
+
+if __name__ == "__main__":
+    main()

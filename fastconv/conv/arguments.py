@@ -1,0 +1,89 @@
+"""From the arguments of a public function to a checked :class:`ConvProblem`."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core import checks
+from fastconv.core.problem import ConvProblem
+
+_NAMES = {np.dtype(name): name for name in checks.DTYPES}  # ``dtype.name`` takes microseconds
+
+
+def dense(array: np.ndarray) -> tuple[np.ndarray, str]:
+    """The array and its memory order; an order that no kernel reads is made contiguous first."""
+    order = checks.memory_format(array)
+    if order is None:
+        return np.ascontiguousarray(array), "nchw"
+    return array, order
+
+
+def bias_of(bias, channels: int, first: np.ndarray) -> np.ndarray | None:
+    if bias is None:
+        return None
+    b = checks.array(bias, "bias", (1,))
+    checks.same_dtype(first, "input", bias=b)
+    if b.shape != (channels,):
+        raise ValueError(f"bias must have shape ({channels},), got {b.shape}")
+    return b
+
+
+def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right."""
+    if isinstance(padding, str):
+        if padding == "valid":
+            return (0, 0, 0, 0)
+        if padding != "same":
+            raise ValueError(f"padding must be ints, 'same' or 'valid', got {padding!r}")
+        if stride != (1, 1):
+            raise ValueError(f"padding='same' needs stride 1, got stride {stride}")
+        rows, columns = (d * (r - 1) for d, r in zip(dilation, weight_shape[2:], strict=True))
+        return (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
+    rows, columns = checks.integers(padding, "padding", 2)
+    return (rows, rows, columns, columns)
+
+
+def problem_of(
+    direction, x_shape, w_shape, stride, padding, dilation, groups,
+    dtype, x_format, y_format, output_padding=(0, 0),
+) -> ConvProblem:  # fmt: skip
+    """The checked problem; every size error is raised here."""
+    stride = checks.integers(stride, "stride", 2, 1)
+    dilation = checks.integers(dilation, "dilation", 2, 1)
+    groups = checks.integer(groups, "groups", 1)
+    padding = _paddings(padding, w_shape, stride, dilation)
+    return _checked(
+        *x_shape, *w_shape, stride, padding, dilation, groups, output_padding,
+        _NAMES[dtype], direction, x_format, y_format,
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=4096)
+def _checked(n, c, h, w, k, cg, r, s, stride, padding, dilation, groups, *rest) -> ConvProblem:
+    """The problem, whose sizes are compared once and not at every call."""
+    shapes = f"input {(n, c, h, w)}, weight {(k, cg, r, s)}, groups {groups}"
+    if min(c, k, cg, r, s) < 1:
+        raise ValueError(f"only the batch may be empty: {shapes}")
+    if c % groups or k % groups:
+        raise ValueError(f"groups must divide the input and output channels: {shapes}")
+    if cg != c // groups:
+        raise ValueError(f"input has {c} channels but weight expects {cg * groups}: {shapes}")
+    problem = ConvProblem(n, c, h, w, k, r, s, stride, padding, dilation, groups, *rest)
+    if problem.P < 1 or problem.Q < 1:
+        raise ValueError(
+            f"kernel is larger than the padded input: {shapes}, padding {padding}, "
+            f"dilation {dilation}"
+        )
+    checks.fits((n, c, h + padding[0] + padding[1], w + padding[2] + padding[3]), "input")
+    checks.fits(problem.y_shape, "output")
+    return problem
+
+
+def same_shape(dy: np.ndarray, problem: ConvProblem) -> None:
+    if dy.shape != problem.y_shape:
+        raise ValueError(
+            f"grad_output must have shape {problem.y_shape}, got {dy.shape} "
+            f"(input {problem.x_shape}, weight {problem.w_shape})"
+        )
