@@ -14,8 +14,11 @@ from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_rows
 from fastconv.simd.vector import element, lanes
 
+from . import _pixel_tasks
+from ._pixel_tasks import locate
+
 LAYOUT = record(
-    "counter tasks scratch scratch_bytes relu "
+    "counter scratch scratch_bytes relu "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     # packed filters: bytes of a tile of lanes
@@ -24,11 +27,9 @@ LAYOUT = record(
     "window_rows window_columns row_spread column_spread joined chunk in_place "
     # tables of the pixels of a block: [variant], room for so many pixels in each
     "reading writing windows most "
-    # input and buffer rows and columns from one output to the next; those of a task's buffer
-    "row_stride column_stride row_advance column_advance buffer_rows buffer_columns "
-    # blocking: the grid of pixels, a task's share of it, and the number of tasks along each axis
-    "N I J task_n task_i task_j tasks_i tasks_j groups splits "
-    + windows.FIELDS + " " + results.FIELDS
+    # input rows and columns from one output to the next; those of a task's buffer
+    "row_stride column_stride buffer_rows buffer_columns "
+    + " ".join((_pixel_tasks.FIELDS, windows.FIELDS, results.FIELDS))
 )  # fmt: skip
 
 
@@ -74,37 +75,24 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            split = task % a.splits
-            task //= a.splits
-            group = task % a.groups
-            task //= a.groups
-            j = task % a.tasks_j
-            task //= a.tasks_j
-            i = task % a.tasks_i
-            n = task // a.tasks_i
-            n0, i0, j0 = n * a.task_n, i * a.task_i, j * a.task_j
-            images = min(a.task_n, a.N - n0)
-            count = images * min(a.task_i, a.I - i0) * min(a.task_j, a.J - j0)
-            last_n = 1 if n0 + a.task_n >= a.N else 0
-            variant = last_n * 4
-            variant += 2 if i == a.tasks_i - 1 else 0
-            variant += 1 if j == a.tasks_j - 1 else 0
+            split, group, n0, i0, j0, images, count, variant = locate(a, task)
             reading = a.reading + variant * a.most * 8
             writing = a.writing + variant * a.most * 24
-            windows = a.windows + ((i * a.tasks_j + j) * 2 + last_n) * (a.most // mr) * 32
+            place = i0 // a.task_i * a.tasks_j + j0 // a.task_j
+            windows = a.windows + (place * 2 + variant // 4) * (a.most // mr) * 32
             y_row = a.y_row_first + i0 * a.y_row_step
             y_column = a.y_column_first + j0 * a.y_column_step
             y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            top, left = a.row_first + i0 * a.row_stride, a.column_first + j0 * a.column_stride
             x = buffer
             if a.in_place:
-                x = a.x + n0 * a.xn + group * a.xg + (a.row_first + i0 * a.row_stride) * a.xh
-                x += (a.column_first + j0 * a.column_stride) * a.xw
+                x = a.x + n0 * a.xn + group * a.xg + top * a.xh + left * a.xw
             else:
                 pack_window(
-                    like, a, itemsize, buffer, n0, images, group, i0 * a.row_advance,
-                    a.buffer_rows, j0 * a.column_advance, a.buffer_columns,
+                    like, a, itemsize, buffer, n0, images, group, top, a.buffer_rows, left,
+                    a.buffer_columns,
                 )  # fmt: skip
-            top, bottom, left, right, block_runs = -1, -1, -1, -1, 0
+            top, bottom, left, right, block_runs = -1, -1, -1, -1, 0  # of the runs listed
             for t in range(split * share, min(a.tiles, (split + 1) * share)):
                 index = group * a.tiles + t
                 lane = t * width

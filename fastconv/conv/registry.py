@@ -5,9 +5,12 @@ from __future__ import annotations
 from .algorithm import Algorithm
 from .depthwise import Depthwise
 from .direct import Direct
+from .im2col import Im2col
 from .reference import Reference
 
-ALGORITHMS: dict[str, Algorithm] = {a.name: a for a in (Direct(), Depthwise(), Reference())}
+ALGORITHMS: dict[str, Algorithm] = {
+    a.name: a for a in (Direct(), Im2col(), Depthwise(), Reference())
+}
 
 
 def algorithms() -> tuple[str, ...]:

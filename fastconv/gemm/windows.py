@@ -92,14 +92,9 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
 
 @inner
 def pack_window(like, a, item, target, image, images, group, row, rows, column, columns):
-    """Fill ``target`` with all blocks of channels of a group, for so many images.
-
-    ``row`` and ``column`` count positions of the padded window, not of the source.
-    """
+    """:func:`pack_block` for all blocks of channels of a group, for so many images."""
     size = rows * columns * a.block * item
-    top = a.row_first + row * a.row_source
-    left = a.column_first + column * a.column_source
     for n in range(image, image + images):
         for block in range(a.n_blocks):
-            pack_block(like, a, item, target, n, group, block, top, rows, left, columns)
+            pack_block(like, a, item, target, n, group, block, row, rows, column, columns)
             target += size

@@ -1,0 +1,206 @@
+"""A correlation cut into blocks of output pixels: sizes, tables, and the two stages of a call.
+
+First the filters are packed, then every block of pixels is multiplied by them.  What a subclass
+adds is how the pixels of a block are read, and the kernel that does it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import scratch
+from fastconv.gemm.tiling import choose_tile, even_split, workers_for
+from fastconv.simd.vector import lanes
+
+from ._buffer import Buffer
+from ._correlation_plan import PackedFilters, lane_table, output_order
+from ._pixels import PixelTables
+from .correlation import Correlation
+
+LARGEST_WINDOW = 4 << 20  # bytes that the window of a single tile of pixels may take
+
+
+class BlockedCorrelation:
+    """One correlation of a plan.
+
+    A subclass sets the channels of a block (:meth:`_choose_block`) and what it multiplies between
+    two spills of the accumulators (:meth:`_choose_chunk`), and brings its kernel.
+    """
+
+    tiles_per_task: int  # pixel tiles that share one trip of the filters through the cache
+
+    def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.vector = lanes(itemsize)
+        self.mr, self.nv = choose_tile(c.pixels, c.lanes, self.vector)
+        self.width = self.nv * self.vector
+        self.block = self._choose_block(x_format)
+        self.filters = PackedFilters(c, itemsize, self.width, self.block, threads)
+        self._share(threads)
+        _, i, j = self.share
+        self.rows, self.columns = Buffer(c.rows, i), Buffer(c.columns, j)
+        self.store = output_order(c, y_format)
+        self.pixels = PixelTables(c, self.share, self.mr)
+        self._choose_chunk()
+        self.worker_bytes = self._worker_bytes()
+        self.workers = workers_for(self.flops, self.tasks, threads)
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+        self._tables: dict[tuple[int, ...], tuple] = {}
+
+    def _choose_block(self, x_format: str) -> int:
+        raise NotImplementedError
+
+    def _choose_chunk(self) -> None:
+        raise NotImplementedError
+
+    def _window_bytes(self, n: int, i: int, j: int) -> int:
+        """What the window of a block of (n, i, j) pixels takes in the cache."""
+        raise NotImplementedError
+
+    def _worker_bytes(self) -> int:
+        """Scratch of one worker."""
+        raise NotImplementedError
+
+    def _reading(self, x_strides) -> np.ndarray:
+        """The table of :meth:`.PixelTables.reading`: where each pixel's window starts."""
+        raise NotImplementedError
+
+    def _make_stage(self) -> Stage:
+        raise NotImplementedError
+
+    def _positions(self, i: int, j: int) -> int:
+        """Buffer positions of one image that i × j outputs see."""
+        return Buffer(self.c.rows, i).extent * Buffer(self.c.columns, j).extent
+
+    def _share(self, threads: int) -> None:
+        """One task's share of the pixels: enough to reuse the filters, its window within L2."""
+        c = self.c
+        goal = self.tiles_per_task * self.mr
+        budget = machine().l2 // 2
+        n, i, j = 1, c.rows.outputs, c.columns.outputs
+        if i * j <= goal:
+            n = max(1, min(goal // (i * j), -(-c.N // (2 * threads if threads > 1 else 1))))
+        else:
+            j = even_split(j, goal)
+            i = even_split(i, max(1, goal // j))
+        while n * i * j > 1 and self._window_bytes(n, i, j) > (
+            budget if n * i * j > self.mr else LARGEST_WINDOW
+        ):
+            if n > 1:
+                n = -(-n // 2)
+            elif i > 1:
+                i = even_split(i, i // 2)
+            else:
+                j = even_split(j, -(-j // 2))
+        self.share = (n, i, j)
+        blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j) * c.groups
+        wanted = -(-3 * threads // max(1, blocks)) if threads > 1 else 1
+        self.splits = max(1, min(self.filters.tiles, wanted))
+        self.tasks = blocks * self.splits
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors filled up with zeros."""
+        return 2 * self.c.executed(self.vector)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of packing: written once, read once."""
+        return 2 * self.filters.nbytes
+
+    @property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        if not hasattr(self, "_stage"):
+            self._stage = self._make_stage()
+        return self._stage
+
+    def _constants(self) -> dict[str, int]:
+        """The arguments that every kernel over blocks of pixels takes."""
+        c = self.c
+        n, i, j = self.share
+        return dict(
+            tasks=self.tasks,
+            scratch_bytes=self.worker_bytes,
+            y_row_first=c.rows.start,
+            y_row_step=c.rows.block * c.rows.step,
+            y_column_first=c.columns.start,
+            y_column_step=c.columns.block * c.columns.step,
+            y_rows=c.rows.size,
+            y_columns=c.columns.size,
+            w_tile=self.filters.tile_bytes,
+            tiles=self.filters.tiles,
+            all_lanes=c.lanes,
+            most=self.pixels.most,
+            row_stride=c.rows.advance,
+            column_stride=c.columns.advance,
+            buffer_rows=self.rows.extent,
+            buffer_columns=self.columns.extent,
+            N=c.N,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            task_n=n,
+            task_i=i,
+            task_j=j,
+            tasks_i=-(-c.rows.outputs // i),
+            tasks_j=-(-c.columns.outputs // j),
+            groups=c.groups,
+            splits=self.splits,
+            height=c.rows.inputs,
+            width=c.columns.inputs,
+            row_first=c.rows.first,
+            row_source=self.rows.source,
+            column_first=c.columns.first,
+            column_source=self.columns.source,
+            channels=c.channels,
+            block=self.block,
+            n_blocks=self.filters.n_blocks,
+            vector=self.vector,
+            store=self.store,
+        )
+
+    def _tables_for(self, x_strides, y_strides) -> tuple:
+        """Where pixels read and write and where lanes go, for arrays with these strides.
+
+        The tables and their addresses.
+        """
+        key = (*x_strides, *y_strides)
+        if key not in self._tables:
+            c = self.c
+            yn, yk, yh, yw = y_strides
+            steps = (c.rows.block * c.rows.step, c.columns.block * c.columns.step)
+            writing = self.pixels.writing(yn, yh, yw, steps)
+            tables = (self._reading(x_strides), writing, lane_table(c, yk, yh, yw))
+            self._tables[key] = (tables, *map(address, tables))
+        return self._tables[key]
+
+    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
+        base = scratch(self.nbytes)
+        packed, biases = self.filters.pack(w, forward, bias, base)
+        _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
+        xn, xc, xh, xw = x.strides
+        yn, yk, yh, yw = y.strides
+        self.stage.run(
+            scratch=base + self.filters.nbytes,
+            relu=relu,
+            x=address(x),
+            xn=xn,
+            xg=xc * self.c.channels,
+            xc=xc,
+            xh=xh,
+            xw=xw,
+            y=address(y),
+            yn=yn,
+            yg=yk * self.c.filters,
+            yh=yh,
+            yw=yw,
+            lane_step=yk,
+            lane_table=lanes_at,
+            reading=reading,
+            writing=writing,
+            w=packed,
+            bias=biases,
+        )

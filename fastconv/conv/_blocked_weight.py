@@ -1,0 +1,220 @@
+"""A weight gradient cut into blocks of pixels: sizes, tables and the two stages of a call.
+
+Outer products are summed over the pixels, then copies of the sums are added and written to dw.
+Workers divide the units (group, block of channels, tile of filters) or the pixels.  Dividing the
+pixels gives every worker sums of its own, added up at the end; that pays while they are small.
+Who sums what depends on the number of workers alone, so results repeat bit by bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.problem import ConvProblem
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned, scratch
+from fastconv.gemm.tiling import choose_tile, even_split, workers_for
+from fastconv.gemm.windows import window_record
+from fastconv.simd.vector import lanes
+
+from ._buffer import Buffer
+from ._weight_kernel import weight_kernel
+from ._weight_sum_kernel import weight_sum_kernel
+from .correlation import unfolded
+
+PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
+_LARGEST_WINDOW = 4 << 20
+
+
+class BlockedWeight:
+    """One weight gradient of a plan.
+
+    A subclass says which matrix products make up a block of channels (:meth:`_choose_products`),
+    and may gather the left operand's rows (:meth:`_arrange`) rather than use the window.
+    """
+
+    # Set by _choose_products:
+    block: int  # channels of a block
+    joined: int  # taps in one product
+    products: tuple[int, int]  # products for a block: tap rows × taps of a row
+    reach: tuple[np.ndarray, np.ndarray]  # outputs [low, high) that they read, along each axis
+
+    def __init__(self, problem: ConvProblem, threads: int):
+        self.c = c = unfolded(problem)
+        self.itemsize = problem.itemsize
+        self.vector = lanes(self.itemsize)
+        self.threads = threads
+        self._choose_products()
+        extent = self.joined * self.block
+        self.mr, self.nv = choose_tile(extent, c.filters, self.vector)
+        self.width = self.nv * self.vector
+        self.row_bytes = self.width * self.itemsize
+        self.tiles_m = -(-extent // self.mr)
+        self.tiles_k = -(-c.filters // self.width)
+        self.n_blocks = -(-c.channels // self.block)
+        self.tap_bytes = self.tiles_m * self.mr * self.row_bytes
+        self.block_bytes = self.products[0] * self.products[1] * self.tap_bytes
+        self.units = c.groups * self.n_blocks * self.tiles_k
+        self.copy_bytes = self.units * self.block_bytes
+        self._share_pixels()
+        self._share_workers(problem.flops)
+        self._arrange()
+        self.x_window = window_record(
+            c.channels, self.block, (c.rows.inputs, c.columns.inputs),
+            (c.rows.first, c.columns.first), (self.rows.source, self.columns.source), self.vector,
+        )  # fmt: skip
+        self.dy_window = window_record(
+            c.filters, self.width, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), self.vector
+        )
+        self.worker_bytes = self._worker_bytes()
+        self.sum_bytes = aligned(c.rows.window * c.columns.window * self.row_bytes)
+        self.nbytes = self.copies * self.copy_bytes + max(
+            self.workers * self.worker_bytes, threads * self.sum_bytes
+        )
+
+    def _choose_products(self) -> None:
+        raise NotImplementedError
+
+    def _arrange(self) -> None:
+        """Where neighbouring pixels stand in the left operand: by default in the window."""
+        self.terms = np.zeros(0, np.int64)
+        self.term_length = 0
+        self.pixel_step = self.columns.advance * self.block * self.itemsize
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors and tiles filled up with zeros."""
+        return 2 * self.c.pixels * self.copy_bytes // self.itemsize
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of the sums: written once, read once."""
+        return 2 * self.copies * self.copy_bytes
+
+    def _window_bytes(self, n: int, i: int, j: int) -> int:
+        positions = Buffer(self.c.rows, i).extent * Buffer(self.c.columns, j).extent
+        return n * positions * self.block * self.itemsize
+
+    def _share_pixels(self) -> None:
+        """Pixels to a block."""
+        c = self.c
+        n, i, j = 1, c.rows.outputs, even_split(c.columns.outputs, PIXELS)
+        if i * j > PIXELS:
+            i = even_split(i, max(1, PIXELS // j))
+        else:
+            n = max(1, min(PIXELS // (i * j), -(-c.N // self.threads)))
+        while self._window_bytes(n, i, j) > _LARGEST_WINDOW and n * i * j > 1:
+            n, i, j = (-(-n // 2), i, j) if n > 1 else (1, -(-i // 2), -(-j // 2))
+        self.share = (n, i, j)
+        self.rows, self.columns = Buffer(c.rows, i), Buffer(c.columns, j)
+        self.blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
+
+    def _share_workers(self, flops: int) -> None:
+        """How workers divide pixels and units."""
+        workers = workers_for(flops, self.blocks * self.units, self.threads)
+        if 2 * self.copy_bytes <= machine().l2 or self.units < workers:
+            self.copies = min(workers, self.blocks)
+            self.parts = min(self.units, workers // self.copies)
+        else:
+            self.parts = min(workers, self.units)
+            self.copies = max(1, min(workers // self.parts, self.blocks))
+        self.workers = self.copies * self.parts
+
+    def _worker_bytes(self) -> int:
+        """Scratch of one worker; tiles and gathers read a little beyond their operand."""
+        n, i, j = self.share
+        beyond = max(self.vector, self.mr) * self.itemsize
+        self.window_bytes = aligned(self._window_bytes(n, i, j) + beyond)
+        self.columns_bytes = 0
+        if len(self.terms):
+            self.columns_bytes = aligned(n * i * j * self.pixel_step + beyond)
+        tables = 8 * self.mr + 16 * n * i + 128 + self.row_bytes
+        gradient = self.tiles_k * n * i * j * self.row_bytes
+        return aligned(tables + self.window_bytes + self.columns_bytes + gradient)
+
+    @property
+    def stages(self) -> tuple[Stage, Stage]:
+        """Multiply, add up; compiled when first asked for."""
+        if not hasattr(self, "_stages"):
+            self._stages = (self._multiply_stage(), self._sum_stage())
+        return self._stages
+
+    def _multiply_stage(self) -> Stage:
+        c = self.c
+        n, i, j = self.share
+        return Stage(
+            weight_kernel(self.itemsize, self.mr, self.nv),
+            self.workers,
+            scratch_bytes=self.worker_bytes,
+            copy_bytes=self.copy_bytes,
+            copies=self.copies,
+            parts=self.parts,
+            units=self.units,
+            N=c.N,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            task_n=n,
+            task_i=i,
+            task_j=j,
+            tasks_i=-(-c.rows.outputs // i),
+            tasks_j=-(-c.columns.outputs // j),
+            blocks=self.blocks,
+            window_bytes=self.window_bytes,
+            buffer_rows=self.rows.extent,
+            buffer_columns=self.columns.extent,
+            row_stride=c.rows.advance,
+            column_stride=c.columns.advance,
+            row_advance=self.rows.advance,
+            column_advance=self.columns.advance,
+            terms=address(self.terms),
+            n_terms=len(self.terms),
+            term_length=self.term_length,
+            columns_bytes=self.columns_bytes,
+            pixel_step=self.pixel_step,
+            products_down=self.products[0],
+            products_across=self.products[1],
+            row_spread=self.rows.spread,
+            column_spread=self.columns.spread,
+            row_reach=address(self.reach[0]),
+            column_reach=address(self.reach[1]),
+            tiles_m=self.tiles_m,
+            tiles_k=self.tiles_k,
+            n_blocks=self.n_blocks,
+        )
+
+    def _sum_stage(self) -> Stage:
+        c = self.c
+        return Stage(
+            weight_sum_kernel(self.itemsize),
+            workers_for(8 * self.copy_bytes, self.units, self.threads),
+            tasks=self.units,
+            scratch_bytes=self.sum_bytes,
+            copy_bytes=self.copy_bytes,
+            copies=self.copies,
+            taps=c.rows.window * c.columns.window,
+            joined=self.joined,
+            block_bytes=self.block_bytes,
+            tap_bytes=self.tap_bytes,
+            tile=self.width,
+            tiles_k=self.tiles_k,
+            n_blocks=self.n_blocks,
+            block=self.block,
+            channels=c.channels,
+            filters=c.filters,
+        )
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
+        c = self.c
+        x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
+        xn, xc, xh, xw = x.strides
+        x_window[:6] = (address(x), xn, xc * c.channels, xc, xh, xw)
+        yn, yk, yh, yw = dy.strides
+        dy_window[:6] = (address(dy), yn, yk * c.filters, yk, yh, yw)
+        multiply, add = self.stages
+        sums = scratch(self.nbytes)
+        rest = sums + self.copies * self.copy_bytes
+        multiply.run(
+            scratch=rest, sums=sums, x_window=address(x_window), dy_window=address(dy_window)
+        )
+        add.run(scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1])

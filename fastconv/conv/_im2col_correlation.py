@@ -1,0 +1,89 @@
+"""``im2col`` for a correlation: tiles of columns, gathered into panels, against panels of filters.
+
+Block by block of channels, the input window of a block of output pixels is copied into padded rows
+(:mod:`fastconv.gemm.windows`).  From there the columns of a *strip* of pixel tiles are gathered,
+one chunk of terms at a time, and multiplied by the same terms of all filters; the sums wait in
+scratch for the next chunk.  The whole column matrix never exists.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned
+from fastconv.gemm.tiling import channel_block, even_split, round_up
+
+from ._blocked_correlation import LARGEST_WINDOW, BlockedCorrelation
+from ._columns import column_terms
+from ._im2col_kernel import im2col_kernel
+
+_PANEL_BYTES = 48 << 10  # filters of one tile between two spills of the accumulators
+
+
+class Im2colCorrelation(BlockedCorrelation):
+    tiles_per_task = 48
+
+    def _choose_block(self, x_format: str) -> int:
+        """Channels that share a window: enough for a chunk, fewer if dilated windows are huge."""
+        c = self.c
+        self.chunk_terms = _PANEL_BYTES // (self.width * self.itemsize)
+        if c.rows.window * c.columns.window == 1:
+            block = even_split(c.channels, self.chunk_terms)
+        else:
+            block = channel_block(c.channels, self.vector)
+        tile = self._positions(1, min(c.columns.outputs, self.mr)) * self.itemsize
+        return min(block, max(1, LARGEST_WINDOW // tile))
+
+    def _choose_chunk(self) -> None:
+        c = self.c
+        pixel = self.block * self.itemsize
+        joined = self.block * c.columns.window <= self.chunk_terms
+        self.terms, taps = column_terms(c, self.rows, self.columns, pixel, joined)
+        self.term_length = taps * self.block
+        self.chunk = even_split(len(self.terms), self.chunk_terms // self.term_length)
+        self.panel_step = round_up(self.mr, self.vector) * self.itemsize
+        # Either the chunk's filters or its columns can wait in L2 for their next use.
+        cache = machine().l2 // 2
+        filters = self.filters.tiles * self.chunk * self.term_length * self.width * self.itemsize
+        panel = self.chunk * self.term_length * self.panel_step
+        tiles = self.pixels.most // self.mr
+        self.strip = 1 if filters <= cache else max(1, min(tiles, cache // panel))
+
+    def _window_bytes(self, n: int, i: int, j: int) -> int:
+        return n * self._positions(i, j) * self.block * self.itemsize
+
+    def _worker_bytes(self) -> int:
+        """Gathers read and write up to a vector beyond their operands."""
+        row = self.width * self.itemsize
+        panels = (self.strip * self.chunk * self.term_length + self.vector) * self.panel_step
+        self.partial_bytes = 0
+        if self.filters.n_blocks > 1 or self.chunk < len(self.terms):
+            self.partial_bytes = -(-self.filters.tiles // self.splits) * self.pixels.most * row
+        window = self._window_bytes(*self.share) + self.vector * self.itemsize
+        tables = 8 * self.mr + 16 + 64
+        return aligned(tables + panels + self.mr * row + self.partial_bytes + window)
+
+    def _reading(self, x_strides) -> np.ndarray:
+        """Tiles are gathered in whole vectors of pixels, and the last one beyond the table."""
+        pixel = self.block * self.itemsize
+        line = self.columns.extent * pixel
+        table = self.pixels.reading(
+            self.rows.extent * line, self.rows.advance * line, self.columns.advance * pixel
+        )
+        return np.pad(table, ((0, 0), (0, self.vector)), mode="edge")
+
+    def _make_stage(self) -> Stage:
+        return Stage(
+            im2col_kernel(self.itemsize, self.mr, self.nv),
+            self.workers,
+            **self._constants(),
+            w_block=self.filters.block_bytes,
+            terms=address(self.terms),
+            n_terms=len(self.terms),
+            term_length=self.term_length,
+            chunk=self.chunk,
+            strip=self.strip,
+            partial_bytes=self.partial_bytes,
+        )

@@ -1,0 +1,126 @@
+"""The kernel of ``im2col``: tiles of columns, gathered into panels, against tiles of filters."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, kernel, record
+from fastconv.gemm import results, windows
+from fastconv.gemm.columns import gather_panel
+from fastconv.gemm.results import ROWS, store_tile
+from fastconv.gemm.windows import pack_block
+from fastconv.simd.copying import next_task, put_word
+from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.vector import element, lanes
+
+from . import _pixel_tasks
+from ._pixel_tasks import locate
+
+LAYOUT = record(
+    "counter scratch scratch_bytes relu "
+    # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
+    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
+    # packed filters: bytes of a tile of lanes and of a block of its channels
+    "w bias w_tile w_block tiles all_lanes "
+    # runs of terms of a block of channels: their number, their length; runs between two spills
+    "terms n_terms term_length chunk partial_bytes "
+    # tables of the pixels of a block: [variant], room for so many pixels in each; tiles to a strip
+    "reading writing most strip "
+    # input rows and columns from one output to the next; those of a task's buffer
+    "row_stride column_stride buffer_rows buffer_columns "
+    + " ".join((_pixel_tasks.FIELDS, windows.FIELDS, results.FIELDS))
+)  # fmt: skip
+
+
+@functools.cache
+def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
+    """Multiply panels of ``mr`` pixels by panels of ``nv`` vectors of filters."""
+    vector = lanes(itemsize)
+    width = nv * vector
+
+    @kernel(LAYOUT)
+    def im2col(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        row = width * itemsize
+        step = (mr + vector - 1) // vector * vector * itemsize
+        panel_bytes = a.chunk * a.term_length * step
+        relative = a.scratch + worker * a.scratch_bytes
+        whole = relative + mr * 8
+        panels = (whole + 16 + 63) // 64 * 64
+        tile = panels + a.strip * panel_bytes + vector * step
+        partial = tile + mr * row
+        window = partial + a.partial_bytes
+        size = a.buffer_rows * a.buffer_columns * a.block * itemsize
+        chunks = -(-a.n_terms // a.chunk)
+        parts = a.n_blocks * chunks
+        share = -(-a.tiles // a.splits)
+        for m in range(mr):
+            put_word(relative + m * 8, m * row)
+        put_word(whole, 0)
+        put_word(whole + 8, 0)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            split, group, n0, i0, j0, images, count, variant = locate(a, task)
+            reading = a.reading + variant * (a.most + vector) * 8
+            writing = a.writing + variant * a.most * 24
+            y_row = a.y_row_first + i0 * a.y_row_step
+            y_column = a.y_column_first + j0 * a.y_column_step
+            y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            top, left = a.row_first + i0 * a.row_stride, a.column_first + j0 * a.column_stride
+            for part in range(parts):
+                block, run = part // chunks, part % chunks * a.chunk
+                if run == 0:
+                    for n in range(images):
+                        pack_block(
+                            like, a, itemsize, window + n * size, n0 + n, group, block, top,
+                            a.buffer_rows, left, a.buffer_columns,
+                        )  # fmt: skip
+                n_terms = min(a.chunk, a.n_terms - run)
+                shift = block * a.w_block + run * a.term_length * row
+                last = part == parts - 1
+                for strip in range(0, count, a.strip * mr):
+                    end = min(count, strip + a.strip * mr)
+                    panel = panels
+                    for m in range(strip, end, mr):
+                        gather_panel(
+                            like, panel, step, itemsize, vector, mr, reading + m * 8, window,
+                            a.terms + run * 8, n_terms, a.term_length,
+                        )  # fmt: skip
+                        panel += panel_bytes
+                    for t in range(split * share, min(a.tiles, (split + 1) * share)):
+                        index = group * a.tiles + t
+                        lane = t * width
+                        n_lanes = min(width, a.all_lanes - lane)
+                        sums = partial + ((t - split * share) * a.most + strip) * row
+                        panel = panels
+                        for m in range(strip, end, mr):
+                            valid = min(mr, count - m)
+                            straight = a.store == ROWS and valid == mr and n_lanes == width
+                            init, pitch = sums, row
+                            if part == 0:
+                                init, pitch = a.bias + index * row, 0
+                            c_step, to, c_shift = 8, relative, sums
+                            if last:
+                                c_shift = tile
+                                if straight:
+                                    c_step, to = 24, writing + m * 24
+                                    c_shift = y + lane * itemsize
+                            tile_panel(
+                                like, mr, nv, panel, step, whole, 1, n_terms * a.term_length,
+                                a.w + index * a.w_tile + shift, row, init, pitch,
+                                a.relu if last else 0, to, c_step, c_shift,
+                            )  # fmt: skip
+                            if last and not straight:
+                                store_tile(
+                                    like, a, itemsize, vector, tile, row, y, writing + m * 24,
+                                    valid, a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
+                                )  # fmt: skip
+                            sums += mr * row
+                            panel += panel_bytes
+
+    return im2col

@@ -1,0 +1,95 @@
+"""What the algorithms that multiply blocked matrices share: their plans, costs and limits.
+
+Forward and backward_input are correlations; the weight gradient has a plan of its own.  A problem
+whose packed filters or sums would not fit the workspace is computed in pieces.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.problem import ConvProblem
+from fastconv.simd.vector import lanes
+
+from . import correlation
+from ._blocked_correlation import BlockedCorrelation
+from ._blocked_weight import BlockedWeight
+from ._correlation_plan import plan_of_parts
+from ._pieces import Piece, pieces
+from .algorithm import Algorithm, Cost, Plan, summation_error
+
+WORKSPACE = 32 << 20  # bytes of scratch for each thread, whatever the shape
+
+
+class ProductAlgorithm(Algorithm):
+    """An algorithm given by its two kinds of plan."""
+
+    correlation: type[BlockedCorrelation]
+    weight: type[BlockedWeight]
+
+    def refuses(self, problem: ConvProblem) -> str | None:
+        needed = _workspace(_parts(self, problem, 1))
+        if needed > WORKSPACE:
+            return f"it needs {needed >> 20} MiB of scratch, more than {WORKSPACE >> 20} MiB"
+        return None
+
+    def cost(self, problem: ConvProblem, threads: int) -> Cost:
+        computed = _parts(self, problem, threads)
+        parts = [part for _, some in computed for part in some]
+        return Cost(
+            sum(part.flops for part in parts),
+            problem.nbytes + sum(part.packed_bytes for part in parts),
+            _workspace(computed),
+            summation_error(problem),
+        )
+
+    def plan(self, problem: ConvProblem, threads: int) -> Plan:
+        plans = [
+            (piece, self._run(piece.problem, parts))
+            for piece, parts in _parts(self, problem, threads)
+        ]
+        if len(plans) == 1:
+            return plans[0][1]
+
+        def run(first, second, out, bias, relu):
+            for piece, plan in plans:
+                plan(*piece.cut((first, second, out)), piece.cut_bias(bias), relu)
+
+        return run
+
+    def _build(self, problem: ConvProblem, threads: int) -> list:
+        """The plans of a problem's parts."""
+        if problem.direction == "backward_weight":
+            return [self.weight(problem, threads)]
+        first, out = problem.x_format, problem.y_format
+        build = correlation.forward
+        if problem.direction == "backward_input":
+            first, out = out, first
+            build = correlation.backward_input
+        return [
+            self.correlation(c, problem.itemsize, first, out, threads)
+            for c in build(problem, lanes(problem.itemsize))
+        ]
+
+    def _run(self, problem: ConvProblem, parts: list) -> Plan:
+        if problem.direction == "backward_weight":
+            return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
+        return plan_of_parts(problem, parts)
+
+
+@functools.lru_cache(maxsize=16)
+def _parts(algorithm: ProductAlgorithm, problem: ConvProblem, threads: int):
+    """The pieces of a problem, each with its plans; for an empty batch, those of one image."""
+    problem = problem._replace(N=max(1, problem.N))
+    built: dict[ConvProblem, list] = {}
+
+    def fits(problem: ConvProblem) -> bool:
+        parts = built[problem] = algorithm._build(problem, threads)
+        return all(part.nbytes <= threads * WORKSPACE for part in parts)
+
+    return [(piece, built[piece.problem]) for piece in pieces(problem, fits)]
+
+
+def _workspace(computed: list[tuple[Piece, list]]) -> int:
+    """Bytes of scratch: parts run one after the other."""
+    return max((part.nbytes for _, parts in computed for part in parts), default=0)

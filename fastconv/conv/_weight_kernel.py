@@ -1,0 +1,171 @@
+"""The kernel of the weight gradients: outer products of packed windows and output gradients.
+
+For one tap (r, s), dW[c, k] = Σ_pixels x[pixel + tap, c] · dy[pixel, k]: a matrix product that sums
+over pixels, whose rows are neighbouring channels of the packed window and whose lanes are filters.
+``im2col`` gathers the window's taps into columns first, and has one product for all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
+from fastconv.gemm import windows
+from fastconv.gemm.columns import gather_rows
+from fastconv.gemm.windows import pack_block
+from fastconv.simd.copying import get_word, put_word, zero
+from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.vector import element, lanes
+
+WINDOW = record(windows.FIELDS)
+LAYOUT = record(
+    "scratch scratch_bytes sums copy_bytes x_window dy_window "
+    # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
+    "copies parts units "
+    # pixels: the grid, a block's share of it, and blocks along each axis
+    "N I J task_n task_i task_j tasks_i tasks_j blocks "
+    # the window's buffer; input rows and columns from one output to the next, and its own
+    "window_bytes buffer_rows buffer_columns row_stride column_stride row_advance column_advance "
+    # columns gathered from it: runs of terms (none: the window is used as it is), their buffer
+    "terms n_terms term_length columns_bytes pixel_step "
+    # products for one block of channels: tap rows × taps of a row; outputs that each of them reads
+    "products_down products_across row_spread column_spread row_reach column_reach "
+    # tiles: channels or columns of one product, lanes of filters
+    "tiles_m tiles_k n_blocks"
+)
+
+
+@inner
+def _pack_gradient(
+    like, y, item, panels, panel, group, first, last, n0, images, i0, rows, j0, columns
+):
+    """Pack dy as ``[tile of filters][row][image][column][lane]``, ``panel`` bytes to a tile."""
+    size = columns * y.block * item
+    for tile in range(first, last):
+        target = panels + tile * panel
+        for i in range(i0, i0 + rows):
+            for n in range(n0, n0 + images):
+                pack_block(like, y, item, target, n, group, tile, i, 1, j0, columns)
+                target += size
+
+
+@inner
+def _list_lines(runs, images, rows, image_bytes, row_bytes, line_bytes):
+    """One run for every output row of the block: its start on the left and in dy."""
+    at = runs
+    for i in range(rows):
+        for n in range(images):
+            put_word(at, n * image_bytes + i * row_bytes)
+            put_word(at + 8, (i * images + n) * line_bytes)
+            at += 16
+
+
+@inner
+def _gather(like, a, item, vector, target, window, images, rows, columns, pixel):
+    """The columns of a block of pixels, in the order of :func:`_pack_gradient`."""
+    for i in range(rows):
+        for n in range(images):
+            line = (n * a.buffer_rows + i * a.row_advance) * a.buffer_columns * pixel
+            gather_rows(
+                like, target, a.pixel_step, item, vector, columns, window + line,
+                a.column_advance * pixel, a.terms, a.n_terms, a.term_length,
+            )  # fmt: skip
+            target += columns * a.pixel_step
+
+
+@functools.cache
+def weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
+    """Sum outer products in tiles of ``mr`` channels × ``nv`` vectors of filters."""
+    vector = lanes(itemsize)
+    width = nv * vector
+
+    @kernel(LAYOUT)
+    def weight(worker, args):
+        a = numba.carray(args, 1)[0]
+        x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
+        y = numba.carray(as_pointer(a.dy_window), 1, WINDOW)[0]
+        like = element(itemsize)
+        row = width * itemsize
+        pixel = x.block * itemsize
+        relative = a.scratch + worker * a.scratch_bytes
+        nothing = (relative + mr * 8 + 63) // 64 * 64
+        runs = nothing + row
+        window = (runs + a.task_n * a.task_i * 16 + 63) // 64 * 64
+        columns_buffer = window + a.window_bytes
+        gradient = columns_buffer + a.columns_bytes
+        size = a.buffer_rows * a.buffer_columns * pixel
+        for m in range(mr):
+            put_word(relative + m * 8, m * row)
+        zero(nothing, row)
+        part, share = worker // a.copies, worker % a.copies
+        first_unit, last_unit = part * a.units // a.parts, (part + 1) * a.units // a.parts
+        sums = a.sums + share * a.copy_bytes
+        first_block = share * a.blocks // a.copies
+        tap_bytes = a.tiles_m * mr * row
+
+        for pixels in range(first_block, (share + 1) * a.blocks // a.copies):
+            j0 = pixels % a.tasks_j * a.task_j
+            i0 = pixels // a.tasks_j % a.tasks_i * a.task_i
+            n0 = pixels // a.tasks_j // a.tasks_i * a.task_n
+            images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
+            columns = min(a.task_j, a.J - j0)
+            panel = images * rows * columns * row
+            left_operand, image_bytes = window, size
+            row_bytes = a.row_advance * a.buffer_columns * pixel
+            if a.n_terms > 0:
+                left_operand, image_bytes = columns_buffer, columns * a.pixel_step
+                row_bytes = images * image_bytes
+            _list_lines(runs, images, rows, image_bytes, row_bytes, columns * row)
+            group, block = -1, -1
+            for unit in range(first_unit, last_unit):
+                k = unit % a.tiles_k
+                if unit == first_unit or k == 0:
+                    block = unit // a.tiles_k % a.n_blocks
+                    for n in range(images):
+                        pack_block(
+                            like, x, itemsize, window + n * size, n0 + n,
+                            unit // a.tiles_k // a.n_blocks, block,
+                            x.row_first + i0 * a.row_stride, a.buffer_rows,
+                            x.column_first + j0 * a.column_stride, a.buffer_columns,
+                        )  # fmt: skip
+                    if a.n_terms > 0:
+                        _gather(
+                            like, a, itemsize, vector, columns_buffer, window, images, rows,
+                            columns, pixel,
+                        )  # fmt: skip
+                if unit // a.tiles_k // a.n_blocks != group:
+                    group = unit // a.tiles_k // a.n_blocks
+                    end = min(last_unit, (group + 1) * a.n_blocks * a.tiles_k)
+                    low, high = 0, a.tiles_k
+                    if (end - 1) // a.tiles_k == unit // a.tiles_k:
+                        low, high = k, k + end - unit
+                    _pack_gradient(
+                        like, y, itemsize, gradient, panel, group, low, high, n0, images, i0, rows,
+                        j0, columns,
+                    )  # fmt: skip
+                target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * (
+                    a.products_down * a.products_across * tap_bytes
+                )
+                for r in range(a.products_down):
+                    top = max(0, get_word(a.row_reach + r * 16) - i0)
+                    bottom = min(rows, get_word(a.row_reach + r * 16 + 8) - i0)
+                    for s in range(a.products_across):
+                        left = max(0, get_word(a.column_reach + s * 16) - j0)
+                        right = min(columns, get_word(a.column_reach + s * 16 + 8) - j0)
+                        source = (r * a.row_spread * a.buffer_columns + s * a.column_spread) * pixel
+                        source += left_operand + left * a.pixel_step
+                        for m in range(a.tiles_m):
+                            init, pitch = target, row
+                            if pixels == first_block:
+                                init, pitch = nothing, 0
+                            tile_panel(
+                                like, mr, nv, source + m * mr * itemsize, a.pixel_step,
+                                runs + top * images * 16, max(0, bottom - top) * images,
+                                max(0, right - left), gradient + k * panel + left * row, row,
+                                init, pitch, 0, relative, 8, target,
+                            )  # fmt: skip
+                            target += mr * row
+
+    return weight

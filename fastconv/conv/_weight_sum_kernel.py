@@ -1,0 +1,67 @@
+"""The kernel that ends a weight gradient: add the copies of the sums, reorder them into dw."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, kernel, record
+from fastconv.simd.copying import accumulate, copy, next_task, transpose_tile
+from fastconv.simd.vector import element, lanes
+
+LAYOUT = record(
+    "counter tasks scratch scratch_bytes sums copy_bytes copies "
+    "dw dk dc taps joined block_bytes tap_bytes tile tiles_k n_blocks block channels filters"
+)
+
+
+@functools.cache
+def weight_sum_kernel(itemsize: int) -> Kernel:
+    """Write dw[k, c, r, s]; a task is one tile of filters and one block of channels.
+
+    Its sums are ``[tap // joined][tap % joined][channel][lane]``, ``tap_bytes`` to a product.
+    """
+    vector = lanes(itemsize)
+
+    @kernel(LAYOUT)
+    def weight_sum(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        row = a.tile * itemsize
+        staged = a.scratch + worker * a.scratch_bytes
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            sums = a.sums + task * a.block_bytes
+            for other in range(1, a.copies):
+                accumulate(like, sums, sums + other * a.copy_bytes, a.block_bytes)
+            block = task % a.n_blocks
+            tile = task // a.n_blocks % a.tiles_k
+            group = task // a.n_blocks // a.tiles_k
+            n_lanes = min(a.tile, a.filters - tile * a.tile)
+            valid = min(a.block, a.channels - block * a.block)
+            target = a.dw + (group * a.filters + tile * a.tile) * a.dk + block * a.block * a.dc
+            if a.taps == 1:
+                for lane in range(0, n_lanes, vector):
+                    for c in range(0, valid, vector):
+                        transpose_tile(
+                            like, target + lane * a.dk + c * itemsize, a.dk,
+                            sums + c * row + lane * itemsize, row,
+                            min(vector, valid - c), min(vector, n_lanes - lane),
+                        )  # fmt: skip
+                continue
+            for c in range(valid):
+                for t in range(a.taps):
+                    source = sums + t // a.joined * a.tap_bytes
+                    copy(staged + t * row, source + (t % a.joined * a.block + c) * row, row)
+                for lane in range(0, n_lanes, vector):
+                    for t in range(0, a.taps, vector):
+                        transpose_tile(
+                            like, target + lane * a.dk + c * a.dc + t * itemsize, a.dk,
+                            staged + t * row + lane * itemsize, row,
+                            min(vector, a.taps - t), min(vector, n_lanes - lane),
+                        )  # fmt: skip
+
+    return weight_sum
