@@ -25,8 +25,8 @@ LARGEST_WINDOW = 4 << 20  # bytes that the window of a single tile of pixels may
 class BlockedCorrelation:
     """One correlation of a plan.
 
-    A subclass sets the channels of a block (:meth:`_choose_block`) and what it multiplies between
-    two spills of the accumulators (:meth:`_choose_chunk`), and brings its kernel.
+    A subclass sets the channels of a block (:meth:`_choose_block`), adds what it needs to know of
+    the share of a task (:meth:`_arrange`), and brings its kernel.
     """
 
     tiles_per_task: int  # pixel tiles that share one trip of the filters through the cache
@@ -44,7 +44,7 @@ class BlockedCorrelation:
         self.rows, self.columns = Buffer(c.rows, i), Buffer(c.columns, j)
         self.store = output_order(c, y_format)
         self.pixels = PixelTables(c, self.share, self.mr)
-        self._choose_chunk()
+        self._arrange()
         self.worker_bytes = self._worker_bytes()
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
@@ -53,8 +53,8 @@ class BlockedCorrelation:
     def _choose_block(self, x_format: str) -> int:
         raise NotImplementedError
 
-    def _choose_chunk(self) -> None:
-        raise NotImplementedError
+    def _arrange(self) -> None:
+        """What else depends on a task's share of the pixels."""
 
     def _window_bytes(self, n: int, i: int, j: int) -> int:
         """What the window of a block of (n, i, j) pixels takes in the cache."""

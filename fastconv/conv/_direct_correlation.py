@@ -40,20 +40,22 @@ class DirectCorrelation(BlockedCorrelation):
         self.in_place = _runs_in_place(self.c, x_format)
         return self.c.channels if self.in_place else channel_block(self.c.channels, self.vector)
 
-    def _choose_chunk(self) -> None:
-        blocks = _PANEL_BYTES // self.filters.block_bytes
-        self.chunk = max(1, min(self.filters.n_blocks, blocks))
+    @property
+    def chunk(self) -> int:
+        """Blocks of channels between two spills of the accumulators."""
+        return max(1, min(self.filters.n_blocks, _PANEL_BYTES // self.filters.block_bytes))
 
     def _window_bytes(self, n: int, i: int, j: int) -> int:
         if self.in_place:
             return 0
-        pixel = self.filters.n_blocks * self.block * self.itemsize
-        return n * self._positions(i, j) * pixel
+        return n * self._positions(i, j) * self.chunk * self.block * self.itemsize
 
     def _worker_bytes(self) -> int:
         row = self.width * self.itemsize
-        partial = self.pixels.most * row if self.chunk < self.filters.n_blocks else 0
-        runs = 16 * self.filters.n_blocks * self.c.rows.window * self.c.columns.window
+        partial = 0
+        if self.chunk < self.filters.n_blocks:
+            partial = -(-self.filters.tiles // self.splits) * self.pixels.most * row
+        runs = 16 * self.chunk * self.c.rows.window * self.c.columns.window
         tiles = self.mr * row + partial
         return aligned(8 * self.mr + runs + 64 + tiles + self._window_bytes(*self.share))
 
@@ -63,7 +65,7 @@ class DirectCorrelation(BlockedCorrelation):
             return self.pixels.reading(xn, self.c.rows.advance * xh, self.c.columns.advance * xw)
         pixel = self.block * self.itemsize
         line = self.columns.extent * pixel
-        image = self.filters.n_blocks * self.rows.extent * line
+        image = self.chunk * self.rows.extent * line
         return self.pixels.reading(image, self.rows.advance * line, self.columns.advance * pixel)
 
     def _make_stage(self) -> Stage:

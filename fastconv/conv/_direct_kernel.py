@@ -9,7 +9,7 @@ import numba
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.gemm import results, windows
 from fastconv.gemm.results import ROWS, store_tile
-from fastconv.gemm.windows import pack_window
+from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_rows
 from fastconv.simd.vector import element, lanes
@@ -35,10 +35,10 @@ LAYOUT = record(
 
 @inner
 def _list_runs(a, item, row, top, bottom, left, right, runs):
-    """Fill the table of runs of a window, all blocks of channels; the number for each block."""
+    """Fill the table of runs of a window in a chunk of blocks; the number for each block."""
     across = 1 if a.joined else right - left
     at = 0
-    for block in range(a.n_blocks):
+    for block in range(a.chunk):
         for r in range(top, bottom):
             for s in range(left, left + across):
                 x = (block * a.buffer_rows + r * a.row_spread) * a.buffer_columns
@@ -47,6 +47,18 @@ def _list_runs(a, item, row, top, bottom, left, right, runs):
                 put_word(runs + at + 8, w * a.block * row)
                 at += 16
     return (bottom - top) * across
+
+
+@inner
+def _pack_chunk(like, a, item, target, image, images, group, block, blocks, top, left):
+    """The windows of some blocks of channels, ``[image][block][row][column][channel]``."""
+    size = a.buffer_rows * a.buffer_columns * a.block * item
+    for n in range(images):
+        for b in range(blocks):
+            pack_block(
+                like, a, item, target + (n * a.chunk + b) * size, image + n, group, block + b,
+                top, a.buffer_rows, left, a.buffer_columns,
+            )  # fmt: skip
 
 
 @functools.cache
@@ -62,15 +74,16 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         row = width * itemsize
         relative = a.scratch + worker * a.scratch_bytes
         runs = relative + mr * 8
-        tile = runs + a.n_blocks * a.window_rows * a.window_columns * 16
+        tile = runs + a.chunk * a.window_rows * a.window_columns * 16
         tile = (tile + 63) // 64 * 64
         partial = tile + mr * row
+        share = -(-a.tiles // a.splits)
         buffer = partial
         if a.chunk < a.n_blocks:
-            buffer += a.most * row
+            buffer += share * a.most * row
+        w_block = a.window_rows * a.window_columns * a.block * row
         for m in range(mr):
             put_word(relative + m * 8, m * row)
-        share = -(-a.tiles // a.splits)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -83,24 +96,26 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             y_row = a.y_row_first + i0 * a.y_row_step
             y_column = a.y_column_first + j0 * a.y_column_step
             y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
-            top, left = a.row_first + i0 * a.row_stride, a.column_first + j0 * a.column_stride
             x = buffer
+            first_row = a.row_first + i0 * a.row_stride
+            first_column = a.column_first + j0 * a.column_stride
             if a.in_place:
-                x = a.x + n0 * a.xn + group * a.xg + top * a.xh + left * a.xw
-            else:
-                pack_window(
-                    like, a, itemsize, buffer, n0, images, group, top, a.buffer_rows, left,
-                    a.buffer_columns,
-                )  # fmt: skip
+                x = a.x + n0 * a.xn + group * a.xg + first_row * a.xh + first_column * a.xw
             top, bottom, left, right, block_runs = -1, -1, -1, -1, 0  # of the runs listed
-            for t in range(split * share, min(a.tiles, (split + 1) * share)):
-                index = group * a.tiles + t
-                lane = t * width
-                n_lanes = min(width, a.all_lanes - lane)
-                w = a.w + index * a.w_tile
-                for block in range(0, a.n_blocks, a.chunk):
-                    blocks = min(a.chunk, a.n_blocks - block)
-                    last = block + blocks == a.n_blocks
+            for block in range(0, a.n_blocks, a.chunk):
+                blocks = min(a.chunk, a.n_blocks - block)
+                last = block + blocks == a.n_blocks
+                if not a.in_place:
+                    _pack_chunk(
+                        like, a, itemsize, buffer, n0, images, group, block, blocks, first_row,
+                        first_column,
+                    )  # fmt: skip
+                for t in range(split * share, min(a.tiles, (split + 1) * share)):
+                    index = group * a.tiles + t
+                    lane = t * width
+                    n_lanes = min(width, a.all_lanes - lane)
+                    w = a.w + index * a.w_tile + block * w_block
+                    sums = partial + (t - split * share) * a.most * row
                     for m in range(0, count, mr):
                         window = windows + m // mr * 32
                         if (
@@ -118,16 +133,16 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                         straight = a.store == ROWS and valid == mr and n_lanes == width
                         init, pitch = a.bias + index * row, 0
                         if block > 0:
-                            init, pitch = partial + m * row, row
-                        step, to, shift = 8, relative, partial + m * row
+                            init, pitch = sums + m * row, row
+                        step, to, shift = 8, relative, sums + m * row
                         if last:
                             shift = tile
                             if straight:
                                 step, to, shift = 24, writing + m * 24, y + lane * itemsize
                         tile_rows(
-                            like, mr, nv, reading + m * 8, x, runs + block * block_runs * 16,
-                            blocks * block_runs, a.block * (right - left if a.joined else 1),
-                            w, init, pitch, a.relu if last else 0, to, step, shift,
+                            like, mr, nv, reading + m * 8, x, runs, blocks * block_runs,
+                            a.block * (right - left if a.joined else 1), w, init, pitch,
+                            a.relu if last else 0, to, step, shift,
                         )  # fmt: skip
                         if last and not straight:
                             store_tile(

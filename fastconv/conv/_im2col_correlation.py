@@ -36,7 +36,7 @@ class Im2colCorrelation(BlockedCorrelation):
         tile = self._positions(1, min(c.columns.outputs, self.mr)) * self.itemsize
         return min(block, max(1, LARGEST_WINDOW // tile))
 
-    def _choose_chunk(self) -> None:
+    def _arrange(self) -> None:
         c = self.c
         pixel = self.block * self.itemsize
         joined = self.block * c.columns.window <= self.chunk_terms

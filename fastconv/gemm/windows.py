@@ -88,13 +88,3 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
             source += h * a.xh + (column + low * a.column_source) * a.xw
             _pixels(like, a, target + low * pixel, source, high - low, valid, item)
         target += columns * pixel
-
-
-@inner
-def pack_window(like, a, item, target, image, images, group, row, rows, column, columns):
-    """:func:`pack_block` for all blocks of channels of a group, for so many images."""
-    size = rows * columns * a.block * item
-    for n in range(image, image + images):
-        for block in range(a.n_blocks):
-            pack_block(like, a, item, target, n, group, block, row, rows, column, columns)
-            target += size
