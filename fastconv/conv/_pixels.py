@@ -24,7 +24,7 @@ def _last(extent: int, share: int) -> int:
 def reach(axis: Axis) -> np.ndarray:
     """The taps [low, high) that fall inside the input, for every output block of an axis."""
     first = axis.first + np.arange(axis.outputs) * axis.advance
-    low = np.maximum(0, -(first // axis.spread))
+    low = np.clip(-(first // axis.spread), 0, axis.window)
     high = np.minimum(axis.window, (axis.inputs - 1 - first) // axis.spread + 1)
     return np.stack([low, np.maximum(low, high)], axis=-1)
 

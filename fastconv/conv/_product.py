@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from fastconv.core.problem import ConvProblem
 from fastconv.simd.vector import lanes
 
@@ -45,7 +47,7 @@ class ProductAlgorithm(Algorithm):
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         plans = [
-            (piece, self._run(piece.problem, parts))
+            (piece, self._run(piece.problem, parts, threads))
             for piece, parts in _parts(self, problem, threads)
         ]
         if len(plans) == 1:
@@ -57,8 +59,8 @@ class ProductAlgorithm(Algorithm):
 
         return run
 
-    def _build(self, problem: ConvProblem, threads: int) -> list:
-        """The plans of a problem's parts."""
+    def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
+        """The plans of a problem's parts, folded where that is less work."""
         if problem.direction == "backward_weight":
             return [self.weight(problem, threads)]
         first, out = problem.x_format, problem.y_format
@@ -66,15 +68,28 @@ class ProductAlgorithm(Algorithm):
         if problem.direction == "backward_input":
             first, out = out, first
             build = correlation.backward_input
+        vector = lanes(problem.itemsize) if folding else None
         return [
             self.correlation(c, problem.itemsize, first, out, threads)
-            for c in build(problem, lanes(problem.itemsize))
+            for c in build(problem, vector)
         ]
 
-    def _run(self, problem: ConvProblem, parts: list) -> Plan:
+    def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
         if problem.direction == "backward_weight":
             return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
-        return plan_of_parts(problem, parts)
+        plan = plan_of_parts(problem, parts)
+        if not any(part.c.folded for part in parts):
+            return plan
+
+        def run(first, second, out, bias, relu):
+            # Folding multiplies inputs by zeros where no tap joins them, which spreads NaN and Inf
+            # too far; a result without NaN cannot have met any.
+            plan(first, second, out, bias, relu)
+            if np.isnan(out.min()):
+                plain = plan_of_parts(problem, self._build(problem, threads, folding=False))
+                plain(first, second, out, bias, relu)
+
+        return run
 
 
 @functools.lru_cache(maxsize=16)

@@ -27,7 +27,7 @@ def bias_of(bias, channels: int, first: np.ndarray) -> np.ndarray | None:
     checks.same_dtype(first, "input", bias=b)
     if b.shape != (channels,):
         raise ValueError(f"bias must have shape ({channels},), got {b.shape}")
-    return b
+    return np.ascontiguousarray(b)
 
 
 def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, int]:

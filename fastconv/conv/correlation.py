@@ -57,6 +57,10 @@ class Correlation(NamedTuple):
         return self.rows.block * self.columns.block * self.filters
 
     @property
+    def folded(self) -> bool:
+        return self.rows.block * self.columns.block > 1
+
+    @property
     def pixels(self) -> int:
         return self.N * self.rows.outputs * self.columns.outputs
 
@@ -126,8 +130,8 @@ _BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 4), (2, 4), (4, 4))
 _MARGIN = 1.15  # folding must promise this much: its stores are scattered
 
 
-def forward(problem: ConvProblem, vector: int) -> list[Correlation]:
-    """The forward pass as a correlation, folded if that fills the vectors better."""
+def forward(problem: ConvProblem, vector: int | None) -> list[Correlation]:
+    """The forward pass as a correlation, folded if that fills vectors of that length better."""
     folded = [] if problem.dilation != (1, 1) else [unfolded(problem, b) for b in _BLOCKS[1:]]
     return _better([unfolded(problem)], folded, vector)
 
@@ -160,7 +164,7 @@ def parities(problem: ConvProblem) -> list[Correlation]:
     return [_gradient_correlation(problem, r, c) for r in axes[0] for c in axes[1] if r and c]
 
 
-def backward_input(problem: ConvProblem, vector: int) -> list[Correlation]:
+def backward_input(problem: ConvProblem, vector: int | None) -> list[Correlation]:
     """:func:`parities`, or all of them folded into one correlation if that is less work."""
     folded = []
     if problem.dilation == (1, 1):
@@ -188,9 +192,11 @@ def _gradient_correlation(problem: ConvProblem, rows: Axis, columns: Axis) -> Co
     return Correlation(problem.N, g, problem.K // g, problem.C // g, rows, columns)
 
 
-def _better(plain: list[Correlation], folded: list[Correlation], vector: int) -> list[Correlation]:
+def _better(
+    plain: list[Correlation], folded: list[Correlation], vector: int | None
+) -> list[Correlation]:
     """``plain``, or the folded form with the fewest multiplications if they are clearly fewer."""
-    if not plain:
+    if not plain or vector is None:
         return plain
     best = min(folded, key=lambda c: c.executed(vector), default=None)
     if best is not None and _MARGIN * best.executed(vector) < executed(plain, vector):

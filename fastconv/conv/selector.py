@@ -11,6 +11,8 @@ from .registry import ALGORITHMS
 
 
 def check_name(algorithm: str) -> str:
+    if not isinstance(algorithm, str):
+        raise TypeError(f"algorithm must be a string, got {algorithm!r}")
     if algorithm != "auto" and algorithm not in ALGORITHMS:
         raise ValueError(
             f"algorithm must be 'auto' or one of {', '.join(ALGORITHMS)}; got {algorithm!r}"
