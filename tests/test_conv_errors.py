@@ -44,7 +44,7 @@ SCALARS = {
     "dilation": ([0, -2, (), 2**31], [1.0, math.inf, math.nan, False, "2", None]),
     "padding": ([-1, (), 2**31], [1.0, math.nan, True, None]),
     "groups": ([0, -1, 5], [1.0, math.nan, True, "1", None, (1,)]),
-    "algorithm": (["fastest", "", "Direct", None, 3], [["direct"]]),
+    "algorithm": (["fastest", "", "Direct"], [["direct"], None, 3]),
 }
 PAIRS = {  # of the functions of two dimensions
     "stride": ([(0, 1), (1, 0), (1, 1, 1), (1,)], [(1.0, 1), (1, True), (1, "1"), ((1, 1), 1)]),

@@ -64,7 +64,7 @@ def problem_of(
 def _checked(n, c, h, w, k, cg, r, s, stride, padding, dilation, groups, *rest) -> ConvProblem:
     """The problem, whose sizes are compared once and not at every call."""
     shapes = f"input {(n, c, h, w)}, weight {(k, cg, r, s)}, groups {groups}"
-    if min(c, k, cg, r, s) < 1:
+    if min(c, h, w, k, cg, r, s) < 1:
         raise ValueError(f"only the batch may be empty: {shapes}")
     if c % groups or k % groups:
         raise ValueError(f"groups must divide the input and output channels: {shapes}")

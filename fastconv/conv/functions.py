@@ -151,6 +151,8 @@ def conv_transpose2d(
     if isinstance(padding, str):
         raise TypeError(f"padding of a transposed convolution must be ints, got {padding!r}")
     pads = checks.integers(padding, "padding", 2)
+    if min(y.shape[1:]) < 1:
+        raise ValueError(f"only the batch may be empty: input {y.shape}, weight {w.shape}")
     if w.shape[0] != y.shape[1]:
         raise ValueError(
             f"input has {y.shape[1]} channels but weight expects {w.shape[0]}: "
