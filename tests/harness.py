@@ -7,6 +7,7 @@ the result has one element.
 from __future__ import annotations
 
 import functools
+import math
 import zlib
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -18,7 +19,7 @@ import oracle
 import fastconv as fc
 from fastconv.conv.algorithm import Cost
 from fastconv.conv.registry import ALGORITHMS
-from fastconv.core import checks, threads
+from fastconv.core import checks, threads, workspace
 from fastconv.core.problem import DIRECTIONS, FORMATS, ConvProblem
 
 DTYPES = ("float32", "float64")
@@ -27,11 +28,13 @@ FENCE = 1024  # bytes before and behind every array; all ones, so every float in
 __all__ = ["DIRECTIONS", "DTYPES", "FORMATS", "Fences", "Trial", "assert_close", "fenced"]
 
 
-def _between_fences(shape, dtype):
-    """A NaN-filled array and the bytes around it."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    buffer = np.full(size + 2 * FENCE, 0xFF, np.uint8)
-    return buffer[FENCE : FENCE + size].view(dtype).reshape(shape), buffer
+def _between_fences(shape, dtype, align=1):
+    """A NaN-filled array, and the bytes it lies in with all that may be before and behind it."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    buffer = np.full(FENCE + align + size + FENCE, 0xFF, np.uint8)
+    start = FENCE + -(buffer.ctypes.data + FENCE) % align
+    buffer = buffer[start - FENCE : start + size + FENCE]
+    return buffer[FENCE:-FENCE].view(dtype).reshape(shape), buffer
 
 
 def fenced(values, dtype="float32", order="nchw"):
@@ -54,8 +57,18 @@ class Fences:
     def __getattr__(self, name):
         return getattr(np, name)
 
-    def empty(self, shape, dtype=np.float64):
-        array, buffer = _between_fences(shape, dtype)
+    def empty(self, shape, dtype):
+        """``numpy.empty``, for scratch."""
+        array, buffer = _between_fences((shape,), dtype)
+        self._buffers.append(buffer)
+        return array
+
+    def output(self, shape, dtype, order):
+        """``workspace.empty``, for results."""
+        if order == "nhwc":
+            n, c, h, w = shape
+            return self.output((n, h, w, c), dtype, "nchw").transpose(0, 3, 1, 2)
+        array, buffer = _between_fences(shape, dtype, workspace.ALIGN)
         self._buffers.append(buffer)
         return array
 

@@ -35,7 +35,7 @@ def test_scratch_is_poisoned_and_fenced(fences):
 
 
 def test_write_beyond_an_output(fences):
-    result = fences.empty((2, 3), np.float32)
+    result = fences.output((1, 1, 2, 3), "float32", "nchw")
     as_strided(result, (7,), (4,))[6] = 0
     with pytest.raises(AssertionError, match="outside of its memory"):
         fences.assert_hold()
