@@ -16,7 +16,6 @@ from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block, even_split, round_up
 
 from ._blocked_correlation import LARGEST_WINDOW, BlockedCorrelation
-from ._columns import column_terms
 from ._im2col_kernel import im2col_kernel
 
 _PANEL_BYTES = 48 << 10  # filters of one tile between two spills of the accumulators
@@ -38,18 +37,21 @@ class Im2colCorrelation(BlockedCorrelation):
 
     def _arrange(self) -> None:
         c = self.c
-        pixel = self.block * self.itemsize
-        joined = self.block * c.columns.window <= self.chunk_terms
-        self.terms, taps = column_terms(c, self.rows, self.columns, pixel, joined)
-        self.term_length = taps * self.block
-        self.chunk = even_split(len(self.terms), self.chunk_terms // self.term_length)
+        taps = c.columns.window
+        self.joined = (
+            taps if self.columns.spread == 1 and self.block * taps <= self.chunk_terms else 1
+        )
+        run = self.joined * self.block
+        self.runs = c.rows.window * taps // self.joined
+        self.chunk = even_split(self.runs, self.chunk_terms // run)
         self.panel_step = round_up(self.mr, self.vector) * self.itemsize
+        terms = self.chunk * run
+        self.panel_bytes = terms * self.panel_step
         # Either the chunk's filters or its columns can wait in L2 for their next use.
         cache = machine().l2 // 2
-        filters = self.filters.tiles * self.chunk * self.term_length * self.width * self.itemsize
-        panel = self.chunk * self.term_length * self.panel_step
-        tiles = self.pixels.most // self.mr
-        self.strip = 1 if filters <= cache else max(1, min(tiles, cache // panel))
+        filters = self.filters.tiles * terms * self.width * self.itemsize
+        tiles = min(self.pixels.most // self.mr, cache // self.panel_bytes)
+        self.strip = 1 if filters <= cache else max(1, tiles)
 
     def _window_bytes(self, n: int, i: int, j: int) -> int:
         return n * self._positions(i, j) * self.block * self.itemsize
@@ -57,12 +59,12 @@ class Im2colCorrelation(BlockedCorrelation):
     def _worker_bytes(self) -> int:
         """Gathers read and write up to a vector beyond their operands."""
         row = self.width * self.itemsize
-        panels = (self.strip * self.chunk * self.term_length + self.vector) * self.panel_step
+        panels = self.strip * self.panel_bytes + self.vector * self.panel_step
         self.partial_bytes = 0
-        if self.filters.n_blocks > 1 or self.chunk < len(self.terms):
+        if self.filters.n_blocks > 1 or self.chunk < self.runs:
             self.partial_bytes = -(-self.filters.tiles // self.splits) * self.pixels.most * row
         window = self._window_bytes(*self.share) + self.vector * self.itemsize
-        tables = 8 * self.mr + 16 + 64
+        tables = 8 * self.mr + self.strip * 16 * (1 + self.chunk) + 64
         return aligned(tables + panels + self.mr * row + self.partial_bytes + window)
 
     def _reading(self, x_strides) -> np.ndarray:
@@ -80,10 +82,13 @@ class Im2colCorrelation(BlockedCorrelation):
             self.workers,
             **self._constants(),
             w_block=self.filters.block_bytes,
-            terms=address(self.terms),
-            n_terms=len(self.terms),
-            term_length=self.term_length,
+            window_rows=self.c.rows.window,
+            window_columns=self.c.columns.window,
+            row_spread=self.rows.spread,
+            column_spread=self.columns.spread,
+            joined=self.joined,
             chunk=self.chunk,
+            windows=address(self.pixels.windows),
             strip=self.strip,
             partial_bytes=self.partial_bytes,
         )

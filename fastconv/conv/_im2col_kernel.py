@@ -6,12 +6,12 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, kernel, record
+from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.gemm import results, windows
 from fastconv.gemm.columns import gather_panel
 from fastconv.gemm.results import ROWS, store_tile
 from fastconv.gemm.windows import pack_block
-from fastconv.simd.copying import next_task, put_word
+from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_panel
 from fastconv.simd.vector import element, lanes
 
@@ -24,14 +24,42 @@ LAYOUT = record(
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     # packed filters: bytes of a tile of lanes and of a block of its channels
     "w bias w_tile w_block tiles all_lanes "
-    # runs of terms of a block of channels: their number, their length; runs between two spills
-    "terms n_terms term_length chunk partial_bytes "
+    # the sum: its window; taps of a row that make one run of terms; runs between two spills
+    "window_rows window_columns row_spread column_spread joined chunk partial_bytes "
     # tables of the pixels of a block: [variant], room for so many pixels in each; tiles to a strip
-    "reading writing most strip "
+    "reading writing windows most strip "
     # input rows and columns from one output to the next; those of a task's buffer
     "row_stride column_stride buffer_rows buffer_columns "
     + " ".join((_pixel_tasks.FIELDS, windows.FIELDS, results.FIELDS))
 )  # fmt: skip
+
+
+@inner
+def _gather_tile(like, a, item, vector, mr, row, step, reading, taps, window, panel, runs, first):
+    """Gather the terms of a chunk that a tile of pixels needs, and list their filters.
+
+    ``taps`` are the (top, bottom, left, right) that any of its pixels reads from inside the input.
+    ``runs`` gets the number of runs, their length, and their starts in the panel and the filters.
+    """
+    top, bottom = get_word(taps), get_word(taps + 8)
+    left, right = get_word(taps + 16), get_word(taps + 24)
+    across = a.window_columns // a.joined
+    length, target, at = 0, panel, runs + 16
+    for run in range(first, min(first + a.chunk, a.window_rows * across)):
+        r, s = run // across, run % across * a.joined
+        start, end = max(s, left), min(s + a.joined, right)
+        if top <= r < bottom and start < end:
+            length = (end - start) * a.block
+            source = (r * a.row_spread * a.buffer_columns + start * a.column_spread) * a.block
+            gather_panel(
+                like, target, step, item, vector, mr, reading, window + source * item, length
+            )
+            put_word(at, target - panel)
+            put_word(at + 8, (r * a.window_columns + start) * a.block * row)
+            target += length * step
+            at += 16
+    put_word(runs, (at - runs) // 16 - 1)
+    put_word(runs + 8, length)
 
 
 @functools.cache
@@ -46,21 +74,20 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         like = element(itemsize)
         row = width * itemsize
         step = (mr + vector - 1) // vector * vector * itemsize
-        panel_bytes = a.chunk * a.term_length * step
+        panel_bytes = a.chunk * a.joined * a.block * step
+        runs_bytes = 16 + a.chunk * 16
         relative = a.scratch + worker * a.scratch_bytes
-        whole = relative + mr * 8
-        panels = (whole + 16 + 63) // 64 * 64
+        runs = relative + mr * 8
+        panels = (runs + a.strip * runs_bytes + 63) // 64 * 64
         tile = panels + a.strip * panel_bytes + vector * step
         partial = tile + mr * row
         window = partial + a.partial_bytes
         size = a.buffer_rows * a.buffer_columns * a.block * itemsize
-        chunks = -(-a.n_terms // a.chunk)
+        chunks = -(-a.window_rows * (a.window_columns // a.joined) // a.chunk)
         parts = a.n_blocks * chunks
         share = -(-a.tiles // a.splits)
         for m in range(mr):
             put_word(relative + m * 8, m * row)
-        put_word(whole, 0)
-        put_word(whole + 8, 0)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -68,6 +95,8 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             split, group, n0, i0, j0, images, count, variant = locate(a, task)
             reading = a.reading + variant * (a.most + vector) * 8
             writing = a.writing + variant * a.most * 24
+            place = i0 // a.task_i * a.tasks_j + j0 // a.task_j
+            windows = a.windows + (place * 2 + variant // 4) * (a.most // mr) * 32
             y_row = a.y_row_first + i0 * a.y_row_step
             y_column = a.y_column_first + j0 * a.y_column_step
             y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
@@ -80,24 +109,24 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             like, a, itemsize, window + n * size, n0 + n, group, block, top,
                             a.buffer_rows, left, a.buffer_columns,
                         )  # fmt: skip
-                n_terms = min(a.chunk, a.n_terms - run)
-                shift = block * a.w_block + run * a.term_length * row
                 last = part == parts - 1
                 for strip in range(0, count, a.strip * mr):
                     end = min(count, strip + a.strip * mr)
-                    panel = panels
+                    panel, listed = panels, runs
                     for m in range(strip, end, mr):
-                        gather_panel(
-                            like, panel, step, itemsize, vector, mr, reading + m * 8, window,
-                            a.terms + run * 8, n_terms, a.term_length,
+                        _gather_tile(
+                            like, a, itemsize, vector, mr, row, step, reading + m * 8,
+                            windows + m // mr * 32, window, panel, listed, run,
                         )  # fmt: skip
                         panel += panel_bytes
+                        listed += runs_bytes
                     for t in range(split * share, min(a.tiles, (split + 1) * share)):
                         index = group * a.tiles + t
                         lane = t * width
                         n_lanes = min(width, a.all_lanes - lane)
                         sums = partial + ((t - split * share) * a.most + strip) * row
-                        panel = panels
+                        w = a.w + index * a.w_tile + block * a.w_block
+                        panel, listed = panels, runs
                         for m in range(strip, end, mr):
                             valid = min(mr, count - m)
                             straight = a.store == ROWS and valid == mr and n_lanes == width
@@ -111,9 +140,9 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                                     c_step, to = 24, writing + m * 24
                                     c_shift = y + lane * itemsize
                             tile_panel(
-                                like, mr, nv, panel, step, whole, 1, n_terms * a.term_length,
-                                a.w + index * a.w_tile + shift, row, init, pitch,
-                                a.relu if last else 0, to, c_step, c_shift,
+                                like, mr, nv, panel, step, listed + 16, get_word(listed),
+                                get_word(listed + 8), w, row, init, pitch, a.relu if last else 0,
+                                to, c_step, c_shift,
                             )  # fmt: skip
                             if last and not straight:
                                 store_tile(
@@ -122,5 +151,6 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                                 )  # fmt: skip
                             sums += mr * row
                             panel += panel_bytes
+                            listed += runs_bytes
 
     return im2col

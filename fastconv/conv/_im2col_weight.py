@@ -8,7 +8,6 @@ from fastconv.core.machine import machine
 from fastconv.gemm.tiling import even_split, round_up
 
 from ._blocked_weight import PIXELS, BlockedWeight
-from ._columns import column_terms
 
 
 class Im2colWeight(BlockedWeight):
@@ -24,8 +23,12 @@ class Im2colWeight(BlockedWeight):
         self.reach = tuple(np.array([[0, axis.outputs]], np.int64) for axis in (c.rows, c.columns))
 
     def _arrange(self) -> None:
+        c = self.c
         pixel = self.block * self.itemsize
-        self.terms, taps = column_terms(self.c, self.rows, self.columns, pixel, joined=True)
+        taps = c.columns.window if self.columns.spread == 1 else 1  # of a row, that make one run
+        down = np.arange(c.rows.window)[:, None] * self.rows.spread * self.columns.extent
+        across = np.arange(0, c.columns.window, taps) * self.columns.spread
+        self.terms = ((down + across) * pixel).ravel().astype(np.int64)
         self.term_length = taps * self.block
         lines = -(-self.joined * pixel // 64)
         self.pixel_step = (lines | 1) * 64  # an odd number of cache lines: no two sets alike

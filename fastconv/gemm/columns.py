@@ -48,17 +48,10 @@ def transpose_rows(typingctx, like, target, step, rows, shift, length):
 
 
 @inner
-def gather_panel(like, target, step, item, vector, mr, rows, window, runs, n_runs, length):
-    """Fill ``target[term][pixel]`` with ``mr`` pixels, whose windows are listed in ``rows``.
-
-    ``runs`` lists where runs of ``length`` terms start in a window.
-    """
+def gather_panel(like, target, step, item, vector, mr, rows, shift, length):
+    """One run of ``mr`` rows, laid side by side; the table ``rows`` has whole vectors of them."""
     for lane in range(0, mr, vector):
-        to = target + lane * item
-        for run in range(n_runs):
-            at = window + get_word(runs + run * 8)
-            transpose_rows(like, to, step, rows + lane * 8, at, length)
-            to += length * step
+        transpose_rows(like, target + lane * item, step, rows + lane * 8, shift, length)
 
 
 @inner
