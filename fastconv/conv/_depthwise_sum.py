@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastconv.core.machine import machine
@@ -68,34 +70,39 @@ class DepthwiseSum:
         self.rows = rows_in_cache(c, units, vector_bytes)
         self.planes = Planes(c, self.rows, units.nbytes, vector_bytes)
         self._group_vectors()
-        tasks_i = -(-c.rows.outputs // self.rows)
-        blocks = c.N * tasks_i
-        splits = min(units.count, -(-3 * threads // max(1, blocks)))
-        tasks = blocks * splits
+        self.tasks_i = -(-c.rows.outputs // self.rows)
+        blocks = c.N * self.tasks_i
+        self.splits = min(units.count, -(-3 * threads // max(1, blocks)))
+        self.tasks = blocks * self.splits
         planes_bytes = aligned(self.planes.nbytes)
         # Rows of whole vectors, since the last one of a row may hold more than is left of it.
         self.sum_line = round_up(c.columns.outputs * units.nbytes, vector_bytes)
         sums = self.rows * self.sum_line
         self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
-        self.workers = workers_for(self.flops, tasks, threads)
+        self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.workers * self.worker_bytes
         self.window = window_record(
             units.channels, units.lanes, (c.rows.inputs, c.columns.inputs),
             (c.rows.first, c.columns.first), (c.rows.advance, c.columns.advance), self.vector,
         )  # fmt: skip
         self._tables: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}
-        self.stage = Stage(
-            depthwise_kernel(itemsize, self.mr, units.splat),
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The kernel with its arguments; compiled when first asked for."""
+        c, units = self.c, self.units
+        return Stage(
+            depthwise_kernel(self.itemsize, self.mr, units.splat),
             self.workers,
-            tasks=tasks,
+            tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             splat=units.splat,
             N=c.N,
             I=c.rows.outputs,
             J=c.columns.outputs,
             task_i=self.rows,
-            tasks_i=tasks_i,
-            splits=splits,
+            tasks_i=self.tasks_i,
+            splits=self.splits,
             sum_line=self.sum_line,
             units=units.count,
             channels=c.channels,
@@ -106,7 +113,7 @@ class DepthwiseSum:
             column_phases=self.planes.phases[1],
             plane_rows=self.planes.shape[0],
             plane_columns=self.planes.shape[1],
-            planes_bytes=planes_bytes,
+            planes_bytes=aligned(self.planes.nbytes),
             w_bytes=c.steps * units.nbytes,
             unit_lanes=units.lanes,
             all_lanes=units.channels,

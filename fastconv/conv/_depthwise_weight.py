@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastconv.core.machine import machine
@@ -30,30 +32,30 @@ class DepthwiseWeight:
 
     def __init__(self, problem: ConvProblem, threads: int):
         self.c = c = unfolded(problem)
-        itemsize = problem.itemsize
+        self.itemsize = itemsize = problem.itemsize
+        self.threads = threads
         # Both operands must be cut up alike; where they differ, x decides and dy is reordered.
         self.units = units = Units(c.groups, problem.x_format, itemsize)
-        vector_bytes = lanes(itemsize) * itemsize
-        rows = rows_in_cache(c, units, vector_bytes)
-        planes = Planes(c, rows, units.nbytes, vector_bytes)
-        offsets = planes.tap_offsets().reshape(-1)
-        mr = _taps_to_a_tile(len(offsets))
-        self.tiles = -(-len(offsets) // mr)
-        self.mr = mr
-        self.taps = np.zeros(self.tiles * mr, np.int64)
+        width = lanes(itemsize)
+        vector_bytes = width * itemsize
+        self.rows = rows_in_cache(c, units, vector_bytes)
+        self.tasks_i = -(-c.rows.outputs // self.rows)
+        self.planes = Planes(c, self.rows, units.nbytes, vector_bytes)
+        offsets = self.planes.tap_offsets().reshape(-1)
+        self.mr = _taps_to_a_tile(len(offsets))
+        self.tiles = -(-len(offsets) // self.mr)
+        self.taps = np.zeros(self.tiles * self.mr, np.int64)
         self.taps[: len(offsets)] = offsets
-        tasks_i = -(-c.rows.outputs // rows)
-        unit_bytes = self.tiles * mr * vector_bytes
-        sums = units.count * c.filters
-        self.copy_bytes = sums * unit_bytes
-        workers = workers_for(self.flops, units.count * c.N * tasks_i, threads)
+        self.unit_bytes = self.tiles * self.mr * vector_bytes
+        self.sums = units.count * c.filters
+        self.copy_bytes = self.sums * self.unit_bytes
+        workers = workers_for(self.flops, units.count * c.N * self.tasks_i, threads)
         self.parts = min(workers, units.count)
-        self.copies = max(1, min(workers // self.parts, c.N * tasks_i))
-        gradient = rows * c.columns.outputs * units.nbytes + vector_bytes
-        planes_bytes = aligned(planes.nbytes)
+        self.copies = max(1, min(workers // self.parts, c.N * self.tasks_i))
+        gradient = self.rows * c.columns.outputs * units.nbytes + vector_bytes
+        planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(2 * WINDOW_BYTES + 64 + planes_bytes + gradient)
         self.nbytes = self.copies * (self.copy_bytes + self.parts * self.worker_bytes)
-        width = lanes(itemsize)
         self.x_window = window_record(
             units.channels, units.lanes, (c.rows.inputs, c.columns.inputs),
             (c.rows.first, c.columns.first), (c.rows.advance, c.columns.advance), width,
@@ -61,16 +63,21 @@ class DepthwiseWeight:
         self.dy_window = window_record(
             units.channels, units.lanes, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), width
         )
-        self.multiply = Stage(
-            depthwise_weight_kernel(itemsize, mr),
+
+    @functools.cached_property
+    def multiply(self) -> Stage:
+        """The sums of products; compiled when first asked for."""
+        c, units, planes = self.c, self.units, self.planes
+        return Stage(
+            depthwise_weight_kernel(self.itemsize, self.mr),
             self.copies * self.parts,
             scratch_bytes=self.worker_bytes,
             splat=units.splat,
             N=c.N,
             I=c.rows.outputs,
             J=c.columns.outputs,
-            task_i=rows,
-            tasks_i=tasks_i,
+            task_i=self.rows,
+            tasks_i=self.tasks_i,
             units=units.count,
             channels=1,
             filters=c.filters,
@@ -80,25 +87,30 @@ class DepthwiseWeight:
             column_phases=planes.phases[1],
             plane_rows=planes.shape[0],
             plane_columns=planes.shape[1],
-            planes_bytes=planes_bytes,
+            planes_bytes=aligned(planes.nbytes),
             taps=address(self.taps),
             n_taps=len(self.taps),
             copies=self.copies,
             parts=self.parts,
             copy_bytes=self.copy_bytes,
             tiles=self.tiles,
-            tail=c.columns.outputs % width if units.splat else 0,
+            tail=c.columns.outputs % lanes(self.itemsize) if units.splat else 0,
         )
-        self.add = Stage(
-            depthwise_add_kernel(itemsize),
-            workers_for(8 * self.copy_bytes, sums, threads),
-            tasks=sums,
+
+    @functools.cached_property
+    def add(self) -> Stage:
+        """Adding up the copies and writing dw."""
+        units = self.units
+        return Stage(
+            depthwise_add_kernel(self.itemsize),
+            workers_for(8 * self.copy_bytes, self.sums, self.threads),
+            tasks=self.sums,
             splat=units.splat,
             copy_bytes=self.copy_bytes,
             copies=self.copies,
-            unit_bytes=unit_bytes,
-            filters=c.filters,
-            taps=len(offsets),
+            unit_bytes=self.unit_bytes,
+            filters=self.c.filters,
+            taps=self.c.steps,
             unit_lanes=units.lanes,
             all_lanes=units.channels,
         )

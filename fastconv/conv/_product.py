@@ -18,9 +18,7 @@ from ._blocked_correlation import BlockedCorrelation
 from ._blocked_weight import BlockedWeight
 from ._correlation_plan import plan_of_parts
 from ._pieces import Piece, pieces
-from .algorithm import Algorithm, Cost, Plan, summation_error
-
-WORKSPACE = 32 << 20  # bytes of scratch for each thread, whatever the shape
+from .algorithm import WORKSPACE, Algorithm, Cost, Plan, summation_error, too_large
 
 
 class ProductAlgorithm(Algorithm):
@@ -30,10 +28,7 @@ class ProductAlgorithm(Algorithm):
     weight: type[BlockedWeight]
 
     def refuses(self, problem: ConvProblem) -> str | None:
-        needed = _workspace(_parts(self, problem, 1))
-        if needed > WORKSPACE:
-            return f"it needs {needed >> 20} MiB of scratch, more than {WORKSPACE >> 20} MiB"
-        return None
+        return too_large(_workspace(_parts(self, problem, 1)))
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         computed = _parts(self, problem, threads)

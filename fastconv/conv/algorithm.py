@@ -12,6 +12,8 @@ import numpy as np
 
 from fastconv.core.problem import ConvProblem
 
+WORKSPACE = 32 << 20  # bytes of scratch for each thread, whatever the shape
+
 
 class Cost(NamedTuple):
     """What an algorithm would spend on a problem, for the selector and for ``explain``."""
@@ -42,6 +44,13 @@ class Algorithm:
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         """Everything that depends on the problem alone, done once; the result runs on arrays."""
         raise NotImplementedError
+
+
+def too_large(workspace: int) -> str | None:
+    """The reason to refuse a problem whose scratch exceeds what a thread may have."""
+    if workspace <= WORKSPACE:
+        return None
+    return f"it needs {workspace >> 20} MiB of scratch, more than {WORKSPACE >> 20} MiB"
 
 
 def summation_error(problem: ConvProblem) -> float:

@@ -6,21 +6,33 @@ in which any kernel size, stride and dilation is a table of offsets.
 
 from __future__ import annotations
 
+import functools
+
 from fastconv.core.problem import ConvProblem
 
 from . import correlation
 from ._correlation_plan import plan_of_parts
 from ._depthwise_sum import DepthwiseSum
 from ._depthwise_weight import DepthwiseWeight
-from .algorithm import Algorithm, Cost, Plan, summation_error
+from .algorithm import Algorithm, Cost, Plan, summation_error, too_large
 
 
-def _sums(problem: ConvProblem, threads: int) -> list[DepthwiseSum]:
+@functools.lru_cache(maxsize=16)
+def _parts(problem: ConvProblem, threads: int) -> list:
+    """The plans of a problem's parts; for an empty batch, those of one image."""
+    problem = problem._replace(N=max(1, problem.N))
+    if problem.direction == "backward_weight":
+        return [DepthwiseWeight(problem, threads)]
     if problem.direction == "forward":
         parts, order = [correlation.unfolded(problem)], problem.x_format
     else:
         parts, order = correlation.parities(problem), problem.y_format
     return [DepthwiseSum(c, problem.itemsize, order, threads) for c in parts]
+
+
+def _workspace(parts: list) -> int:
+    """Bytes of scratch: parts run one after the other."""
+    return max((part.nbytes for part in parts), default=0)
 
 
 class Depthwise(Algorithm):
@@ -29,19 +41,15 @@ class Depthwise(Algorithm):
     def refuses(self, problem: ConvProblem) -> str | None:
         if problem.groups != problem.C:
             return f"it needs one input channel to a group, not {problem.C // problem.groups}"
-        return None
+        return too_large(_workspace(_parts(problem, 1)))
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
-        error = summation_error(problem)
-        if problem.direction == "backward_weight":
-            part = DepthwiseWeight(problem, threads)
-            return Cost(part.flops, problem.nbytes + 2 * part.copy_bytes, part.nbytes, error)
-        parts = _sums(problem, threads)
-        workspace = max((part.nbytes for part in parts), default=0)
-        return Cost(sum(part.flops for part in parts), problem.nbytes, workspace, error)
+        parts = _parts(problem, threads)
+        flops = sum(part.flops for part in parts)
+        return Cost(flops, problem.nbytes, _workspace(parts), summation_error(problem))
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
+        parts = _parts(problem, threads)
         if problem.direction == "backward_weight":
-            part = DepthwiseWeight(problem, threads)
-            return lambda x, dy, dw, bias, relu: part.run(x, dy, dw)
-        return plan_of_parts(problem, _sums(problem, threads))
+            return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
+        return plan_of_parts(problem, parts)

@@ -165,9 +165,16 @@ def transpose_tile(typingctx, like, target, target_step, source, source_step, ro
                     inside = builder.icmp_signed("<", i64(i), rows)
                     mask = builder.select(inside, across, nothing)
                     lines.append(_load_masked(v, at(source, source_step, i), mask))
-                for j, line in enumerate(v.transpose(lines)):
-                    with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
-                        _store_masked(v, line, at(target, target_step, j), down)
+                lines = v.transpose(lines)
+                every = builder.icmp_signed("==", columns, whole)
+                with builder.if_else(every) as (straight, branching):
+                    with straight:
+                        for j, line in enumerate(lines):
+                            _store_masked(v, line, at(target, target_step, j), down)
+                    with branching:
+                        for j, line in enumerate(lines):
+                            with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
+                                _store_masked(v, line, at(target, target_step, j), down)
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 6), codegen
