@@ -6,12 +6,14 @@ adds is how the pixels of a block are read, and the kernel that does it.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import scratch
-from fastconv.gemm.tiling import choose_tile, even_split, workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.vector import lanes
 
 from ._buffer import Buffer
@@ -43,7 +45,6 @@ class BlockedCorrelation:
         _, i, j = self.share
         self.rows, self.columns = Buffer(c.rows, i), Buffer(c.columns, j)
         self.store = output_order(c, y_format)
-        self.pixels = PixelTables(c, self.share, self.mr)
         self._arrange()
         self.worker_bytes = self._worker_bytes()
         self.workers = workers_for(self.flops, self.tasks, threads)
@@ -51,6 +52,7 @@ class BlockedCorrelation:
         self._tables: dict[tuple[int, ...], tuple] = {}
 
     def _choose_block(self, x_format: str) -> int:
+        """Channels of a block."""
         raise NotImplementedError
 
     def _arrange(self) -> None:
@@ -69,6 +71,7 @@ class BlockedCorrelation:
         raise NotImplementedError
 
     def _make_stage(self) -> Stage:
+        """The kernel and its arguments: :meth:`_constants` and its own."""
         raise NotImplementedError
 
     def _positions(self, i: int, j: int) -> int:
@@ -96,6 +99,7 @@ class BlockedCorrelation:
             else:
                 j = even_split(j, -(-j // 2))
         self.share = (n, i, j)
+        self.most = round_up(n * i * j, self.mr)
         blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j) * c.groups
         wanted = -(-3 * threads // max(1, blocks)) if threads > 1 else 1
         self.splits = max(1, min(self.filters.tiles, wanted))
@@ -111,12 +115,15 @@ class BlockedCorrelation:
         """Memory traffic of packing: written once, read once."""
         return 2 * self.filters.nbytes
 
-    @property
+    @functools.cached_property
+    def pixels(self) -> PixelTables:
+        """Made when first asked for: on large images there are many of them."""
+        return PixelTables(self.c, self.share, self.mr)
+
+    @functools.cached_property
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
-        if not hasattr(self, "_stage"):
-            self._stage = self._make_stage()
-        return self._stage
+        return self._make_stage()
 
     def _constants(self) -> dict[str, int]:
         """The arguments that every kernel over blocks of pixels takes."""
@@ -134,7 +141,7 @@ class BlockedCorrelation:
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             all_lanes=c.lanes,
-            most=self.pixels.most,
+            most=self.most,
             row_stride=c.rows.advance,
             column_stride=c.columns.advance,
             buffer_rows=self.rows.extent,

@@ -8,6 +8,8 @@ Who sums what depends on the number of workers alone, so results repeat bit by b
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastconv.core.machine import machine
@@ -133,12 +135,10 @@ class BlockedWeight:
         gradient = self.tiles_k * n * i * j * self.row_bytes
         return aligned(tables + self.window_bytes + self.columns_bytes + gradient)
 
-    @property
+    @functools.cached_property
     def stages(self) -> tuple[Stage, Stage]:
         """Multiply, add up; compiled when first asked for."""
-        if not hasattr(self, "_stages"):
-            self._stages = (self._multiply_stage(), self._sum_stage())
-        return self._stages
+        return self._multiply_stage(), self._sum_stage()
 
     def _multiply_stage(self) -> Stage:
         c = self.c

@@ -54,7 +54,7 @@ class DirectCorrelation(BlockedCorrelation):
         row = self.width * self.itemsize
         partial = 0
         if self.chunk < self.filters.n_blocks:
-            partial = -(-self.filters.tiles // self.splits) * self.pixels.most * row
+            partial = -(-self.filters.tiles // self.splits) * self.most * row
         runs = 16 * self.chunk * self.c.rows.window * self.c.columns.window
         tiles = self.mr * row + partial
         return aligned(8 * self.mr + runs + 64 + tiles + self._window_bytes(*self.share))

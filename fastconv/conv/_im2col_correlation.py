@@ -50,7 +50,7 @@ class Im2colCorrelation(BlockedCorrelation):
         # Either the chunk's filters or its columns can wait in L2 for their next use.
         cache = machine().l2 // 2
         filters = self.filters.tiles * terms * self.width * self.itemsize
-        tiles = min(self.pixels.most // self.mr, cache // self.panel_bytes)
+        tiles = min(self.most // self.mr, cache // self.panel_bytes)
         self.strip = 1 if filters <= cache else max(1, tiles)
 
     def _window_bytes(self, n: int, i: int, j: int) -> int:
@@ -62,7 +62,7 @@ class Im2colCorrelation(BlockedCorrelation):
         panels = self.strip * self.panel_bytes + self.vector * self.panel_step
         self.partial_bytes = 0
         if self.filters.n_blocks > 1 or self.chunk < self.runs:
-            self.partial_bytes = -(-self.filters.tiles // self.splits) * self.pixels.most * row
+            self.partial_bytes = -(-self.filters.tiles // self.splits) * self.most * row
         window = self._window_bytes(*self.share) + self.vector * self.itemsize
         tables = 8 * self.mr + self.strip * 16 * (1 + self.chunk) + 64
         return aligned(tables + panels + self.mr * row + self.partial_bytes + window)
