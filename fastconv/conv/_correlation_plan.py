@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
@@ -21,6 +23,7 @@ class PackedFilters:
 
     def __init__(self, c: Correlation, itemsize: int, width: int, block: int, threads: int):
         self.correlation = c
+        self.width, self.block, self.threads = width, block, threads
         self.itemsize = itemsize
         self.taps = c.tap_table()
         self.n_blocks = -(-c.channels // block)
@@ -29,11 +32,17 @@ class PackedFilters:
         self.tile_bytes = self.n_blocks * self.block_bytes
         self.bias_bytes = aligned(c.groups * self.tiles * width * itemsize)
         self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
+        self._readings: dict[tuple[int, int, int, int], tuple[int, int, np.ndarray]] = {}
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The packing kernel with its arguments; compiled when first asked for."""
+        c, itemsize, width, block = self.correlation, self.itemsize, self.width, self.block
         tasks = c.groups * self.tiles * self.n_blocks
         elements = c.groups * self.tiles * self.tile_bytes // itemsize
-        self.stage = Stage(
+        return Stage(
             pack_weights(itemsize),
-            workers_for(16 * elements, tasks, threads),
+            workers_for(16 * elements, tasks, self.threads),
             tasks=tasks,
             n_taps=self.taps.shape[1],
             folds=self.taps.shape[0],
@@ -45,7 +54,6 @@ class PackedFilters:
             tiles=self.tiles,
             vector=lanes(itemsize),
         )
-        self._readings: dict[tuple[int, int, int, int], tuple[int, int, np.ndarray]] = {}
 
     def _reading(self, strides) -> tuple[int, int, np.ndarray]:
         """How filters with these strides (k, c, r, s) are read: the order, and the tap offsets."""
