@@ -57,9 +57,9 @@ class Fences:
     def __getattr__(self, name):
         return getattr(np, name)
 
-    def empty(self, shape, dtype):
-        """``numpy.empty``, for scratch."""
-        array, buffer = _between_fences((shape,), dtype)
+    def empty(self, shape, dtype=np.float64):
+        """``numpy.empty``."""
+        array, buffer = _between_fences(shape if isinstance(shape, tuple) else (shape,), dtype)
         self._buffers.append(buffer)
         return array
 
