@@ -66,6 +66,11 @@ def _wrong(calls, table):
 FLAT = [*_wrong(CALLS, SCALARS), *_wrong([c for c in CALLS if c != "conv1d"], PAIRS)]
 
 
+def test_masked_array():
+    with pytest.raises(TypeError, match="input must be a plain array"):
+        fc.conv2d(np.ma.masked_less(X, 0), W)
+
+
 @pytest.mark.parametrize(("call", "argument", "value", "error"), FLAT)
 def test_arguments_that_are_no_arrays(call, argument, value, error, fences):
     function, good = CALLS[call]

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.core.problem import ConvProblem
 
-from .algorithm import Algorithm, Cost, Plan
+from .algorithm import Algorithm, Cost, Plan, summation_error
 
 
 def _taps(problem: ConvProblem):
@@ -86,7 +86,10 @@ class Reference(Algorithm):
         padded = 8 * int(np.prod(_padded_shape(problem)))
         result = 8 * int(np.prod(problem.y_shape))
         traffic = problem.R * problem.S * (padded + result)
-        return Cost(problem.flops, traffic, padded + 2 * result, float(np.finfo(problem.dtype).eps))
+        # Sums in float64 leave a float32 result its rounding alone.
+        rounding = float(np.finfo(np.float32).eps)
+        error = rounding if problem.dtype == "float32" else summation_error(problem)
+        return Cost(problem.flops, traffic, padded + 2 * result, error)
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         compute = _PASSES[problem.direction]

@@ -26,6 +26,8 @@ def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
             raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
         value = value.astype(value.dtype.newbyteorder("="))
     if type(value) is not np.ndarray:
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"{name} must be a plain array: a mask would be lost")
         value = np.asarray(value)
     if value.ndim not in ranks:
         wanted = " or ".join(map(str, ranks))

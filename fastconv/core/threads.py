@@ -134,6 +134,7 @@ def _after_fork() -> None:
     try:
         numba.threading_layer()
     except ValueError:  # no thread was ever started: the child may start its own
+        _state.lock = threading.Lock()  # the parent's may have been held at the fork
         return
     _state.forked = True
 
