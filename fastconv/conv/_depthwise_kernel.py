@@ -19,7 +19,7 @@ WINDOW_BYTES = WINDOW.itemsize
 # Geometry of the planes and the loops over them, shared by both kernels.
 _PLANES = (
     "x_window splat N I J task_i tasks_i units channels filters x_set "
-    "row_advance column_advance row_phases column_phases plane_rows plane_columns planes_bytes "
+    "row_advance row_phases column_phases plane_rows plane_columns planes_bytes "
     "taps "
 )
 
@@ -128,7 +128,7 @@ def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
 WEIGHT_LAYOUT = record(
     "scratch scratch_bytes "
     + _PLANES
-    + "n_taps dy_window dy_set dy_in_place copies parts sums copy_bytes tiles tail"
+    + "dy_window dy_set dy_in_place copies parts sums copy_bytes tiles tail"
 )
 
 

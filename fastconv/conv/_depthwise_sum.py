@@ -108,7 +108,6 @@ class DepthwiseSum:
             channels=c.channels,
             filters=c.filters,
             row_advance=c.rows.advance,
-            column_advance=c.columns.advance,
             row_phases=self.planes.phases[0],
             column_phases=self.planes.phases[1],
             plane_rows=self.planes.shape[0],

@@ -72,7 +72,6 @@ class _Locator(caching._CacheLocator):
     """Tells numba to keep a function's machine code in :func:`cache_directory`."""
 
     def __init__(self, py_func):
-        self._py_func = py_func
         self._lineno = py_func.__code__.co_firstlineno
 
     def get_cache_path(self):
