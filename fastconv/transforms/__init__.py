@@ -1,0 +1,1 @@
+"""The linear maps of Winograd and FFT convolution, as straight-line programs without loops."""
