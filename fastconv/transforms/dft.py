@@ -17,10 +17,9 @@ import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from .flow import Flow, to_program
-from .program import ZERO, Program
+from .graph import Graph, Part
+from .program import Program
 
-Part = tuple[int, float] | None  # a value and its factor; None is zero
 Complex = tuple[Part, Part]
 
 
@@ -62,39 +61,6 @@ def complex_spectrum(length: int, given: int, finish) -> Program:
 def half_complex(graph: Graph, x: Sequence[Complex]) -> list[Part]:
     half = len(x) // 2
     return [x[0][0], x[half][0], *(part for z in x[1:half] for part in z)]
-
-
-class Graph:
-    """A flow graph that grows by sums; factors ±1 and lone terms cost nothing until the end."""
-
-    def __init__(self, inputs: int):
-        self.inputs = inputs
-        self.sums: list[dict[int, float]] = []
-
-    def add(self, *terms: tuple[float, Part]) -> Part:
-        """Σ factor · part."""
-        gathered: dict[int, float] = {}
-        for factor, part in terms:
-            if part is not None and factor:
-                gathered[part[0]] = gathered.get(part[0], 0) + factor * part[1]
-        gathered = {index: factor for index, factor in gathered.items() if factor}
-        if len(gathered) < 2:
-            return next(iter(gathered.items()), None)
-        self.sums.append(gathered)
-        return self.inputs + len(self.sums) - 1, 1
-
-    def program(self, results: Iterable[Part]) -> Program:
-        return to_program(Flow(self.inputs, self.sums, tuple(map(self._result, results))))
-
-    def _result(self, part: Part) -> int:
-        if part is None:
-            return ZERO
-        index, factor = part
-        if factor == 1:
-            return index
-        terms = {index: 1.0} if index < self.inputs else self.sums[index - self.inputs]
-        self.sums.append({source: factor * other for source, other in terms.items()})
-        return self.inputs + len(self.sums) - 1
 
 
 def dft(graph: Graph, x: Sequence[Complex]) -> list[Complex]:

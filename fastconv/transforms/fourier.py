@@ -26,8 +26,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .dft import Complex, Graph, Part, complex_spectrum, half_complex, real_spectrum
+from .dft import Complex, complex_spectrum, half_complex, real_spectrum
 from .flow import transpose
+from .graph import Graph, Part
 from .program import ZERO, Op, Program
 
 
