@@ -8,13 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from fastconv.transforms.cook_toom import cook_toom
+from fastconv.transforms.cook_toom import cook_toom, default_points, error_growth
 from fastconv.transforms.factoring import from_matrix
 from fastconv.transforms.flow import transpose
 from fastconv.transforms.program import Op, Program, apply, count
 
 SIZES = tuple(
-    (m, r) for m, r in itertools.product(range(1, 9), range(1, 8)) if m + r - 1 <= 8
+    (m, r) for m, r in itertools.product(range(1, 11), range(1, 8)) if m + r - 1 <= 12
 )  # fmt: skip
 
 
@@ -111,18 +111,78 @@ def test_kinds_of_operations():
     assert result.dtype == np.float32
 
 
-# (m, r) → most instructions for the maps of the input, the weight and the output.
+# (m, r) → most instructions for the maps of the input, the weight and the output, each with its
+# transpose.
 LENGTHS = {
-    (2, 3): (4, 5, 4),
-    (3, 3): (10, 8, 9),
-    (4, 3): (12, 9, 12),
-    (6, 3): (24, 13, 20),
-    (2, 5): (12, 15, 8),
-    (4, 5): (24, 22, 16),
+    (2, 3): ((4, 4), (4, 4), (4, 2)),
+    (3, 3): ((10, 12), (8, 10), (8, 6)),
+    (4, 3): ((12, 13), (8, 10), (10, 8)),
+    (6, 3): ((24, 25), (12, 15), (20, 18)),
+    (2, 5): ((12, 13), (14, 14), (8, 4)),
+    (4, 5): ((24, 25), (21, 21), (16, 12)),
 }
 
 
 @pytest.mark.parametrize("size", LENGTHS, ids=str)
 def test_programs_are_short(size):
-    lengths = [count(from_matrix(matrix)).total for matrix in cook_toom(*size)]
-    assert all(a <= b for a, b in zip(lengths, LENGTHS[size], strict=True)), lengths
+    for matrix, most in zip(cook_toom(*size), LENGTHS[size], strict=True):
+        program = from_matrix(matrix)
+        assert count(program).total <= most[0] and count(transpose(program)).total <= most[1]
+
+
+def _alive(program):
+    """The most values that wait for a use at once; inputs are loaded and outputs stored at once."""
+    last = {source: k for k, op in enumerate(program.ops) for source in (op.x, op.y)}
+    first = {}
+    for k, op in enumerate(program.ops):
+        first |= {source: first.get(source, k) for source in (op.x, op.y) if source >= 0}
+        first[program.inputs + k] = k + 1
+    lives = [(first[value], last[value]) for value in first if value in last]
+    return max(sum(a <= k <= b for a, b in lives) for k in range(len(program.ops)))
+
+
+@pytest.mark.parametrize("size", LENGTHS, ids=str)
+def test_programs_fit_in_sixteen_registers(size):
+    for matrix in cook_toom(*size):
+        program = from_matrix(matrix)
+        assert _alive(program) < 12 and _alive(transpose(program)) < 12
+
+
+def _errors(m, r, rectified):
+    """Root mean square errors of F(m, r) and of plain sums in float32, over 32 channels."""
+    n = m + r - 1
+    rng = np.random.default_rng(n)
+    d, g = rng.normal(size=(n, n, 100, 32)), rng.normal(size=(r, r, 32, 8))
+    if rectified:
+        d = np.maximum(d, 0)
+    d, g = d.astype(np.float32), g.astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(d, (r, r), axis=(0, 1))
+    windows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(m, m, 100, -1)
+    exact = windows.astype(float) @ g.reshape(-1, 8).astype(float)
+
+    def both(program, tile):
+        tile = np.swapaxes(apply(program, tile), 0, 1)
+        return np.swapaxes(apply(program, tile), 0, 1)
+
+    inputs, taps, outputs = map(from_matrix, cook_toom(m, r))
+    transformed = both(outputs, both(inputs, d) @ both(taps, g))
+    plain = windows @ g.reshape(-1, 8)
+    assert plain.dtype == transformed.dtype == np.float32
+    return [np.sqrt(np.square(y - exact).mean()) for y in (transformed, plain)]
+
+
+@pytest.mark.parametrize("rectified", [False, True], ids=["normal", "rectified"])
+@pytest.mark.parametrize("size", [(2, 3), (4, 3), (6, 3), (8, 3), (2, 5), (4, 5), (6, 7)], ids=str)
+def test_errors_grow_as_foretold(size, rectified):
+    error, direct = _errors(*size, rectified)
+    growth = error_growth(cook_toom(*size))
+    assert 0.1 * growth * direct < error < growth * direct
+
+
+@pytest.mark.parametrize("n", [4, 6, 8])
+def test_default_points_do_better_than_integers(n):
+    integers = [0, 1, -1, 2, -2, 3, -3, 4, -4][: n - 1]
+    r = 3
+    ours = error_growth(cook_toom(n - r + 1, r))
+    assert ours <= error_growth(cook_toom(n - r + 1, r, integers))
+    assert len(default_points(n)) == n - 1
