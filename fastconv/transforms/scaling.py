@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .flow import Flow
-
-_EXACT = 2**24  # smaller integers are float32 numbers
 
 
 def scaled(flow: Flow) -> list[dict]:
@@ -41,11 +41,11 @@ class _Scaled(NamedTuple):
 def _at_scale(flow: Flow, choices: dict[int, int]) -> _Scaled:
     """The sums at given scales: ``choices`` names the term of a sum whose factor becomes 1."""
     outputs = set(flow.results)
-    divided: list = [1] * flow.inputs
+    divided = [1.0] * flow.inputs
     sums, scalings = [], []
     for value, terms in enumerate(flow.sums, flow.inputs):
-        factors = {i: factor * divided[i] for i, factor in terms.items()}
-        divisor = 1
+        factors = {i: float(factor) * divided[i] for i, factor in terms.items()}
+        divisor = 1.0
         if value not in outputs:
             choice = choices.get(value)
             divisor = factors[_unit(factors) if choice is None else choice]
@@ -82,11 +82,15 @@ def _unit(factors: dict):
     return min(factors, key=cost)
 
 
-def _settle(factor):
-    """±1 where rounding missed it."""
-    return (1 if factor > 0 else -1) if abs(abs(factor) - 1) < 1e-12 else factor
+def _settle(factor: float) -> float:
+    """The float32 number that rounding missed, 1 before all."""
+    near = _float32(factor)
+    return near if abs(factor - near) < 1e-14 * abs(near) else factor
 
 
-def _is_exact(factor) -> bool:
-    numerator, denominator = factor.as_integer_ratio()
-    return abs(numerator) < _EXACT and denominator & (denominator - 1) == 0
+def _is_exact(factor: float) -> bool:
+    return _float32(factor) == factor
+
+
+def _float32(value: float) -> float:
+    return float(np.float32(value))
