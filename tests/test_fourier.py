@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,13 @@ def test_fourier_is_the_correlation(length, rows, columns):
     products = [w * x for w, x in zip(weight, data, strict=True)]
     windows = np.lib.stride_tricks.sliding_window_view(d, g.shape)
     _is_close(_tile(maps.output, products), np.einsum("pqrs,rs->pq", windows, g))
+
+
+@pytest.mark.parametrize("shape", [(8, 3, 5), (12, 5, 4), (20, 7, 1)], ids=str)
+def test_transposed_maps_are_the_adjoints(shape):
+    for program in itertools.chain(*fourier(*shape)):
+        matrix = apply(program, np.eye(program.inputs))
+        _is_close(apply(transpose(program), np.eye(len(matrix))), matrix.T)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from fastconv.transforms.flow import transpose
 from fastconv.transforms.program import Op, Program, apply, count
 
 ALL = tuple((m, r) for r in range(1, 8) for m in range(1, 14 - r))
-SIZES = tuple((m, r) for m, r in ALL if m + r - 1 <= 8) + ((7, 3), (8, 3), (7, 5), (6, 7))
+SIZES = (*(size for size in ALL if sum(size) <= 9), (7, 3), (8, 3), (7, 5), (6, 7))
 
 
 def _dense(matrix):

@@ -112,7 +112,7 @@ def error_growth(matrices: Matrices) -> float:
         max_i Σ_j (Aᵀ_ij ‖G_j‖ ‖Bᵀ_j‖)² / r
 
     (Barabasz et al. add up worst cases instead, which measured errors do not follow.)  Summed over
-    16 channels and more, measured errors are a fifth to a half of this times those of the direct
+    16 channels and more, measured errors are a fifth to six tenths of this times those of the direct
     algorithm, whose sums are longer; they come closer to it the fewer the channels are.
     """
     squares = [
