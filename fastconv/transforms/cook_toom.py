@@ -112,8 +112,8 @@ def error_growth(matrices: Matrices) -> float:
         max_i Σ_j (Aᵀ_ij ‖G_j‖ ‖Bᵀ_j‖)² / r
 
     (Barabasz et al. add up worst cases instead, which measured errors do not follow.)  Summed over
-    16 channels and more, measured errors are a fifth to six tenths of this times those of the direct
-    algorithm, whose sums are longer; they come closer to it the fewer the channels are.
+    64 channels, the largest measured errors are 0.2 to 0.6 of this times those of the direct
+    algorithm, whose sums are longer; over 4 channels, 0.5 to 1.4.
     """
     squares = [
         sum(g * g for g in taps) * sum(b * b for b in inputs)
