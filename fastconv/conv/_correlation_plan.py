@@ -26,7 +26,7 @@ class PackedFilters:
         self.width, self.block, self.threads = width, block, threads
         self.itemsize = itemsize
         self.taps = c.tap_table()
-        self.n_blocks = -(-c.channels // block)
+        self.n_blocks = self.phase_blocks = -(-c.channels // block)
         self.tiles = -(-c.lanes // width)
         self.block_bytes = self.taps.shape[1] * block * width * itemsize
         self.tile_bytes = self.n_blocks * self.block_bytes
@@ -37,23 +37,31 @@ class PackedFilters:
     @functools.cached_property
     def stage(self) -> Stage:
         """The packing kernel with its arguments; compiled when first asked for."""
-        c, itemsize, width, block = self.correlation, self.itemsize, self.width, self.block
-        tasks = c.groups * self.tiles * self.n_blocks
-        elements = c.groups * self.tiles * self.tile_bytes // itemsize
-        return Stage(
-            pack_weights(itemsize),
-            workers_for(16 * elements, tasks, self.threads),
-            tasks=tasks,
+        elements = self.correlation.groups * self.tiles * self.tile_bytes // self.itemsize
+        constants = self._constants()
+        workers = workers_for(16 * elements, constants["tasks"], self.threads)
+        return Stage(pack_weights(self.itemsize), workers, **constants)
+
+    def _constants(self) -> dict[str, int]:
+        """The arguments of packing."""
+        c = self.correlation
+        return dict(
+            tasks=c.groups * self.tiles * self.n_blocks,
             n_taps=self.taps.shape[1],
-            folds=self.taps.shape[0],
+            folds=c.rows.block * c.columns.block,
             filters=c.filters,
             channels=c.channels,
-            block=block,
+            block=self.block,
             n_blocks=self.n_blocks,
-            tile=width,
+            phase_blocks=self.phase_blocks,
+            tile=self.width,
             tiles=self.tiles,
-            vector=lanes(itemsize),
+            vector=lanes(self.itemsize),
         )
+
+    def _arguments(self, packed: int) -> dict[str, int]:
+        """The arguments that say where the packed filters go."""
+        return dict(target=packed)
 
     def _reading(self, strides) -> tuple[int, int, np.ndarray]:
         """How filters with these strides (k, c, r, s) are read: the order, and the tap offsets."""
@@ -84,9 +92,9 @@ class PackedFilters:
             wc=wc,
             bias=0 if bias is None else address(bias),
             taps=taps,
-            target=packed,
             bias_target=target,
             order=order,
+            **self._arguments(packed),
         )
         return packed, target
 

@@ -176,6 +176,14 @@ def backward_input(problem: ConvProblem, vector: int | None) -> list[Correlation
     return _better(parities(problem), folded, vector)
 
 
+def joined_parities(problem: ConvProblem) -> Correlation:
+    """The input gradient as one correlation with unit advance: all parities in the lanes."""
+    if problem.stride == (1, 1):
+        return parities(problem)[0]
+    axes = [_folded_axis(*_gradient(problem, i), problem.stride[i]) for i in (0, 1)]
+    return _gradient_correlation(problem, *axes)
+
+
 def _gradient(problem: ConvProblem, axis: int) -> tuple[int, ...]:
     """Outputs, inputs, taps, stride and padding of the input gradient along an axis."""
     return (

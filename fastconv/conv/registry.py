@@ -5,11 +5,21 @@ from __future__ import annotations
 from .algorithm import Algorithm
 from .depthwise import Depthwise
 from .direct import Direct
+from .fft import Fft
 from .im2col import Im2col
 from .reference import Reference
+from .winograd import Winograd
 
 ALGORITHMS: dict[str, Algorithm] = {
-    a.name: a for a in (Direct(), Im2col(), Depthwise(), Reference())
+    a.name: a
+    for a in (
+        Direct(),
+        Im2col(),
+        Depthwise(),
+        *(Winograd(), Winograd(2), Winograd(4), Winograd(6)),
+        Fft(),
+        Reference(),
+    )
 }
 
 

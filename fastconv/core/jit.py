@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numba
 import numpy as np
-from numba.core import caching, types
+from numba.core import caching, cgutils, types
 from numba.extending import intrinsic
 
 # nsz, reassoc and contract are safe with NaN and Inf; the full fast-math set is not.
@@ -106,15 +106,22 @@ def record(fields: str) -> np.dtype:
     return np.dtype([(name, np.int64) for name in fields.split()])
 
 
-class Kernel:
-    """A compiled kernel: where it starts, and the layout of its arguments."""
+class Function:
+    """A compiled C function: its name and where it starts."""
 
-    def __init__(self, name: str, address: int, layout: np.dtype, compiled):
-        self.name = name
-        self.address = address
-        self.layout = layout
-        self.size = len(layout.names)
+    def __init__(self, function, signature):
+        from numba.core.ccallback import CFunc
+        from numba.core.sigutils import normalize_signature
+
+        arguments, result = normalize_signature(signature)
+        compiled = CFunc(function, (arguments, result), locals={}, options=dict(FLAGS))
+        if cache_directory() is not None:
+            compiled._cache = _Cache(function)
+        compiled.compile()
+        self.name = function.__name__
+        self.address = compiled.address
         self._compiled = compiled  # keeps the machine code alive
+        kernels.append(self)
 
     @property
     def from_cache(self) -> bool:
@@ -124,31 +131,30 @@ class Kernel:
         return self._compiled._library.get_asm_str()
 
 
-kernels: list[Kernel] = []  # every kernel of this process, for ``fastconv info``
+class Kernel(Function):
+    """``f(worker, args)`` with ``args`` a record of ``layout``: what a launch runs."""
+
+    def __init__(self, function, layout: np.dtype):
+        pointer = types.CPointer(numba.from_dtype(layout))
+        super().__init__(function, types.void(types.int64, pointer))
+        self.layout = layout
+        self.size = len(layout.names)
+
+
+kernels: list[Function] = []  # all compiled functions of this process, for ``fastconv info``
 
 
 def kernel(layout: np.dtype):
-    """Decorate ``f(worker, args)`` into a :class:`Kernel`; ``args`` is a record of ``layout``.
+    """Decorate ``f(worker, args)`` into a :class:`Kernel`.
 
     Compiles at once, so decorate inside a cached factory that is called when a plan is made.
     """
-    pointer = types.CPointer(numba.from_dtype(layout))
-    signature = types.void(types.int64, pointer)
+    return functools.partial(Kernel, layout=layout)
 
-    def compile_kernel(function) -> Kernel:
-        from numba.core.ccallback import CFunc
-        from numba.core.sigutils import normalize_signature
 
-        arguments, result = normalize_signature(signature)
-        compiled = CFunc(function, (arguments, result), locals={}, options=dict(FLAGS))
-        if cache_directory() is not None:
-            compiled._cache = _Cache(function)
-        compiled.compile()
-        made = Kernel(function.__name__, compiled.address, layout, compiled)
-        kernels.append(made)
-        return made
-
-    return compile_kernel
+def c_function(arguments: int):
+    """Decorate a function of so many 64-bit integers into a :class:`Function`, likewise."""
+    return functools.partial(Function, signature=types.void(*[types.int64] * arguments))
 
 
 def compile_cached(function, signature, **options):
@@ -171,3 +177,18 @@ def as_pointer(typingctx, address):
         return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
 
     return types.voidptr(types.int64), codegen
+
+
+@intrinsic
+def call(typingctx, address, *words):
+    """Call the C function at ``address`` with these 64-bit integers."""
+
+    def codegen(context, builder, signature, arguments):
+        from llvmlite import ir
+
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * len(words)).as_pointer()
+        values = cgutils.unpack_tuple(builder, arguments[1])
+        builder.call(builder.inttoptr(arguments[0], kind), values)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.StarArgUniTuple(types.int64, len(words))), codegen

@@ -16,9 +16,7 @@ import threading
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
 from . import jit
 from .machine import cpu_count
@@ -26,25 +24,11 @@ from .machine import cpu_count
 _SIGNATURE = types.void(types.int64, types.int64, types.int64)
 
 
-@intrinsic
-def _call(typingctx, address, worker, args):
-    """Call the C function ``void f(int64, int64)`` at ``address``."""
-
-    def codegen(context, builder, signature, arguments):
-        word = ir.IntType(64)
-        function = ir.FunctionType(ir.VoidType(), [word, word]).as_pointer()
-        target = builder.inttoptr(arguments[0], function)
-        builder.call(target, arguments[1:])
-        return context.get_dummy_value()
-
-    return _SIGNATURE, codegen
-
-
 @functools.cache
 def _serial():
     def serial(address, args, workers):
         for worker in range(workers):
-            _call(address, worker, args)
+            jit.call(address, worker, args)
 
     return jit.compile_cached(serial, _SIGNATURE, nogil=True)
 
@@ -53,7 +37,7 @@ def _serial():
 def _parallel():
     def parallel(address, args, workers):
         for worker in numba.prange(workers):
-            _call(address, worker, args)
+            jit.call(address, worker, args)
 
     return jit.compile_cached(parallel, _SIGNATURE, nogil=True, parallel=True)
 

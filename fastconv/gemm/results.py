@@ -1,9 +1,9 @@
-"""Storing a register tile that cannot go straight to memory: part of a tile, or another order."""
+"""Storing results that cannot go straight to memory: part of a tile, or another order."""
 
 from __future__ import annotations
 
 from fastconv.core.jit import inner
-from fastconv.simd.copying import copy, get_word, move, transpose_tile
+from fastconv.simd.copying import copy, copy_strided, get_word, move, transpose_tile
 
 # Where the result of a tile goes, from the strides of the output.
 ROWS, PLANES, SCATTER = range(3)
@@ -62,3 +62,41 @@ def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns
                 entry = a.lane_table + (lane + v) * 24
                 if get_word(entry + 8) < down and get_word(entry + 16) < across:
                     move(like, target + get_word(entry), tile + i * row + v * item)
+
+
+@inner
+def store_rows(
+    like, a, item, vector, source, pitch, y, row_step, step, rows, columns, row_outputs,
+    column_outputs, down, across, lane, n_lanes,
+):  # fmt: skip
+    """Store ``rows`` × ``columns`` pixels, each a vector of outputs from ``lane`` on.
+
+    Rows are ``pitch`` bytes apart in ``source``, pixels one vector.  In y, whose first pixel is at
+    ``y``, they are ``row_step`` and ``step`` bytes apart, ``row_outputs`` and ``column_outputs``
+    outputs; ``down`` × ``across`` are left from the first pixel on, folded ones beyond are dropped.
+    """
+    pixel = vector * item
+    for i in range(rows):
+        line, target = source + i * pitch, y + i * row_step
+        if a.store == ROWS and n_lanes == vector:
+            copy_strided(like, target + lane * item, step, line, pixel, columns)
+        elif a.store == ROWS:
+            for j in range(columns):
+                copy(target + j * step + lane * item, line + j * pixel, n_lanes * item)
+        elif a.store == PLANES:
+            for j in range(0, columns, vector):
+                transpose_tile(
+                    like, target + lane * a.lane_step + j * item, a.lane_step, line + j * pixel,
+                    pixel, min(vector, columns - j), n_lanes,
+                )  # fmt: skip
+        else:
+            for j in range(columns):
+                for v in range(n_lanes):
+                    entry = a.lane_table + (lane + v) * 24
+                    if (
+                        get_word(entry + 8) < down - i * row_outputs
+                        and get_word(entry + 16) < across - j * column_outputs
+                    ):
+                        move(
+                            like, target + j * step + get_word(entry), line + j * pixel + v * item
+                        )  # fmt: skip

@@ -1,7 +1,8 @@
 """Packing filters for a correlation: ``[group][tile][block of channels][tap][channel][lane]``.
 
 One tile of lanes is what the register tile reads, step after step, as one stream.  Lanes beyond
-the last filter, channels beyond the last one and taps that no weight joins are zero.  The bias is
+the last filter, channels beyond the last one and taps that no weight joins are zero.  Blocks may
+belong to *phases*, which take the same channels with taps of their own.  The bias is
 laid out beside it, one value for each lane.
 """
 
@@ -16,10 +17,12 @@ from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.simd.copying import copy, get_word, move, next_task, transpose_tile, zero
 from fastconv.simd.vector import element, lanes
 
-LAYOUT = record(
+# What a kernel that packs filters needs in its arguments.
+FIELDS = (
     "counter tasks w wg wk wc bias taps target bias_target "
-    "order n_taps folds filters channels block n_blocks tile tiles vector"
+    "order n_taps folds filters channels block n_blocks phase_blocks tile tiles vector"
 )
+LAYOUT = record(FIELDS)
 
 # How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.
 SCATTERED, CHANNELS, LANES, TAPS, TAPS_REVERSED = range(5)
@@ -43,13 +46,13 @@ def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int) -> int:
 
 
 @inner
-def _scattered(like, a, w, target, first, count, row, start, valid):
+def _scattered(like, a, taps, w, target, first, count, row, start, valid):
     """Element by element: any strides, folded outputs, missing taps."""
     item = row // a.tile
     for lane in range(first, first + count):
         fold, k = lane // a.filters, lane % a.filters
         for t in range(a.n_taps):
-            offset = get_word(a.taps + (fold * a.n_taps + t) * 8)
+            offset = get_word(taps + (fold * a.n_taps + t) * 8)
             if offset == NO_TAP:
                 continue
             source = w + k * a.wk + start * a.wc + offset
@@ -95,6 +98,44 @@ def _by_taps(like, a, w, target, first, count, row, start, valid):
             )  # fmt: skip
 
 
+@inner
+def pack_task(like, a, item, vector, task, target):
+    """Pack one block of channels of one tile of lanes; with the first block, the tile's bias."""
+    row = a.tile * item
+    size = a.n_taps * a.block * row
+    all_lanes = a.folds * a.filters
+    block = task % a.n_blocks
+    tile = task // a.n_blocks % a.tiles
+    group = task // a.n_blocks // a.tiles
+    first = tile * a.tile
+    ahead = min(a.tile, all_lanes - first)
+    if block == 0:
+        bias = a.bias_target + (group * a.tiles + tile) * row
+        zero(bias, row)
+        if a.bias != 0:
+            for lane in range(ahead):
+                k = group * a.filters + (first + lane) % a.filters
+                move(like, bias + lane * item, a.bias + k * item)
+    w = a.w + group * a.wg
+    start = block % a.phase_blocks * a.block
+    taps = a.taps + block // a.phase_blocks * a.folds * a.n_taps * 8
+    valid = min(a.block, a.channels - start)
+    if ahead < a.tile or valid < a.block or a.order == SCATTERED:
+        zero(target, size)
+    for lane in range(0, ahead, vector):
+        to = target + lane * item
+        at = first + lane
+        count = min(vector, ahead - lane)
+        if a.order == SCATTERED:
+            _scattered(like, a, taps, w, to, at, count, row, start, valid)
+        elif a.order == CHANNELS:
+            _by_channels(like, a, w, to, at, count, row, start, valid)
+        elif a.order == LANES:
+            _by_lanes(like, a, w, to, at, count, row, start, valid)
+        else:
+            _by_taps(like, a, w, to, at, count, row, start, valid)
+
+
 @functools.cache
 def pack_weights(itemsize: int) -> Kernel:
     """Fill ``target`` and ``bias_target``; a task is one block of channels of one tile of lanes."""
@@ -104,42 +145,11 @@ def pack_weights(itemsize: int) -> Kernel:
     def pack(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
-        row = a.tile * itemsize
-        size = a.n_taps * a.block * row
-        all_lanes = a.folds * a.filters
+        size = a.n_taps * a.block * a.tile * itemsize
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            block = task % a.n_blocks
-            tile = task // a.n_blocks % a.tiles
-            group = task // a.n_blocks // a.tiles
-            first = tile * a.tile
-            ahead = min(a.tile, all_lanes - first)
-            if block == 0:
-                bias = a.bias_target + (group * a.tiles + tile) * row
-                zero(bias, row)
-                if a.bias != 0:
-                    for lane in range(ahead):
-                        k = group * a.filters + (first + lane) % a.filters
-                        move(like, bias + lane * itemsize, a.bias + k * itemsize)
-            w = a.w + group * a.wg
-            target = a.target + task * size
-            start = block * a.block
-            valid = min(a.block, a.channels - start)
-            if ahead < a.tile or valid < a.block or a.folds > 1:
-                zero(target, size)
-            for lane in range(0, ahead, vector):
-                to = target + lane * itemsize
-                at = first + lane
-                count = min(vector, ahead - lane)
-                if a.order == SCATTERED:
-                    _scattered(like, a, w, to, at, count, row, start, valid)
-                elif a.order == CHANNELS:
-                    _by_channels(like, a, w, to, at, count, row, start, valid)
-                elif a.order == LANES:
-                    _by_lanes(like, a, w, to, at, count, row, start, valid)
-                else:
-                    _by_taps(like, a, w, to, at, count, row, start, valid)
+            pack_task(like, a, itemsize, vector, task, a.target + task * size)
 
     return pack

@@ -116,9 +116,12 @@ class Vectors:
     def broadcast(self, address):
         return self.splat(self.load_scalar(address))
 
+    def constant(self, value: float):
+        return ir.Constant(self.type, [value] * self.lanes)
+
     @property
     def zero(self):
-        return ir.Constant(self.type, [0.0] * self.lanes)
+        return self.constant(0.0)
 
     def _intrinsic(self, name: str, arity: int):
         suffix = "f32" if self.itemsize == 4 else "f64"

@@ -1,0 +1,100 @@
+"""What the algorithms with maps between tiles and components share: plans, costs and limits.
+
+All passes are computed as correlations with unit advance: a stride s makes s² correlations with
+every s-th tap, a dilation d works on d² images.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+import numpy as np
+
+from fastconv.core.problem import ConvProblem
+from fastconv.simd.vector import lanes
+from fastconv.transforms.tile_map import Tiling
+
+from ._bilinear_correlation import BilinearCorrelation
+from ._bilinear_grid import TileGrid
+from ._bilinear_weight import BilinearWeight
+from ._product import ProductAlgorithm
+from .algorithm import Cost, Plan
+from .correlation import Correlation, joined_parities, unfolded
+from .direct import Direct
+
+
+class BilinearAlgorithm(ProductAlgorithm):
+    """An algorithm given by the tilings it offers, and by how much they add to rounding errors."""
+
+    def tilings(self, r_rows: int, r_columns: int) -> Iterable[Tiling]:
+        """The tilings to choose from, for so many taps; none if it cannot run them."""
+        raise NotImplementedError
+
+    def growth(self, tiling: Tiling) -> float:
+        """How much larger rounding errors are than those of a direct sum."""
+        raise NotImplementedError
+
+    def refuses(self, problem: ConvProblem) -> str | None:
+        if max(problem.stride) > 1 and max(problem.dilation) > 1:
+            return "it takes a stride or a dilation, not both"
+        taps = _taps(_correlation(problem))
+        if taps == (1, 1):
+            return "with one tap for every input there is nothing to save"
+        if _best_tiling(self, problem) is None:
+            return f"it has no tiles for {taps[0]}×{taps[1]} taps"
+        return super().refuses(problem)
+
+    def cost(self, problem: ConvProblem, threads: int) -> Cost:
+        """The bound of errors: those of n summed products grow as √n, times the maps' growth."""
+        tiling = _best_tiling(self, problem)
+        terms = TileGrid(_correlation(problem), tiling).depth
+        if problem.direction == "backward_weight":
+            terms = BilinearWeight(problem, tiling, 1).summed
+        error = 3 * self.growth(tiling) ** 0.5 * (6 + terms**0.5) * np.finfo(problem.dtype).eps
+        return super().cost(problem, threads)._replace(error=float(error))
+
+    def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
+        tiling = _best_tiling(self, problem)
+        if problem.direction == "backward_weight":
+            return [BilinearWeight(problem, tiling, threads)]
+        out = problem.x_format if problem.direction == "backward_input" else problem.y_format
+        c = _correlation(problem)
+        return [BilinearCorrelation(c, problem.itemsize, out, tiling, threads)]
+
+    def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
+        (part,) = parts
+        forward = problem.direction == "forward"
+
+        def run(first, second, out, bias, relu):
+            if problem.direction == "backward_weight":
+                finite = part.run(first, second, out)
+            else:
+                finite = part.run(first, second, out, bias, relu, forward)
+            if not finite:
+                # The maps mix the values of a tile, and spread NaN and Inf too far.
+                Direct().plan(problem, threads)(first, second, out, bias, relu)
+
+        return run
+
+
+def _correlation(problem: ConvProblem) -> Correlation:
+    return joined_parities(problem) if problem.direction == "backward_input" else unfolded(problem)
+
+
+def _taps(c: Correlation) -> tuple[int, int]:
+    """Taps along each axis in one phase of a stride."""
+    rows, columns = (-(-axis.window // axis.advance) for axis in (c.rows, c.columns))
+    return rows, columns
+
+
+@functools.lru_cache(maxsize=1024)
+def _best_tiling(algorithm: BilinearAlgorithm, problem: ConvProblem) -> Tiling | None:
+    """The tiling with the least work; None if the algorithm offers none."""
+    c, vector = _correlation(problem), lanes(problem.itemsize)
+    weight = problem.direction == "backward_weight"
+    return min(
+        algorithm.tilings(*_taps(c)),
+        key=lambda tiling: TileGrid(c, tiling).work(vector, weight),
+        default=None,
+    )

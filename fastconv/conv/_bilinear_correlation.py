@@ -1,0 +1,153 @@
+"""A correlation with unit advance as a bilinear algorithm: tables, block sizes, a call's stages.
+
+First the filters become components, then every stretch of tiles is spread, multiplied and gathered.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned, scratch
+from fastconv.gemm.results import PLANES, SCATTER
+from fastconv.gemm.tiling import choose_tile, round_up, workers_for
+from fastconv.simd.vector import lanes
+from fastconv.transforms.maps import gather, spread
+from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
+
+from ._bilinear_filters import MappedFilters
+from ._bilinear_grid import TileGrid, array_words
+from ._bilinear_kernel import bilinear_kernel
+from ._correlation_plan import lane_table, output_order
+from .correlation import Correlation
+
+_TILE_ROWS = 4  # register tiles that should share a trip of the filters through the cache
+
+
+class BilinearCorrelation:
+    """One correlation of a plan, its tiles computed by the maps of ``tiling``."""
+
+    def __init__(self, c: Correlation, itemsize: int, y_format: str, tiling: Tiling, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.tiling = tiling
+        self.vector = lanes(itemsize)
+        self.pixel = self.vector * self.itemsize
+        self.grid = TileGrid(c, tiling)
+        self.mr, self.nv = choose_tile(self.grid.tiles, c.lanes, self.vector)
+        self.width = self.nv * self.vector
+        self.filters = MappedFilters(self.grid, itemsize, self.width, threads)
+        self.store = output_order(c, y_format)
+        if self.store == PLANES and c.columns.spread > 1:
+            self.store = SCATTER
+        self._share(threads)
+        self.worker_bytes = self._worker_bytes()
+        self.workers = workers_for(self.flops, self.tasks, threads)
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _share(self, threads: int) -> None:
+        """Tiles of a task: their components within L2, and filters used often enough."""
+        # One more vector keeps rows of tiles from falling on the same sets of the cache.
+        self.v_row = round_up(self.grid.depth, self.vector) * self.itemsize + self.pixel
+        self.m_row = self.filters.tiles * self.width * self.itemsize + self.pixel
+        components = self.tiling.components
+        fitting = machine().l2 * 3 // 4 // (components * (self.v_row + self.m_row))
+        goal = max(_TILE_ROWS * self.mr, fitting // self.mr * self.mr)
+        fair = -(-self.grid.tiles // (3 * threads if threads > 1 else 1))
+        self.share = min(
+            round_up(self.grid.tiles, self.mr), max(self.mr, min(goal, round_up(fair, self.mr)))
+        )
+        stretches = -(-self.grid.tiles // self.share) * self.c.groups
+        wanted = -(-2 * threads // stretches) if threads > 1 else 1
+        self.splits = max(1, min(self.filters.tiles, wanted))
+        self.joined = -(-self.filters.tiles // self.splits)
+        self.m_row = self.joined * self.width * self.itemsize + self.pixel
+        self.tasks = stretches * self.splits
+
+    def _worker_bytes(self) -> int:
+        """Scratch of one worker."""
+        window = self.grid.segment_pixels(self.share)
+        self.room_bytes = aligned((self.tiling.components + window) * self.pixel)
+        rows = round_up(self.share, self.mr)
+        self.v_component, self.m_component = rows * self.v_row, rows * self.m_row
+        tables = 16 * self.mr + 16 + 64 + self.width * self.itemsize
+        components = self.tiling.components * (self.v_component + self.m_component)
+        return aligned(tables + self.room_bytes + components)
+
+    @property
+    def flops(self) -> int:
+        """Executed by the products, vectors filled up with zeros."""
+        lanes = round_up(self.c.lanes, self.vector)
+        return (
+            2 * self.c.groups * self.grid.tiles * self.tiling.components * self.grid.depth * lanes
+        )
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of the filters' components: written once, read once."""
+        return 2 * self.filters.nbytes
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The kernel and its arguments; compiled when first asked for."""
+        c = self.c
+        return Stage(
+            bilinear_kernel(self.itemsize, self.mr, self.nv),
+            self.workers,
+            tasks=self.tasks,
+            scratch_bytes=self.worker_bytes,
+            room_bytes=self.room_bytes,
+            input_map=spread(self.itemsize, INPUT, *self.tiling).address,
+            output_map=gather(self.itemsize, OUTPUT, *self.tiling).address,
+            y_row_first=c.rows.start,
+            y_row_step=c.rows.block * c.rows.step,
+            y_column_first=c.columns.start,
+            y_column_step=c.columns.block * c.columns.step,
+            y_rows=c.rows.size,
+            y_columns=c.columns.size,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            w_tile=self.filters.tile_bytes,
+            w_component=self.filters.component_bytes,
+            tiles=self.filters.tiles,
+            tile_lanes=self.width,
+            all_lanes=c.lanes,
+            splits=self.splits,
+            groups=c.groups,
+            joined=self.joined,
+            depth=self.grid.depth,
+            v_row=self.v_row,
+            v_component=self.v_component,
+            m_row=self.m_row,
+            m_component=self.m_component,
+            **self.grid.constants(self.share, self.itemsize, self.pixel),
+            **self.grid.x_window(self.vector),
+            store=self.store,
+        )
+
+    def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
+        """Compute y; whether every result is finite."""
+        base = scratch(self.nbytes)
+        mapped, biases = self.filters.pack(w, forward, bias, base)
+        yn, yk, yh, yw = y.strides
+        spoilt = np.zeros(1, np.int64)
+        table = lane_table(self.c, yk, yh, yw)
+        self.stage.run(
+            scratch=base + self.filters.nbytes,
+            relu=relu,
+            flag=address(spoilt),
+            **array_words(x, self.c.channels),
+            y=address(y),
+            yn=yn,
+            yg=yk * self.c.filters,
+            yh=yh,
+            yw=yw,
+            lane_step=yk,
+            lane_table=address(table),
+            w=mapped,
+            bias=biases,
+        )
+        return not spoilt[0]

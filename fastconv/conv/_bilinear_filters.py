@@ -1,0 +1,114 @@
+"""Filters of a bilinear correlation: ``[group][tile][component][channel][lane]``.
+
+Packed block by block into the first-level cache, and mapped from there.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+
+from fastconv.core.jit import Kernel, call, kernel, record
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
+from fastconv.gemm import weights
+from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.weights import pack_task
+from fastconv.simd.copying import next_task
+from fastconv.simd.vector import element, lanes
+from fastconv.transforms.maps import spread
+from fastconv.transforms.tile_map import WEIGHT
+
+from ._bilinear_grid import TileGrid
+from ._correlation_plan import PackedFilters
+
+_PACKED_BYTES = 16 << 10  # filters packed at a time
+
+LAYOUT = record("scratch scratch_bytes weight_map tap_columns w_tile w_component " + weights.FIELDS)
+
+
+@functools.cache
+def filter_map_kernel(itemsize: int) -> Kernel:
+    """Map packed filters to components; a task is one block of channels of one tile of lanes."""
+    vector = lanes(itemsize)
+    pixel = vector * itemsize
+
+    @kernel(LAYOUT)
+    def map_filters(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        row = a.tile * itemsize
+        packed = a.scratch + worker * a.scratch_bytes
+        temp = packed + a.n_taps * a.block * row
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            pack_task(like, a, itemsize, vector, task, packed)
+            block = task % a.n_blocks
+            phase, block = block // a.phase_blocks, block % a.phase_blocks
+            first = block * a.block
+            channel = phase * a.channels + first
+            target = a.target + task // a.n_blocks * a.w_tile
+            for at in range(0, row, pixel):
+                call(
+                    a.weight_map, min(a.block, a.channels - first), packed + at, row,
+                    a.tap_columns * a.block * row, a.block * row, target + channel * row + at, row,
+                    a.w_component, temp,
+                )  # fmt: skip
+
+    return map_filters
+
+
+class MappedFilters(PackedFilters):
+    """The components of the filters of a correlation, made anew in every call."""
+
+    def __init__(self, grid: TileGrid, itemsize: int, width: int, threads: int):
+        c, tiling = grid.c, grid.tiling
+        taps = tiling.r_rows * tiling.r_columns
+        block = max(1, min(c.channels, _PACKED_BYTES // (taps * width * itemsize)))
+        super().__init__(c, itemsize, width, block, threads)
+        self.tiling = tiling
+        self.taps = _phase_taps(self.taps, grid)
+        self.phase_blocks = self.n_blocks
+        self.n_blocks *= grid.phases[0] * grid.phases[1]
+        self.block_bytes = taps * block * width * itemsize
+        self.component_bytes = grid.depth * width * itemsize
+        self.tile_bytes = tiling.components * self.component_bytes
+        temp = tiling.components * lanes(itemsize) * itemsize
+        self.worker_bytes = aligned(self.block_bytes + temp)
+        self.mapped_bytes = aligned(c.groups * self.tiles * self.tile_bytes)
+        self.nbytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The kernel with its arguments; compiled when first asked for."""
+        constants = self._constants()
+        return Stage(
+            filter_map_kernel(self.itemsize),
+            workers_for(8 * self.mapped_bytes // self.itemsize, constants["tasks"], self.threads),
+            **constants,
+            scratch_bytes=self.worker_bytes,
+            weight_map=spread(self.itemsize, WEIGHT, *self.tiling).address,
+            tap_columns=self.tiling.r_columns,
+            w_tile=self.tile_bytes,
+            w_component=self.component_bytes,
+        )
+
+    def _arguments(self, packed: int) -> dict[str, int]:
+        return dict(target=packed, scratch=packed + self.mapped_bytes)
+
+
+def _phase_taps(taps: np.ndarray, grid: TileGrid) -> np.ndarray:
+    """``taps[fold, window]`` as [phase · fold, taps of a phase]; -1 where a phase has none."""
+    c = grid.c
+    (down, across), (rows, columns) = grid.phases, (grid.tiling.r_rows, grid.tiling.r_columns)
+    phased = np.full((down, across, len(taps), rows, columns, 2), -1, np.int64)
+    taps = taps.reshape(-1, c.rows.window, c.columns.window, 2)
+    for r in range(down):
+        for s in range(across):
+            some = taps[:, r :: grid.advance[0], s :: grid.advance[1]]
+            phased[r, s, :, : some.shape[1], : some.shape[2]] = some
+    return phased.reshape(-1, rows * columns, 2)

@@ -1,0 +1,110 @@
+"""The tiles of a bilinear algorithm over the outputs of a correlation with unit advance."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.stage import address
+from fastconv.transforms.tile_map import (
+    GRADIENT,
+    INPUT,
+    OUTPUT,
+    WEIGHT,
+    WEIGHT_GRADIENT,
+    Tiling,
+    map_instructions,
+)
+
+from .correlation import Correlation
+
+
+class TileGrid:
+    """Tiles of ``tiling`` over every lattice of every image (see :mod:`._bilinear_tiles`)."""
+
+    def __init__(self, c: Correlation, tiling: Tiling):
+        axes = (c.rows, c.columns)
+        tile = (tiling.m_rows, tiling.m_columns)
+        self.c = c
+        self.tiling = tiling
+        self.lattices = [axis.spread for axis in axes]
+        self.advance = [axis.advance for axis in axes]
+        self.phases = [min(axis.advance, axis.window) for axis in axes]
+        self.depth = self.phases[0] * self.phases[1] * c.channels
+        outputs = [-(-axis.outputs // axis.spread) for axis in axes]
+        self.shape = [-(-n // m) for n, m in zip(outputs, tile, strict=True)]
+        self.tiles = c.N * self.lattices[0] * self.lattices[1] * self.shape[0] * self.shape[1]
+
+    def work(self, vector: int, weight: bool) -> int:
+        """Vector instructions of all steps, for the result or for the weight gradient."""
+        c, tiling = self.c, self.tiling
+        lanes = -(-c.lanes // vector)
+        inputs = self.phases[0] * self.phases[1] * -(-c.channels // vector)
+        on_lanes, on_weights = (GRADIENT, WEIGHT_GRADIENT) if weight else (OUTPUT, WEIGHT)
+        tile = (
+            tiling.components * self.depth * lanes
+            + inputs * map_instructions(INPUT, tiling)
+            + lanes * map_instructions(on_lanes, tiling)
+        )
+        filters = self.depth * lanes * map_instructions(on_weights, tiling)
+        return c.groups * (self.tiles * tile + filters)
+
+    def segment_pixels(self, share: int) -> int:
+        """Pixels of the largest window that a segment of at most ``share`` tiles reads."""
+        t = self.tiling
+        return t.rows * ((min(self.shape[1], share) - 1) * t.m_columns + t.columns)
+
+    def constants(self, share: int, itemsize: int, pixel: int) -> dict[str, int]:
+        """The arguments of :data:`._bilinear_tiles.FIELDS`."""
+        t = self.tiling
+        return dict(
+            lattice_rows=self.lattices[0],
+            lattice_columns=self.lattices[1],
+            grid_rows=self.shape[0],
+            grid_columns=self.shape[1],
+            all_tiles=self.tiles,
+            share=share,
+            m_rows=t.m_rows,
+            m_columns=t.m_columns,
+            tile_rows=t.rows,
+            tile_columns=t.columns,
+            components=t.components,
+            item_bytes=itemsize,
+            temp_bytes=t.components * pixel,
+        )
+
+    def x_window(self, vector: int) -> dict[str, int]:
+        """The arguments of :data:`._bilinear_tiles.WINDOW_FIELDS` for the input."""
+        rows, columns = self.c.rows, self.c.columns
+        first = (rows.first, columns.first)
+        return self._window(
+            self.c.channels, vector, (rows.inputs, columns.inputs), first, self.advance, self.phases
+        )
+
+    def y_window(self, vector: int) -> dict[str, int]:
+        """The same for the gradient of the output."""
+        outputs = (self.c.rows.outputs, self.c.columns.outputs)
+        return self._window(self.c.filters, vector, outputs, (0, 0), (1, 1), (1, 1))
+
+    def _window(self, channels, vector, size, first, advance, phases) -> dict[str, int]:
+        return dict(
+            height=size[0],
+            width=size[1],
+            row_first=first[0],
+            row_source=self.lattices[0] * advance[0],
+            column_first=first[1],
+            column_source=self.lattices[1] * advance[1],
+            channels=channels,
+            block=vector,
+            n_blocks=-(-channels // vector),
+            vector=vector,
+            row_advance=advance[0],
+            column_advance=advance[1],
+            row_phases=phases[0],
+            column_phases=phases[1],
+        )
+
+
+def array_words(array: np.ndarray, channels: int) -> dict[str, int]:
+    """The arguments of a window that describe the array itself, with so many channels a group."""
+    n, c, h, w = array.strides
+    return dict(x=address(array), xn=n, xg=c * channels, xc=c, xh=h, xw=w)

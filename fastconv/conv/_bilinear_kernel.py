@@ -1,0 +1,136 @@
+"""The kernel of a bilinear correlation: spread the input, multiply component by component, gather.
+
+A task is a stretch of tiles of outputs; its components stay in the cache between the three steps.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record
+from fastconv.gemm import results
+from fastconv.gemm.results import ROWS, store_rows
+from fastconv.simd.copying import next_task, put_word, zero
+from fastconv.simd.microkernel import tile_rows
+from fastconv.simd.vector import element, lanes
+
+from . import _bilinear_tiles
+from ._bilinear_tiles import WINDOW_FIELDS, locate_tile, outputs_left, spread_tiles
+
+LAYOUT = record(
+    "counter tasks scratch scratch_bytes room_bytes relu flag input_map output_map "
+    # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
+    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns I J "
+    # filters as components: bytes of a tile of lanes, of one of its components; tiles multiplied
+    # between two gatherings
+    "w bias w_tile w_component tiles tile_lanes all_lanes splits groups joined depth "
+    # components of the input (v) and of the output (m): bytes of a tile, of all tiles
+    "v_row v_component m_row m_component "
+    + " ".join((_bilinear_tiles.FIELDS, WINDOW_FIELDS, results.FIELDS))
+)  # fmt: skip
+
+
+@inner
+def _gather_output(like, a, group, first, count, lane0, lane_end, m, room):
+    """The outputs of ``count`` tiles in lanes ``lane0`` … ``lane_end``, from their components."""
+    item, vector = a.item_bytes, a.vector
+    pixel = vector * item
+    temp, buffer = room, room + a.temp_bytes
+    bias = a.bias + group * a.tiles * a.tile_lanes * item
+    row_step = a.lattice_rows * a.y_row_step * a.yh
+    step = a.lattice_columns * a.y_column_step * a.yw
+    t = 0
+    while t < count:
+        image, i0, j0, column = locate_tile(a, first + t)
+        length = min(count - t, a.grid_columns - column)
+        across = length * a.m_columns
+        y_row = a.y_row_first + i0 * a.y_row_step
+        y_column = a.y_column_first + j0 * a.y_column_step
+        y = a.y + image * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+        down = min(a.m_rows, outputs_left(i0, a.I, a.lattice_rows))
+        left = min(across, outputs_left(j0, a.J, a.lattice_columns))
+        for lane in range(lane0, lane_end, vector):
+            n_lanes = min(vector, a.all_lanes - lane)
+            whole = 0  # tiles that go straight to memory
+            if a.store == ROWS and n_lanes == vector and down == a.m_rows:
+                whole = left // a.m_columns
+            source = m + t * a.m_row + (lane - lane0) * item
+            if whole > 0:
+                call(
+                    a.output_map, whole, source, a.m_row, a.m_component, y + lane * item,
+                    a.m_columns * step, row_step, step, temp, bias + lane * item, a.relu, a.flag,
+                )  # fmt: skip
+            if whole < length:
+                call(
+                    a.output_map, length - whole, source + whole * a.m_row, a.m_row, a.m_component,
+                    buffer + whole * a.m_columns * pixel, a.m_columns * pixel, across * pixel,
+                    pixel, temp, bias + lane * item, a.relu, a.flag,
+                )  # fmt: skip
+            done = whole * a.m_columns
+            if done < left:
+                store_rows(
+                    like, a, item, vector, buffer + done * pixel, across * pixel, y + done * step,
+                    row_step, step, down, left - done, a.lattice_rows * a.y_row_step,
+                    a.lattice_columns * a.y_column_step, a.y_rows - y_row,
+                    a.y_columns - y_column - done * a.lattice_columns * a.y_column_step, lane,
+                    n_lanes,
+                )  # fmt: skip
+        t += length
+
+
+@functools.cache
+def bilinear_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
+    """Products in register tiles of ``mr`` tiles of pixels × ``nv`` vectors of filters."""
+    width = nv * lanes(itemsize)
+
+    @kernel(LAYOUT)
+    def bilinear(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        row = width * itemsize
+        v_table = a.scratch + worker * a.scratch_bytes  # tables of the rows of a register tile
+        m_table = v_table + mr * 8
+        run = m_table + mr * 8
+        nothing = (run + 16 + 63) // 64 * 64
+        room = nothing + row
+        v = room + a.room_bytes
+        m = v + a.components * a.v_component
+        for i in range(mr):
+            put_word(v_table + i * 8, i * a.v_row)
+            put_word(m_table + i * 8, i * a.m_row)
+        put_word(run, 0)
+        put_word(run + 8, 0)
+        zero(nothing, row)
+        split_tiles = -(-a.tiles // a.splits)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            split, rest = task % a.splits, task // a.splits
+            group, first = rest % a.groups, rest // a.groups * a.share
+            count = min(a.share, a.all_tiles - first)
+            tile0 = split * split_tiles
+            tile_end = min(a.tiles, tile0 + split_tiles)
+            spread_tiles(
+                like, a, a, a.input_map, a.tile_rows, a.tile_columns, group, 0, a.n_blocks, first,
+                count, v, a.v_row, a.v_component, room,
+            )  # fmt: skip
+            for tile_group in range(tile0, tile_end, a.joined):
+                group_end = min(tile_end, tile_group + a.joined)
+                for e in range(a.components):
+                    for tile in range(tile_group, group_end):
+                        w = a.w + (group * a.tiles + tile) * a.w_tile + e * a.w_component
+                        for i in range(0, count, mr):
+                            tile_rows(
+                                like, mr, nv, v_table, v + e * a.v_component + i * a.v_row, run, 1,
+                                a.depth, w, nothing, 0, 0, m_table, 8,
+                                m + e * a.m_component + i * a.m_row + (tile - tile_group) * row,
+                            )  # fmt: skip
+                _gather_output(
+                    like, a, group, first, count, tile_group * width,
+                    min(a.all_lanes, group_end * width), m, room,
+                )  # fmt: skip
+
+    return bilinear

@@ -1,0 +1,84 @@
+"""How a kernel divides the tiles of a bilinear correlation among its tasks.
+
+Tiles are numbered image by image, row by row; a task is a stretch of them, cut into *segments* of
+one row of tiles each.
+
+* With a dilation d, every d-th row and column of an image is an image of its own (a *lattice*),
+  whose neighbouring pixels are d apart.
+* With a stride s, every s-th row and column of the input is an input of its own (a *phase*), which
+  meets every s-th tap: the phases are further channels of a correlation with unit stride.
+"""
+
+from __future__ import annotations
+
+from fastconv.core.jit import call, inner
+from fastconv.gemm import windows
+from fastconv.gemm.windows import pack_block
+
+# Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task.
+# A tile's outputs and inputs along each axis, its components; scratch of a map between its axes.
+FIELDS = (
+    "lattice_rows lattice_columns grid_rows grid_columns all_tiles share "
+    "m_rows m_columns tile_rows tile_columns components item_bytes temp_bytes"
+)
+
+
+# A window to pack (:data:`fastconv.gemm.windows.FIELDS`) with the phases of its stride.
+# In front, or numba would take the record for one of ``windows`` that goes on.
+WINDOW_FIELDS = "row_advance column_advance row_phases column_phases " + windows.FIELDS
+
+
+@inner
+def locate_tile(a, tile):
+    """Where a tile is: image, first output row and column; the tile's number in its row.
+
+    The outputs of the tile are ``lattice_rows`` and ``lattice_columns`` apart.
+    """
+    column, tile = tile % a.grid_columns, tile // a.grid_columns
+    row, tile = tile % a.grid_rows, tile // a.grid_rows
+    lattice_column, tile = tile % a.lattice_columns, tile // a.lattice_columns
+    lattice_row, image = tile % a.lattice_rows, tile // a.lattice_rows
+    i0 = lattice_row + row * a.m_rows * a.lattice_rows
+    j0 = lattice_column + column * a.m_columns * a.lattice_columns
+    return image, i0, j0, column
+
+
+@inner
+def outputs_left(first, extent, step):
+    """Outputs from ``first`` on, ``step`` apart."""
+    return max(0, (extent - first + step - 1) // step)
+
+
+@inner
+def spread_tiles(
+    like, a, x, spread, rows, columns, group, block0, block_end, first, count, target, row,
+    component, room,
+):  # fmt: skip
+    """The components of ``count`` tiles from ``first`` on, for some vectors of channels of ``x``.
+
+    A tile has ``rows`` × ``columns`` pixels; ``spread`` is the address of its map.  In ``target``,
+    tiles are ``row`` bytes apart and components ``component``; ``room`` holds what the map keeps
+    between its axes and the window of a segment.
+    """
+    item = a.item_bytes
+    pixel = x.vector * item
+    temp, buffer = room, room + a.temp_bytes
+    t = 0
+    while t < count:
+        image, i0, j0, column = locate_tile(a, first + t)
+        length = min(count - t, a.grid_columns - column)
+        across = (length - 1) * a.m_columns + columns
+        for phase in range(x.row_phases * x.column_phases):
+            row0 = x.row_first + i0 * x.row_advance + phase // x.column_phases
+            column0 = x.column_first + j0 * x.column_advance + phase % x.column_phases
+            for block in range(block0, block_end):
+                pack_block(
+                    like, x, item, buffer, image, group, block, row0, rows, column0, across
+                )  # fmt: skip
+                # Lanes beyond the last channel are overwritten by the next phase.
+                first_channel = phase * x.channels + (block - block0) * x.vector
+                call(
+                    spread, length, buffer, a.m_columns * pixel, across * pixel, pixel,
+                    target + t * row + first_channel * item, row, component, temp,
+                )  # fmt: skip
+        t += length

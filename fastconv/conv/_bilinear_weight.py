@@ -1,0 +1,188 @@
+"""A weight gradient as the adjoint of a bilinear algorithm: block sizes and a call's stages.
+
+Sums of components over tiles, then their copies are added and mapped to dw.  Workers divide the
+units (group, tile of filters) or the tiles; dividing the tiles gives every worker sums of its own.
+Who sums what depends on the number of workers alone, so results repeat bit by bit.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.problem import ConvProblem
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned, scratch
+from fastconv.gemm.tiling import choose_tile, round_up, workers_for
+from fastconv.simd.vector import lanes
+from fastconv.transforms.maps import gather, spread
+from fastconv.transforms.tile_map import GRADIENT, INPUT, WEIGHT_GRADIENT, Tiling
+
+from ._bilinear_grid import TileGrid, array_words
+from ._bilinear_weight_kernel import WINDOW, bilinear_sum_kernel, bilinear_weight_kernel
+from .correlation import unfolded
+
+_SUMMED = 112  # tiles summed in one go while the components of more would not fit the cache
+_COMPONENT_BYTES = 8 << 20
+_SUM_BLOCK = 16  # channels of a task of the last stage
+
+
+class BilinearWeight:
+    """One weight gradient of a plan, its tiles computed by the maps of ``tiling``."""
+
+    def __init__(self, problem: ConvProblem, tiling: Tiling, threads: int):
+        self.c = c = unfolded(problem)
+        self.itemsize = problem.itemsize
+        self.tiling = tiling
+        self.threads = threads
+        self.vector = lanes(self.itemsize)
+        self.pixel = self.vector * self.itemsize
+        self.grid = TileGrid(c, tiling)
+        self.mr, self.nv = choose_tile(self.grid.depth, c.filters, self.vector)
+        self.row = self.nv * self.pixel
+        self.tiles_m = -(-self.grid.depth // self.mr)
+        self.tiles_k = -(-c.filters // (self.nv * self.vector))
+        self.units = c.groups * self.tiles_k
+        self.u_component = self.tiles_m * self.mr * self.row
+        self.u_unit = tiling.components * self.u_component
+        self.copy_bytes = self.units * self.u_unit
+        self._share()
+        # Taps are gathered phase by phase, each phase a stride apart.
+        lines = [
+            r * a for r, a in zip((tiling.r_rows, tiling.r_columns), self.grid.advance, strict=True)
+        ]
+        self.staged = lines
+        self.sum_bytes = aligned((1 + lines[0] * lines[1] + tiling.components) * self.pixel)
+        self.nbytes = self.copies * self.copy_bytes + max(
+            self.workers * self.worker_bytes, threads * self.sum_bytes
+        )
+
+    def _share(self) -> None:
+        """Tiles of a stretch, and how workers divide stretches and units."""
+        tiling = self.tiling
+        workers = workers_for(self.flops, self.grid.tiles // 8 * self.units + 1, self.threads)
+        l2 = machine().l2
+        small = 2 * self.copy_bytes <= l2
+        self.parts = 1 if small else min(workers, self.units)
+        # One more vector keeps rows of tiles from falling on the same sets of the cache.
+        channels = max(round_up(self.grid.depth, self.vector), self.tiles_m * self.mr)
+        self.v_row = channels * self.itemsize + self.pixel
+        self.m_row = min(self.tiles_k, -(-self.units // self.parts)) * self.row + self.pixel
+        tile = tiling.components * (self.v_row + self.m_row)
+        goal = (
+            max(_SUMMED // 2, l2 // 2 // tile) if small else max(_SUMMED, _COMPONENT_BYTES // tile)
+        )
+        self.stretches = -(-self.grid.tiles // goal)
+        self.copies = max(1, workers // self.parts)
+        self.stretches = max(self.stretches, min(self.copies, self.grid.tiles))
+        self.share = -(-self.grid.tiles // self.stretches)
+        self.stretches = -(-self.grid.tiles // self.share)
+        self.copies = min(self.copies, self.stretches)
+        self.workers = self.copies * self.parts
+        self.v_component, self.m_component = self.share * self.v_row, self.share * self.m_row
+        window = self.grid.segment_pixels(self.share)
+        self.room_bytes = aligned((tiling.components + window) * self.pixel)
+        tables = 8 * self.mr + 16 + 64 + self.row
+        self.worker_bytes = aligned(tables + self.room_bytes + self.share * tile)
+
+    @property
+    def flops(self) -> int:
+        """Executed by the products, vectors and tiles filled up with zeros."""
+        return 2 * self.grid.tiles * self.copy_bytes // self.itemsize
+
+    @property
+    def summed(self) -> int:
+        """Products in a sum: those of a stretch, and the stretches."""
+        return self.share + self.stretches
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of the sums: written once, read once."""
+        return 2 * self.copies * self.copy_bytes
+
+    @functools.cached_property
+    def stages(self) -> tuple[Stage, Stage]:
+        """Multiply, add up; compiled when first asked for."""
+        return self._multiply_stage(), self._sum_stage()
+
+    def _multiply_stage(self) -> Stage:
+        return Stage(
+            bilinear_weight_kernel(self.itemsize, self.mr, self.nv),
+            self.workers,
+            scratch_bytes=self.worker_bytes,
+            room_bytes=self.room_bytes,
+            input_map=spread(self.itemsize, INPUT, *self.tiling).address,
+            gradient_map=spread(self.itemsize, GRADIENT, *self.tiling).address,
+            copy_bytes=self.copy_bytes,
+            copies=self.copies,
+            parts=self.parts,
+            units=self.units,
+            stretches=self.stretches,
+            v_row=self.v_row,
+            v_component=self.v_component,
+            m_row=self.m_row,
+            m_component=self.m_component,
+            u_component=self.u_component,
+            u_unit=self.u_unit,
+            tiles_m=self.tiles_m,
+            tiles_k=self.tiles_k,
+            **self.grid.constants(self.share, self.itemsize, self.pixel),
+        )
+
+    def _sum_stage(self) -> Stage:
+        c = self.c
+        R, S = c.rows.window, c.columns.window
+        n_blocks = -(-c.channels // _SUM_BLOCK)
+        return Stage(
+            bilinear_sum_kernel(self.itemsize),
+            workers_for(self.copies * self.copy_bytes, self.units * n_blocks, self.threads),
+            tasks=self.units * n_blocks,
+            scratch_bytes=self.sum_bytes,
+            weight_map=gather(self.itemsize, WEIGHT_GRADIENT, *self.tiling).address,
+            components=self.tiling.components,
+            row_advance=self.grid.advance[0],
+            column_advance=self.grid.advance[1],
+            row_phases=self.grid.phases[0],
+            column_phases=self.grid.phases[1],
+            staged_taps=self.staged[0] * self.staged[1],
+            staged_columns=self.staged[1],
+            lines=1 if self.staged[1] == S else R,
+            line_taps=R * S if self.staged[1] == S else S,
+            copy_bytes=self.copy_bytes,
+            copies=self.copies,
+            u_component=self.u_component,
+            u_unit=self.u_unit,
+            block=_SUM_BLOCK,
+            n_blocks=n_blocks,
+            tiles_k=self.tiles_k,
+            width=self.nv * self.vector,
+            channels=c.channels,
+            filters=c.filters,
+        )
+
+    def _window(self, constants: dict[str, int], array: np.ndarray, channels: int) -> np.ndarray:
+        """The record from which the kernel packs windows of ``array``."""
+        window = np.zeros(1, WINDOW)
+        for name, value in (constants | array_words(array, channels)).items():
+            window[name] = value
+        return window
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
+        """Compute dw; whether every result is finite."""
+        c = self.c
+        x_window = self._window(self.grid.x_window(self.vector), x, c.channels)
+        dy_window = self._window(self.grid.y_window(self.vector), dy, c.filters)
+        multiply, add = self.stages
+        sums = scratch(self.nbytes)
+        rest = sums + self.copies * self.copy_bytes
+        spoilt = np.zeros(1, np.int64)
+        multiply.run(
+            scratch=rest, sums=sums, x_window=address(x_window), dy_window=address(dy_window)
+        )
+        add.run(
+            scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1],
+            flag=address(spoilt),
+        )  # fmt: skip
+        return not spoilt[0]

@@ -1,0 +1,33 @@
+"""``fft``: circular correlation of tiles by Fourier transforms (all passes).
+
+    y = F⁻¹[F(x) ⊙ conj(F(w))]
+
+on tiles of T × T inputs, of whose results the first (T − R + 1) × (T − S + 1) do not wrap around
+and are kept (overlap-save).  A complex product is three real ones: 3T²/2 − 2 in all.
+Sources: T. G. Stockham, "High-speed convolution and correlation", 1966; M. Mathieu, M. Henaff and
+Y. LeCun, "Fast Training of Convolutional Networks through FFTs", ICLR 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastconv.transforms.tile_map import FOURIER, Tiling
+
+from ._bilinear import BilinearAlgorithm
+
+_LENGTHS = (8, 12, 16, 20, 24, 32, 40, 48, 64)  # T: products of 2, 3, 4 and 5
+
+
+class Fft(BilinearAlgorithm):
+    name = "fft"
+
+    def tilings(self, r_rows: int, r_columns: int) -> Iterable[Tiling]:
+        return [
+            Tiling(t - r_rows + 1, r_rows, t - r_columns + 1, r_columns, FOURIER)
+            for t in _LENGTHS
+            if t >= max(r_rows, r_columns)
+        ]
+
+    def growth(self, tiling: Tiling) -> float:
+        return 1.0  # transforms are orthogonal

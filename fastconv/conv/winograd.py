@@ -1,0 +1,46 @@
+"""``winograd``: fewer multiplications, by maps between tiles and their components (all passes).
+
+    y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A
+
+for tiles of m × m outputs and r × r taps takes (m + r − 1)² products instead of m²·r².
+Sources: S. Winograd, "Arithmetic Complexity of Computations", 1980; A. Lavin and S. Gray, "Fast
+Algorithms for Convolutional Neural Networks", CVPR 2016.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from fastconv.transforms.cook_toom import cook_toom, error_growth
+from fastconv.transforms.tile_map import Tiling
+
+from ._bilinear import BilinearAlgorithm
+
+_OUTPUTS = (2, 3, 4, 5, 6)  # of a tile along an axis
+# Inputs of a tile along an axis: as many as keep rounding errors small; at most.
+_GOOD, _LARGEST = 8, 10
+
+
+class Winograd(BilinearAlgorithm):
+    """Tiles of ``m`` outputs along each axis; of the shape with the least work if m is None."""
+
+    def __init__(self, m: int | None = None):
+        self.m = m
+        self.name = "winograd" if m is None else f"winograd{m}"
+
+    def tilings(self, r_rows: int, r_columns: int) -> Iterable[Tiling]:
+        axes = [[(m, r) for m in self._outputs(r)] for r in (r_rows, r_columns)]
+        return [Tiling(*rows, *columns) for rows, columns in itertools.product(*axes)]
+
+    def _outputs(self, r: int) -> list[int]:
+        """Outputs of a tile along an axis with r taps."""
+        if r == 1:
+            return [1]
+        some = _OUTPUTS if self.m is None else (self.m,)
+        most = max(_GOOD, min(_LARGEST, some[0] + r - 1))
+        return [m for m in some if m + r - 1 <= most]
+
+    def growth(self, t: Tiling) -> float:
+        rows, columns = (error_growth(cook_toom(*axis)) for axis in (t[:2], t[2:4]))
+        return (rows * columns) ** 0.5

@@ -1,0 +1,211 @@
+"""The kernels that apply a :class:`.TileMap` to tiles of vectors.
+
+A vector holds neighbouring channels of one pixel.  The maps are straight-line programs over
+vectors, run along one axis of a tile and then along the other; the values in between stay in a
+buffer in the first-level cache.  Each map is a C function of its own, called by address, so that
+one driver serves every tiling.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from fastconv.core.jit import Function, c_function
+from fastconv.simd.vector import I64, Vectors, element, i64, literal
+
+from .program import ZERO, Program
+from .tile_map import OUTPUT, WEIGHT_GRADIENT, TileMap, Tiling, tile_map
+
+
+def _emit(v: Vectors, program: Program, values: list) -> list:
+    """One vector instruction for each operation; the outputs."""
+    known = list(values)
+    for a, x, b, y in program.ops:
+        if y < 0:
+            known.append(v.builder.fmul(v.constant(a), known[x]))
+        elif a == 1:
+            known.append((v.builder.fadd if b > 0 else v.builder.fsub)(known[x], known[y]))
+        else:
+            other = known[y] if b > 0 else v.builder.fneg(known[y])
+            known.append(v.fma(v.constant(a), known[x], other))
+    return [v.zero if index == ZERO else known[index] for index in program.results]
+
+
+def _loop(v: Vectors, count: int, carried, body):
+    """Loop a known number of times, without unrolling."""
+    return v.loop(v.opaque(i64(count)), carried, body) if count > 1 else body(i64(0), carried)
+
+
+def _steps(v: Vectors, start, step, count: int) -> list:
+    """``count`` addresses, ``step`` bytes apart."""
+    return [v.builder.add(start, v.builder.mul(step, i64(i))) for i in range(count)]
+
+
+def _interleaved(columns: int, lines: int) -> list[int]:
+    """Where the values of ``lines`` rows are, in the order of their columns."""
+    return [line * columns + j for j in range(columns) for line in range(lines)]
+
+
+def _spread_one(v: Vectors, m: TileMap, tile, row_step, column_step, components, step, temp):
+    builder = v.builder
+
+    def column(j, carried):
+        tile, to = carried
+        values = [v.load(at) for at in _steps(v, tile, row_step, m.rows)]
+        for i, value in enumerate(_emit(v, m.vertical, values)):
+            v.store(value, to, i * m.columns)
+        return [builder.add(tile, column_step), v.offset(to, v.nbytes)]
+
+    _loop(v, m.columns, [tile, temp], column)
+    carried = [temp, components]
+    for rows in m.horizontal:
+
+        def line(index, carried, program=rows.program, lines=rows.lines):
+            at, to = carried
+            values = [v.load(at, i) for i in _interleaved(m.columns, lines)]
+            *targets, after = _steps(v, to, step, len(program.results) + 1)
+            for value, target in zip(_emit(v, program, values), targets, strict=True):
+                v.store(value, target)
+            return [v.offset(at, program.inputs * v.nbytes), after]
+
+        carried = _loop(v, rows.count, carried, line)
+
+
+def _gather_one(
+    v: Vectors, m: TileMap, components, step, tile, row_step, column_step, temp, start, active,
+    spoilt,
+):  # fmt: skip
+    builder = v.builder
+    carried = [temp, components]
+    for rows in m.horizontal:
+
+        def line(index, carried, program=rows.program, lines=rows.lines):
+            to, at = carried
+            *sources, after = _steps(v, at, step, program.inputs + 1)
+            values = _emit(v, program, [v.load(source) for source in sources])
+            for i, value in zip(_interleaved(m.columns, lines), values, strict=True):
+                v.store(value, to, i)
+            return [v.offset(to, len(values) * v.nbytes), after]
+
+        carried = _loop(v, rows.count, carried, line)
+
+    def column(j, carried):
+        at, tile, spoilt = carried
+        values = [v.load(at, i * m.columns) for i in range(m.vertical.inputs)]
+        targets = _steps(v, tile, row_step, m.rows)
+        for value, target in zip(_emit(v, m.vertical, values), targets, strict=True):
+            value = builder.fadd(value, start)
+            spoilt = v.fma(value, v.zero, spoilt)  # NaN from the first NaN or Inf on
+            v.store(builder.select(active, v.relu(value), value), target)
+        return [v.offset(at, v.nbytes), builder.add(tile, column_step), spoilt]
+
+    return _loop(v, m.columns, [temp, tile, spoilt], column)[2]
+
+
+def _spread(
+    v: Vectors, m: TileMap, count, tile, tile_step, row_step, column_step, components,
+    component_tile, step, temp,
+):  # fmt: skip
+    def one(index, carried):
+        tile, components = carried
+        _spread_one(v, m, tile, row_step, column_step, components, step, temp)
+        return [v.builder.add(tile, tile_step), v.builder.add(components, component_tile)]
+
+    v.loop(count, [tile, components], one)
+
+
+def _gather(
+    v: Vectors, m: TileMap, count, components, component_tile, step, tile, tile_step, row_step,
+    column_step, temp, bias, relu, flag,
+):  # fmt: skip
+    builder = v.builder
+    active = builder.icmp_signed("!=", relu, i64(0))
+    start = v.load(bias)
+
+    def one(index, carried):
+        components, tile, spoilt = carried
+        spoilt = _gather_one(
+            v, m, components, step, tile, row_step, column_step, temp, start, active, spoilt
+        )
+        return [builder.add(components, component_tile), builder.add(tile, tile_step), spoilt]
+
+    spoilt = v.loop(count, [components, tile, v.zero], one)[2]
+    lanes = builder.fcmp_unordered("uno", spoilt, spoilt)
+    word = builder.bitcast(lanes, ir.IntType(v.lanes))
+    with builder.if_then(builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0)), False):
+        builder.store(i64(1), builder.inttoptr(flag, I64.as_pointer()))
+
+
+@intrinsic(prefer_literal=True)
+def _apply(typingctx, like, which, m_rows, r_rows, m_columns, r_columns, method, *words):
+    key = (which, m_rows, r_rows, m_columns, r_columns, method)
+
+    def codegen(context, builder, signature, arguments):
+        which, *tiling = map(literal, signature.args[1:7])
+        body = _gather if which in (OUTPUT, WEIGHT_GRADIENT) else _spread
+        values = cgutils.unpack_tuple(builder, arguments[7])
+        body(Vectors(builder, signature.args[0]), tile_map(which, Tiling(*tiling)), *values)
+        return context.get_dummy_value()
+
+    return types.void(like, *key, types.StarArgUniTuple(types.int64, len(words))), codegen
+
+
+@functools.cache
+def spread(
+    itemsize: int,
+    which: int,
+    m_rows: int,
+    r_rows: int,
+    m_columns: int,
+    r_columns: int,
+    method: int,
+) -> Function:
+    """Map ``count`` tiles of vectors, any bytes apart, to components ``step`` bytes apart.
+
+    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.
+    """
+
+    @c_function(9)
+    def spread(
+        count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
+    ):
+        _apply(
+            element(itemsize), which, m_rows, r_rows, m_columns, r_columns, method, count, tile,
+            tile_step, row_step, column_step, components, component_tile, step, temp,
+        )  # fmt: skip
+
+    return spread
+
+
+@functools.cache
+def gather(
+    itemsize: int,
+    which: int,
+    m_rows: int,
+    r_rows: int,
+    m_columns: int,
+    r_columns: int,
+    method: int,
+) -> Function:
+    """Map components to ``count`` tiles of vectors, add the vector at ``bias``; perhaps a ReLU.
+
+    Sets the word at ``flag`` if a result is not finite: the maps mix the values of a tile, so one
+    NaN or Inf spoils outputs that it should not reach.
+    """
+
+    @c_function(12)
+    def gather(
+        count, components, component_tile, step, tile, tile_step, row_step, column_step, temp,
+        bias, relu, flag,
+    ):  # fmt: skip
+        _apply(
+            element(itemsize), which, m_rows, r_rows, m_columns, r_columns, method, count,
+            components, component_tile, step, tile, tile_step, row_step, column_step, temp,
+            bias, relu, flag,
+        )  # fmt: skip
+
+    return gather
