@@ -19,7 +19,7 @@ from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
 
 from ._bilinear_filters import MappedFilters
-from ._bilinear_grid import TileGrid, array_words
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, staggered
 from ._bilinear_kernel import bilinear_kernel
 from ._correlation_plan import lane_table, output_order
 from .correlation import Correlation
@@ -50,12 +50,12 @@ class BilinearCorrelation:
 
     def _share(self, threads: int) -> None:
         """Tiles of a task: their components within L2, and filters used often enough."""
-        # One more vector keeps rows of tiles from falling on the same sets of the cache.
-        self.v_row = round_up(self.grid.depth, self.vector) * self.itemsize + self.pixel
-        self.m_row = self.filters.tiles * self.width * self.itemsize + self.pixel
-        components = self.tiling.components
-        fitting = machine().l2 * 3 // 4 // (components * (self.v_row + self.m_row))
-        goal = max(_TILE_ROWS * self.mr, fitting // self.mr * self.mr)
+        self.v_row = self.grid.v_row(self.vector, self.itemsize)
+        self.m_row = staggered(self.filters.tiles * self.width * self.itemsize)
+        tile = self.tiling.components * (self.v_row + self.m_row)
+        fitting = machine().l2 * 3 // 4 // tile // self.mr * self.mr
+        most = max(1, COMPONENT_BYTES // tile // self.mr) * self.mr
+        goal = min(max(_TILE_ROWS * self.mr, fitting), most)
         fair = -(-self.grid.tiles // (3 * threads if threads > 1 else 1))
         self.share = min(
             round_up(self.grid.tiles, self.mr), max(self.mr, min(goal, round_up(fair, self.mr)))
@@ -64,7 +64,7 @@ class BilinearCorrelation:
         wanted = -(-2 * threads // stretches) if threads > 1 else 1
         self.splits = max(1, min(self.filters.tiles, wanted))
         self.joined = -(-self.filters.tiles // self.splits)
-        self.m_row = self.joined * self.width * self.itemsize + self.pixel
+        self.m_row = staggered(self.joined * self.width * self.itemsize)
         self.tasks = stretches * self.splits
 
     def _worker_bytes(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.stage import address
+from fastconv.core.workspace import ALIGN
+from fastconv.gemm.tiling import round_up
 from fastconv.transforms.tile_map import (
     GRADIENT,
     INPUT,
@@ -16,6 +18,14 @@ from fastconv.transforms.tile_map import (
 )
 
 from .correlation import Correlation
+
+COMPONENT_BYTES = 8 << 20  # components of the tiles that a worker has at a time
+_ALIASED = 1 << 10  # bytes; rows a multiple of this apart compete for sets of the cache
+
+
+def staggered(row_bytes: int) -> int:
+    """``row_bytes``, or one cache line more where rows would compete for sets of the cache."""
+    return row_bytes if row_bytes % _ALIASED else row_bytes + ALIGN
 
 
 class TileGrid:
@@ -34,6 +44,14 @@ class TileGrid:
         self.shape = [-(-n // m) for n, m in zip(outputs, tile, strict=True)]
         self.tiles = c.N * self.lattices[0] * self.lattices[1] * self.shape[0] * self.shape[1]
 
+    def v_row(self, vector: int, itemsize: int, least: int = 0) -> int:
+        """Bytes between the components of two tiles of the input.
+
+        The last vector of the last phase is stored whole.
+        """
+        last = self.depth - self.c.channels + round_up(self.c.channels, vector)
+        return staggered(round_up(max(last, least), vector) * itemsize)
+
     def work(self, vector: int, weight: bool) -> int:
         """Vector instructions of all steps, for the result or for the weight gradient."""
         c, tiling = self.c, self.tiling
@@ -41,7 +59,7 @@ class TileGrid:
         inputs = self.phases[0] * self.phases[1] * -(-c.channels // vector)
         on_lanes, on_weights = (GRADIENT, WEIGHT_GRADIENT) if weight else (OUTPUT, WEIGHT)
         tile = (
-            tiling.components * self.depth * lanes
+            tiling.components * (self.depth + 4) * lanes
             + inputs * map_instructions(INPUT, tiling)
             + lanes * map_instructions(on_lanes, tiling)
         )

@@ -15,17 +15,16 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import choose_tile, round_up, workers_for
+from fastconv.gemm.tiling import choose_tile, workers_for
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import GRADIENT, INPUT, WEIGHT_GRADIENT, Tiling
 
-from ._bilinear_grid import TileGrid, array_words
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, staggered
 from ._bilinear_weight_kernel import WINDOW, bilinear_sum_kernel, bilinear_weight_kernel
 from .correlation import unfolded
 
-_SUMMED = 112  # tiles summed in one go while the components of more would not fit the cache
-_COMPONENT_BYTES = 8 << 20
+_SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
 _SUM_BLOCK = 16  # channels of a task of the last stage
 
 
@@ -66,14 +65,11 @@ class BilinearWeight:
         l2 = machine().l2
         small = 2 * self.copy_bytes <= l2
         self.parts = 1 if small else min(workers, self.units)
-        # One more vector keeps rows of tiles from falling on the same sets of the cache.
-        channels = max(round_up(self.grid.depth, self.vector), self.tiles_m * self.mr)
-        self.v_row = channels * self.itemsize + self.pixel
-        self.m_row = min(self.tiles_k, -(-self.units // self.parts)) * self.row + self.pixel
+        self.v_row = self.grid.v_row(self.vector, self.itemsize, self.tiles_m * self.mr)
+        self.m_row = staggered(min(self.tiles_k, -(-self.units // self.parts)) * self.row)
         tile = tiling.components * (self.v_row + self.m_row)
-        goal = (
-            max(_SUMMED // 2, l2 // 2 // tile) if small else max(_SUMMED, _COMPONENT_BYTES // tile)
-        )
+        fitting = l2 // 2 // tile if small else COMPONENT_BYTES // tile
+        goal = min(max(_SUMMED, fitting), max(1, COMPONENT_BYTES // tile))
         self.stretches = -(-self.grid.tiles // goal)
         self.copies = max(1, workers // self.parts)
         self.stretches = max(self.stretches, min(self.copies, self.grid.tiles))
