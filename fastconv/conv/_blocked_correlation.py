@@ -106,6 +106,11 @@ class BlockedCorrelation:
         self.tasks = blocks * self.splits
 
     @property
+    def outputs(self) -> int:
+        """Outputs of one filter, over all images."""
+        return self.c.pixels * self.c.rows.block * self.c.columns.block
+
+    @property
     def flops(self) -> int:
         """Executed, vectors filled up with zeros."""
         return 2 * self.c.executed(self.vector)

@@ -120,7 +120,7 @@ def lane_table(c: Correlation, yk: int, yh: int, yw: int) -> np.ndarray:
 def plan_of_parts(problem: ConvProblem, parts: list) -> Plan:
     """A plan that runs every part; outputs that no part covers get the bias alone."""
     forward = problem.direction == "forward"
-    covered = sum(p.c.pixels * p.c.rows.block * p.c.columns.block for p in parts)
+    covered = sum(part.outputs for part in parts)
     sparse = not forward and covered < problem.N * problem.H * problem.W
 
     def run(first, second, out, bias, relu):

@@ -10,7 +10,7 @@ from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
-from fastconv.simd.taps import correlate_taps, put_splat, put_sum, sum_taps
+from fastconv.simd.taps import GROUP_WORDS, correlate_taps, put_splat, put_sum, sum_strips
 from fastconv.simd.vector import element, lanes
 
 WINDOW = record(windows.FIELDS)
@@ -43,31 +43,32 @@ def _pack_planes(like, a, x, item, target, image, unit, i0):
 
 
 SUM_LAYOUT = record(
-    "counter tasks scratch scratch_bytes relu " + _PLANES + "w w_bytes bias unit_lanes all_lanes "
-    "y yn yu yk yh yw y_row_first y_row_step y_column_first y_column_step y_set "
-    # tables: vectors of the tiles, tiles of the groups, groups of the blocks, taps of the groups
-    "splits sum_line reading writing group_tiles block_groups group_taps in_place straight"
+    "counter tasks scratch scratch_bytes floor " + _PLANES + "w w_bytes bias unit_lanes all_lanes "
+    "y yn yu yk yh yw y_set in_place straight splits ahead parts n_parts "
+    # tables: groups of the blocks, records of the groups, sizes of their strips, lines to fetch
+    "block_groups groups sizes lines lines_y ahead_y"
 )
+# One of the disjoint sets of outputs that a kernel sums; ``sums`` is where, if not in y itself.
+PART = record("I J row_first row_step column_first column_step sums line")
 
 
 @inner
-def _unpack_row(like, a, item, vector, target, source, lanes_left):
+def _unpack_row(like, item, vector, target, step, source, count, splat, lanes_left, yk):
     """Write one output row of a unit that was summed in scratch."""
-    step = a.y_column_step * a.yw
-    if a.splat and step == item:
-        copy(target, source, a.J * item)
-    elif a.splat:
-        for j in range(a.J):
+    if splat and step == item:
+        copy(target, source, count * item)
+    elif splat:
+        for j in range(count):
             move(like, target + j * step, source + j * item)
     else:
-        for j in range(a.J):
+        for j in range(count):
             for lane in range(min(vector, lanes_left)):
-                move(like, target + j * step + lane * a.yk, source + (j * vector + lane) * item)
+                move(like, target + j * step + lane * yk, source + (j * vector + lane) * item)
 
 
 @functools.cache
-def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
-    """Sums of taps, ``mr`` vectors at a time; a task is some output rows of a unit."""
+def depthwise_kernel(itemsize: int, mr: int, narrow: int, splat: int) -> Kernel:
+    """Sums of taps by strips of ``mr``, ``narrow`` or 1 vectors; a task is some rows of units."""
     vector = lanes(itemsize)
 
     @kernel(SUM_LAYOUT)
@@ -78,6 +79,7 @@ def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
         # A copy of the window's record: a worker moves it from channel to channel.
         copy(window, a.x_window, WINDOW_BYTES)
         x = numba.carray(as_pointer(window), 1, WINDOW)[0]
+        parts = numba.carray(as_pointer(a.parts), 8, PART)
         start = (window + WINDOW_BYTES + 63) // 64 * 64
         planes = start + vector * itemsize
         sums = planes + a.planes_bytes
@@ -87,14 +89,19 @@ def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
             if task >= a.tasks:
                 break
             split = task % a.splits
-            part = task // a.splits % a.tasks_i
+            block = task // a.splits % a.tasks_i
             n = task // a.splits // a.tasks_i
-            i0 = part * a.task_i
-            for unit in range(split * a.units // a.splits, (split + 1) * a.units // a.splits):
+            i0 = block * a.task_i
+            lines = get_word(a.lines + block * 8)
+            first, last = split * a.units // a.splits, (split + 1) * a.units // a.splits
+            rows = x.x + n * x.xn + i0 * a.row_advance * x.xh
+            ahead = rows + a.ahead
+            lines_y = get_word(a.lines_y + block * 8)
+            ahead_y = a.y + n * a.yn + i0 * parts[0].row_step * a.yh + a.ahead_y
+            for unit in range(first, last):
                 source = planes
                 if a.in_place:
-                    source = x.x + n * x.xn + unit * unit_bytes
-                    source += (x.row_first + i0 * a.row_advance) * x.xh + x.column_first * x.xw
+                    source = rows + unit * unit_bytes
                 else:
                     _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                 for f in range(a.filters):
@@ -103,24 +110,42 @@ def depthwise_kernel(itemsize: int, mr: int, splat: int) -> Kernel:
                         put_splat(like, start, a.bias + index * itemsize)
                     else:
                         copy(start, a.bias + index * unit_bytes, unit_bytes)
+                    w = a.w + index * a.w_bytes
                     y = a.y + n * a.yn + unit * a.yu + f * a.y_set
-                    y += (a.y_row_first + i0 * a.y_row_step) * a.yh + a.y_column_first * a.yw
-                    groups = a.block_groups + part * 8
+                    target = y + i0 * parts[0].row_step * a.yh if a.straight else sums
+                    groups = a.block_groups + block * 8
                     for group in range(get_word(groups), get_word(groups + 8)):
-                        tiles, taps = a.group_tiles + group * 8, a.group_taps + group * 8
-                        first = get_word(taps)
-                        for tile in range(get_word(tiles), get_word(tiles + 8)):
-                            table = tile * mr * 8
-                            sum_taps(
-                                like, mr, splat, source, a.reading + table, a.taps + first * 16,
-                                get_word(taps + 8) - first, a.w + index * a.w_bytes, start, a.relu,
-                                y if a.straight else sums, a.writing + table,
+                        record = a.groups + group * (GROUP_WORDS * 8)
+                        size = get_word(a.sizes + group * 8)
+                        if size == mr:
+                            sum_strips(
+                                like, mr, splat, record, source, w, start, a.floor, target,
+                                ahead, lines, ahead_y, lines_y,
                             )  # fmt: skip
+                        elif size == narrow:
+                            sum_strips(
+                                like, narrow, splat, record, source, w, start, a.floor, target,
+                                ahead, lines, ahead_y, lines_y,
+                            )  # fmt: skip
+                        else:
+                            sum_strips(
+                                like, 1, splat, record, source, w, start, a.floor, target,
+                                ahead, lines, ahead_y, lines_y,
+                            )  # fmt: skip
+                        ahead += get_word(record + 8) * lines * 64
+                        ahead_y += get_word(record + 8) * lines_y * 64
                     if not a.straight:
                         left = a.all_lanes - unit * a.unit_lanes
-                        for i in range(min(a.task_i, a.I - i0)):
-                            to = y + i * a.y_row_step * a.yh
-                            _unpack_row(like, a, itemsize, vector, to, sums + i * a.sum_line, left)
+                        for p in range(a.n_parts):
+                            part = parts[p]
+                            for i in range(min(a.task_i, part.I - i0)):
+                                to = y + (part.row_first + (i0 + i) * part.row_step) * a.yh
+                                to += part.column_first * a.yw
+                                step = part.column_step * a.yw
+                                at = sums + part.sums + i * part.line
+                                _unpack_row(
+                                    like, itemsize, vector, to, step, at, part.J, splat, left, a.yk
+                                )
 
     return depthwise
 

@@ -40,7 +40,7 @@ class DepthwiseWeight:
         vector_bytes = width * itemsize
         self.rows = rows_in_cache(c, units, vector_bytes)
         self.tasks_i = -(-c.rows.outputs // self.rows)
-        self.planes = Planes(c, self.rows, units.nbytes, vector_bytes)
+        self.planes = Planes([c], self.rows, units.nbytes, vector_bytes)
         offsets = self.planes.tap_offsets().reshape(-1)
         self.mr = _taps_to_a_tile(len(offsets))
         self.tiles = -(-len(offsets) // self.mr)

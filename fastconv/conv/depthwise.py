@@ -27,7 +27,7 @@ def _parts(problem: ConvProblem, threads: int) -> list:
         parts, order = [correlation.unfolded(problem)], problem.x_format
     else:
         parts, order = correlation.parities(problem), problem.y_format
-    return [DepthwiseSum(c, problem.itemsize, order, threads) for c in parts]
+    return [DepthwiseSum(parts, problem.itemsize, order, threads)] if parts else []
 
 
 def _workspace(parts: list) -> int:

@@ -13,56 +13,85 @@ from .copying import _load_masked, _mask
 from .microkernel import _word
 from .vector import I64, Vectors, i64, literal, outlined
 
-_UNROLL = 4  # taps between two reloads of the row addresses, which do not all fit in registers
+CHUNK = 4  # most taps that share their loads of x
+
+# What :func:`sum_strips` reads of a group: addresses and counts of its strips and taps, then the
+# number of chunks of 1, 2, … CHUNK taps.
+GROUP = ("strips", "n_strips", "taps", "x_step", "w_step", "y_step")
+GROUP_WORDS = len(GROUP) + CHUNK
 
 
-def _sum_taps(v: Vectors, mr, splat, x, rows, taps, n_taps, w, init, relu, y, targets):
+def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, ahead, lines, ahead_y, lines_y):
     builder = v.builder
-    start = v.load(init)
-    addresses = [builder.add(x, _word(v, rows, m)) for m in range(mr)]
+    strips, n_strips, taps, x_step, w_step, y_step = (_word(v, group, i) for i in range(len(GROUP)))
+    counts = [_word(v, group, len(GROUP) + i) for i in range(CHUNK)]
+    start, least = v.load(init), v.load(floor)
 
-    def several(count):
-        def body(index, carried):
-            entry, *acc = carried
-            offsets, weights = [], []
-            for u in range(count):
-                offsets.append(_word(v, entry, 2 * u))
-                at = builder.add(w, _word(v, entry, 2 * u + 1))
-                weights.append(v.broadcast(at) if splat else v.load(at))
-            for m, address in enumerate(addresses):
-                for offset, weight in zip(offsets, weights, strict=True):
-                    acc[m] = v.fma(v.load(builder.add(address, offset)), weight, acc[m])
-            return [v.offset(entry, 16 * count), *acc]
+    def strip(index, carried):
+        entry, ahead, ahead_y = carried
+        source, target = (builder.add(a, _word(v, entry, i)) for i, a in enumerate((x, y)))
 
-        return body
+        def line(index, carried):
+            v.prefetch(carried[0])
+            return [v.offset(carried[0], 64)]
 
-    blocks = builder.ashr(n_taps, i64(_UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(n_taps, i64(_UNROLL - 1)))
-    carried = v.loop(blocks, [taps, *[start] * mr], several(_UNROLL))
-    acc = v.loop(rest, carried, several(1))[1:]
-    active = builder.icmp_signed("!=", relu, i64(0))
-    for m in range(mr):
-        value = builder.select(active, v.relu(acc[m]), acc[m])
-        v.store(value, builder.add(y, _word(v, targets, m)))
+        def chunk(length):
+            def body(index, carried):
+                entry, *acc = carried
+                at, weight = (builder.add(a, _word(v, entry, i)) for i, a in enumerate((source, w)))
+                weights = []
+                for _ in range(length):
+                    weights.append(v.broadcast(weight) if splat else v.load(weight))
+                    weight = builder.add(weight, w_step)
+                # Else its multiples would be kept in memory, and be loaded with every vector.
+                step = v.opaque(x_step)
+                for k in range(mr + length - 1):
+                    value = v.load(at)
+                    at = builder.add(at, step)
+                    for t in range(max(0, k - mr + 1), min(length, k + 1)):
+                        acc[k - t] = v.fma(value, weights[t], acc[k - t])
+                return [v.offset(entry, 16), *acc]
+
+            return body
+
+        def line_y(index, carried):
+            v.prefetch(carried[0], 1)
+            return [v.offset(carried[0], 64)]
+
+        ahead = v.loop(lines, [ahead], line)[0]
+        ahead_y = v.loop(lines_y, [ahead_y], line_y)[0]
+        carried = [taps, *[start] * mr]
+        for length in range(CHUNK, 0, -1):
+            carried = v.loop(counts[length - 1], carried, chunk(length))
+        step = v.opaque(y_step)
+        for value in carried[1:]:
+            v.store(v.at_least(value, least), target)
+            target = builder.add(target, step)
+        return [v.offset(entry, 16), ahead, ahead_y]
+
+    v.loop(n_strips, [strips, ahead, ahead_y], strip)
 
 
 @intrinsic(prefer_literal=True)
-def sum_taps(typingctx, like, mr, splat, x, rows, taps, n_taps, w, init, relu, y, targets):
-    """``y[targets m] = init + Σ_t x[rows m + tap t] · w[t]`` for ``mr`` vectors.
+def sum_strips(typingctx, like, mr, splat, group, x, w, init, floor, y, ahead, lines, ahead_y, lines_y):
+    """``y[strip + m] = max(floor, init + Σ_t x[strip + m + tap t] · w[t])`` for m < ``mr``.
 
-    ``rows`` and ``targets`` are tables of byte offsets; a tap is a pair of them, in x and in w.
-    With ``splat`` a weight is one element for all lanes.
+    ``group`` is a record of strips that share their taps (see :data:`GROUP`): a strip is a pair
+    of offsets, in x and in y; a tap one in x and in w.  A chunk of taps stands for as many,
+    ``x_step`` apart in x just as the vectors of a strip, so that a loaded vector serves them all.
+    With ``splat`` a weight is one element for all lanes.  Each strip first fetches ``lines`` cache
+    lines, one after the other from ``ahead`` on, that will be wanted later.
     """
 
     def codegen(context, builder, signature, arguments):
-        kind, rows, one = signature.args[:3]
-        mr, splat = literal(rows), literal(one)
+        kind, size, one = signature.args[:3]
+        mr, splat = literal(size), literal(one)
         return outlined(
-            context, builder, signature, arguments[3:], f"sum_taps_{kind}_{mr}_{splat}",
-            lambda v, values: _sum_taps(v, mr, splat, *values),
+            context, builder, signature, arguments[3:], f"sum_strips_{kind}_{mr}_{splat}",
+            lambda v, values: _sum_strips(v, mr, splat, *values),
         )  # fmt: skip
 
-    return types.void(like, mr, splat, *[types.int64] * 9), codegen
+    return types.void(like, mr, splat, *[types.int64] * 10), codegen
 
 
 def _correlate(v: Vectors, mr, x, taps, y, y_step, rows, x_pitch, y_pitch, count, tail, target):

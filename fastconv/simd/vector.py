@@ -133,10 +133,21 @@ class Vectors:
         """``a * b + c``, fused where the machine can (``fmuladd`` never calls libm's ``fma``)."""
         return self.builder.call(self._intrinsic("fmuladd", 3), [a, b, c])
 
+    def at_least(self, value, floor):
+        """``max(value, floor)`` that keeps NaN, as NumPy's ``maximum`` does."""
+        lower = self.builder.fcmp_ordered("<", value, floor)
+        return self.builder.select(lower, floor, value)
+
     def relu(self, value):
-        """``max(value, 0)`` that keeps NaN, as NumPy's ``maximum`` does."""
-        negative = self.builder.fcmp_ordered("<", value, self.zero)
-        return self.builder.select(negative, self.zero, value)
+        return self.at_least(value, self.zero)
+
+    def prefetch(self, address, write=0):
+        """Bring the cache line at ``address`` into the second-level cache; never faults."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        words = [ir.Constant(I32, word) for word in (write, 2+write, 1)]  # to read, level 2, data
+        self.builder.call(function, [self.builder.inttoptr(address, byte), *words])
 
     def shuffle(self, a, b, indices: Sequence[int]):
         mask = ir.Constant(ir.VectorType(I32, len(indices)), list(indices))

@@ -1,0 +1,200 @@
+"""How the outputs of depthwise correlations are cut into strips, register tiles of one dimension.
+
+The vectors of a strip are equally spaced along one axis, and so are the taps of a chunk; where both
+spacings are the same in the input, ``lcm(advance, spread)``, a loaded vector serves every tap of
+the chunk.  So a strip takes every ``spread / gcd``-th output, a chunk every ``advance / gcd``-th
+tap.  Where vectors hold neighbours of a row, no whole vector separates the taps of a row, and
+chunks of it are single taps.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.simd.taps import CHUNK, GROUP_WORDS
+
+from ._pixels import reach
+from .correlation import Axis, Correlation
+
+_STRIP_COST = 12  # multiply-adds that take the time of starting and storing a strip
+_LATENCY = 4  # multiply-adds in the time of one: fewer vectors than that gain nothing
+_UNSHARED = 1.6  # the time of a multiply-add with a load of its own
+
+
+class Group(NamedTuple):
+    """Strips of one part that share their taps."""
+
+    part: int
+    window: tuple[int, int, int, int]  # taps top, bottom, left, right
+    axis: int  # along which strips run: 0 down the rows, 1 along them
+    size: int
+    corners: np.ndarray  # [strip, 2]: the first output of each, its row counted from the block's
+
+
+def _spacing(axis: Axis) -> tuple[int, int]:
+    """Outputs between the vectors of a strip, taps between those of a chunk."""
+    common = gcd(axis.advance, axis.spread)
+    return axis.spread // common, axis.advance // common
+
+
+def _cover(n: int, sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(size, first) of strips that cover ``n`` vectors; the last of a size may overlap others."""
+    found, at = [], 0
+    for size in sizes:
+        while n - at >= size:
+            found.append((size, at))
+            at += size
+        if n >= size and n - at > size // 2:
+            found.append((size, n - size))
+            at = n
+    return found
+
+
+def _stretches(reached: np.ndarray) -> list[tuple[int, int]]:
+    """First and last + 1 of the stretches of equal rows of ``reached``."""
+    changes = np.flatnonzero(np.any(reached[1:] != reached[:-1], axis=1)) + 1
+    ends = [0, *changes.tolist(), len(reached)]
+    return list(zip(ends[:-1], ends[1:], strict=True))
+
+
+class Strips:
+    """The groups of every block of ``rows`` output rows, over all ``parts``.
+
+    ``exact`` names the axes along which every output takes only the taps that are inside the
+    input; along the others all take all taps, and read the zeros that pad the planes.
+    ``lanes`` is the number of neighbouring outputs of a row in a vector.
+    """
+
+    def __init__(self, parts: list[Correlation], rows: int, lanes: int, sizes, exact: str):
+        self.parts, self.lanes, self.sizes = parts, lanes, sizes
+        self.groups: list[Group] = []
+        self.block_groups = [0]  # block b has groups [b] … [b + 1]
+        for first in range(0, max(c.rows.outputs for c in parts), rows):
+            for number, c in enumerate(parts):
+                down = self._windows(c.rows, "rows" in exact)[first : first + rows]
+                across = self._windows(c.columns, "columns" in exact)
+                for i in _stretches(down) if len(down) else ():
+                    for j in _stretches(across):
+                        window = (*down[i[0]].tolist(), *across[j[0]].tolist())
+                        self._add(number, window, i, j)
+            self.block_groups.append(len(self.groups))
+        works = [
+            (len(g.corners), g.size, (g.window[1] - g.window[0]) * (g.window[3] - g.window[2]), g)
+            for g in self.groups
+        ]
+        # Vectors multiplied for one unit, and the time in such multiplications.
+        self.products = sum(count * size * taps for count, size, taps, _ in works)
+        self.time = sum(self._time(count, size, taps, g.axis) for count, size, taps, g in works)
+
+    def _time(self, count: int, size: int, taps: int, axis: int) -> float:
+        """``count`` strips along ``axis``, in multiply-adds of vectors."""
+        load = _UNSHARED if axis and self.lanes > 1 else 1
+        return count * (_STRIP_COST + load * taps * max(_LATENCY, size))
+
+    @staticmethod
+    def _windows(axis: Axis, exact: bool) -> np.ndarray:
+        return reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
+
+    def _add(self, part: int, window, i: tuple[int, int], j: tuple[int, int]) -> None:
+        """The outputs ``i`` × ``j``, by strips along whichever axis takes less time."""
+        choices = [self._strips(part, axis, i, j) for axis in (1, 0)]
+        taps = (window[1] - window[0]) * (window[3] - window[2])
+
+        def time(axis: int) -> float:
+            strips = choices[1 - axis].items()
+            return sum(self._time(len(corners), size, taps, axis) for size, corners in strips)
+
+        axis = min((1, 0), key=time)
+        for size, corners in choices[1 - axis].items():
+            self.groups.append(Group(part, window, axis, size, corners))
+
+    def _strips(self, part: int, axis: int, i: tuple[int, int], j: tuple[int, int]) -> dict:
+        """By size, the first outputs of the strips along ``axis`` that cover ``i`` × ``j``."""
+        c, lanes = self.parts[part], self.lanes
+        columns = np.arange(*j, lanes)
+        columns = np.minimum(columns, max(j[0], j[1] - lanes))
+        ranges = (np.arange(*i), columns)
+        if axis and lanes > 1:
+            whole = (j[1] - j[0]) // lanes
+            runs = [run for run in (columns[:whole], columns[whole:]) if len(run)]
+        else:
+            every = _spacing((c.rows, c.columns)[axis])[0]
+            runs = [ranges[axis][first::every] for first in range(every)]
+        found: dict[int, list] = {}
+        for other in ranges[1 - axis]:
+            for run in runs:
+                for size, first in _cover(len(run), self.sizes):
+                    corner = (other, run[first]) if axis else (run[first], other)
+                    found.setdefault(size, []).append(corner)
+        return {size: np.array(corners, np.int64) for size, corners in found.items()}
+
+    def chunks(self, group: Group) -> list[np.ndarray]:
+        """Chunks of 1, 2, … CHUNK taps: rows (r, s) of their first taps."""
+        c = self.parts[group.part]
+        top, bottom, left, right = group.window
+        along = (top, bottom) if group.axis == 0 else (left, right)
+        every = _spacing((c.rows, c.columns)[group.axis])[1]
+        if group.axis and self.lanes > 1:
+            every = max(1, along[1] - along[0])
+        found: list[list] = [[] for _ in range(CHUNK)]
+        for other in range(left, right) if group.axis == 0 else range(top, bottom):
+            for residue in range(every):
+                taps = range(along[0] + residue, along[1], every)
+                parts = -(-len(taps) // CHUNK)
+                for some in np.array_split(taps, parts) if parts else ():
+                    first = (some[0], other) if group.axis == 0 else (other, some[0])
+                    found[len(some) - 1].append(first)
+        return [np.array(some, np.int64).reshape(-1, 2) for some in found]
+
+    def tables(self, origins, x_steps, x_taps, w_firsts, weight_bytes: int, y_firsts, y_steps):
+        """The records of all groups, for arrays with these strides; and what they point at.
+
+        For each part: the byte offset of the first output's window in x and its steps from output
+        to output along both axes, the offsets of its taps [input, r, s], that of its weights, and
+        in y the offset of the first output and the steps.
+        """
+        records = np.zeros((len(self.groups), GROUP_WORDS), np.int64)
+        kept: list[np.ndarray] = [records]
+        for record, group in zip(records, self.groups, strict=True):
+            p, axis = group.part, group.axis
+            c = self.parts[p]
+            every, gap = _spacing((c.rows, c.columns)[axis])
+            if axis and self.lanes > 1:
+                every = self.lanes
+            strips = np.stack(
+                [
+                    origins[p] + group.corners @ x_steps[p],
+                    y_firsts[p] + group.corners @ y_steps[p],
+                ],
+                axis=-1,
+            )
+            window = (c.rows.window, c.columns.window)
+            chunks = self.chunks(group)
+            taps = [
+                np.stack(
+                    [
+                        x_taps[p][channel, r, s],
+                        w_firsts[p]
+                        + weight_bytes * ((channel * window[0] + r) * window[1] + s),
+                    ],
+                    axis=-1,
+                )
+                for some in reversed(chunks)
+                for r, s in [some.T]
+                for channel in range(c.channels)
+            ]
+            taps = np.concatenate(taps)
+            gap *= weight_bytes * (window[1] if axis == 0 else 1)
+            kept += [strips, taps]
+            record[:] = (
+                _address(strips), len(strips), _address(taps), every * x_steps[p][axis], gap,
+                every * y_steps[p][axis], *(c.channels * len(some) for some in chunks),
+            )  # fmt: skip
+        return records, kept
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
