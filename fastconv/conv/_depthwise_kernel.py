@@ -44,9 +44,9 @@ def _pack_planes(like, a, x, item, target, image, unit, i0):
 
 SUM_LAYOUT = record(
     "counter tasks scratch scratch_bytes floor " + _PLANES + "w w_bytes bias unit_lanes all_lanes "
-    "y yn yu yk yh yw y_set in_place straight splits ahead parts n_parts "
-    # tables: groups of the blocks, records of the groups, sizes of their strips, lines to fetch
-    "block_groups groups sizes lines lines_y ahead_y"
+    "y yn yu yk yh yw y_set in_place straight splits parts n_parts "
+    # tables: groups of the blocks, records of the groups, sizes of their strips
+    "block_groups groups sizes"
 )
 # One of the disjoint sets of outputs that a kernel sums; ``sums`` is where, if not in y itself.
 PART = record("I J row_first row_step column_first column_step sums line")
@@ -92,13 +92,10 @@ def depthwise_kernel(itemsize: int, mr: int, narrow: int, splat: int) -> Kernel:
             block = task // a.splits % a.tasks_i
             n = task // a.splits // a.tasks_i
             i0 = block * a.task_i
-            lines = get_word(a.lines + block * 8)
             first, last = split * a.units // a.splits, (split + 1) * a.units // a.splits
             rows = x.x + n * x.xn + i0 * a.row_advance * x.xh
-            ahead = rows + a.ahead
-            lines_y = get_word(a.lines_y + block * 8)
-            ahead_y = a.y + n * a.yn + i0 * parts[0].row_step * a.yh + a.ahead_y
-            for unit in range(first, last):
+            units = last - first if a.in_place and a.straight else 1  # at once
+            for unit in range(first, last, units):
                 source = planes
                 if a.in_place:
                     source = rows + unit * unit_bytes
@@ -106,10 +103,10 @@ def depthwise_kernel(itemsize: int, mr: int, narrow: int, splat: int) -> Kernel:
                     _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                 for f in range(a.filters):
                     index = unit * a.filters + f
+                    init = a.bias + index * unit_bytes
                     if splat:
-                        put_splat(like, start, a.bias + index * itemsize)
-                    else:
-                        copy(start, a.bias + index * unit_bytes, unit_bytes)
+                        put_splat(like, start, init)
+                        init = start
                     w = a.w + index * a.w_bytes
                     y = a.y + n * a.yn + unit * a.yu + f * a.y_set
                     target = y + i0 * parts[0].row_step * a.yh if a.straight else sums
@@ -119,21 +116,19 @@ def depthwise_kernel(itemsize: int, mr: int, narrow: int, splat: int) -> Kernel:
                         size = get_word(a.sizes + group * 8)
                         if size == mr:
                             sum_strips(
-                                like, mr, splat, record, source, w, start, a.floor, target,
-                                ahead, lines, ahead_y, lines_y,
+                                like, mr, splat, record, source, w, init, a.floor, target,
+                                units, a.w_bytes, a.yu,
                             )  # fmt: skip
                         elif size == narrow:
                             sum_strips(
-                                like, narrow, splat, record, source, w, start, a.floor, target,
-                                ahead, lines, ahead_y, lines_y,
+                                like, narrow, splat, record, source, w, init, a.floor, target,
+                                units, a.w_bytes, a.yu,
                             )  # fmt: skip
                         else:
                             sum_strips(
-                                like, 1, splat, record, source, w, start, a.floor, target,
-                                ahead, lines, ahead_y, lines_y,
+                                like, 1, splat, record, source, w, init, a.floor, target,
+                                units, a.w_bytes, a.yu,
                             )  # fmt: skip
-                        ahead += get_word(record + 8) * lines * 64
-                        ahead_y += get_word(record + 8) * lines_y * 64
                     if not a.straight:
                         left = a.all_lanes - unit * a.unit_lanes
                         for p in range(a.n_parts):

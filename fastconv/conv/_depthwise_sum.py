@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 
 import numpy as np
 
@@ -16,12 +15,13 @@ from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import PART, WINDOW_BYTES, depthwise_kernel
 from ._planes import Planes
-from ._strips import Strips
+from ._strips import Fetch, Place, Strips
 from .correlation import Correlation
 
 _FEWEST_ROWS = 4
-_NARROW = 4  # vectors of the strips that cover what the long ones leave
-_SPARE_PRODUCTS = 1.2  # in place, so many more products cost less than copying the input
+_LONG = ((8,), (10, 8))  # vectors of a strip, with 16 registers and with 32
+_NARROW = 4  # of the strips that cover what the long ones leave
+_SPARE_TIME = 1.2  # in place, so much more costs less than copying the input
 
 
 class Units:
@@ -75,10 +75,10 @@ class DepthwiseSum:
         vector_bytes = self.vector * itemsize
         whole = units.channels % units.lanes == 0
         self.rows = rows_in_cache(c, units, vector_bytes)
-        import os
-        if os.environ.get("ROWS") and not units.splat: self.rows = int(os.environ["ROWS"])
+        self.strips, self.in_place = self._fewest("", "rows"), False
+        if whole and not units.splat and c.channels == 1:
+            self._try_in_place()
         self.planes = Planes(parts, self.rows, units.nbytes, vector_bytes)
-        self._cut(whole and not units.splat and c.channels == 1)
         self.tasks_i = -(-c.rows.outputs // self.rows)
         blocks = c.N * self.tasks_i
         self.splits = min(units.count, -(-3 * threads // max(1, blocks)))
@@ -97,46 +97,37 @@ class DepthwiseSum:
             units.channels, units.lanes, (c.rows.inputs, c.columns.inputs), self.planes.first,
             (c.rows.advance, c.columns.advance), self.vector,
         )  # fmt: skip
-        self._tables: dict[tuple[int, ...], tuple] = {}
-
-    def _cut(self, possible: bool) -> None:
-        """Strips with the fewest products; in place, where that is possible and few more."""
-        half = machine().isa.registers // 2
-        step = self.vector if self.units.splat else 1
-
-        def fewest(*exact: str) -> Strips:
-            return min(
-                (
-                    Strips(self.parts, self.rows, step, (mr, _NARROW, 1), axes)
-                    for axes in exact
-                    for mr in (half, half - half // 8)
-                ),
-                key=lambda strips: strips.time,
-            )
-
-        self.strips, self.in_place = fewest("", "rows"), False
-        if possible:
-            strips = fewest("rows columns")
-            if strips.time <= _SPARE_PRODUCTS * self.strips.time:
-                self.strips, self.in_place = strips, True
         self.block_groups = np.array(self.strips.block_groups, np.int64)
         self.sizes = np.array([group.size for group in self.strips.groups], np.int64)
-        self.lines = np.zeros(len(self.block_groups), np.int64)
-        import os
-        c = self.c
-        self.ahead = 0
-        self.lines_y = self.lines.copy()
-        if self.in_place and os.environ.get("PF"):
-            row = c.columns.inputs * self.units.count * self.units.nbytes
-            need = self.rows * c.rows.advance * row // 64
-            for b in range(len(self.block_groups) - 1):
-                first, last = self.block_groups[b : b + 2]
-                n = sum(len(g.corners) for g in self.strips.groups[first:last])
-                self.lines[b] = -(-need // (n * self.units.count))
-                row_y = sum(c.columns.outputs for c in self.parts) * self.units.count * self.units.nbytes
-                need_y = self.rows * row_y // 64
-                if os.environ.get("PFY"): self.lines_y[b] = -(-need_y // (n * self.units.count))
-            self.ahead = int(os.environ["PF"])
+        self._tables: dict[tuple[int, ...], tuple] = {}
+
+    def _fewest(self, *exact: str) -> Strips:
+        """The outputs in the strips that take the least time."""
+        step = self.vector if self.units.splat else 1
+        found = [
+            Strips(self.parts, self.rows, step, (mr, _NARROW, 1), axes)
+            for axes in exact
+            for mr in _LONG[machine().isa.registers >= 32]
+        ]
+        return min(found, key=lambda strips: strips.time)
+
+    def _try_in_place(self) -> None:
+        """Read the input where it is, unless leaving out the padding cuts it in too small strips.
+
+        The block of rows that is computed and the one that is fetched share half the L2 cache.
+        """
+        c, pixel = self.c, self.units.count * self.units.nbytes
+        planes, rows = self.strips, self.rows
+        row = c.rows.advance * c.columns.inputs * pixel
+        row += sum(part.columns.outputs for part in self.parts) * pixel
+        halo = c.rows.window * c.rows.spread * c.columns.inputs * pixel
+        most = (machine().l2 // 2 - halo) // (2 * row)
+        self.rows = even_split(c.rows.outputs, max(1, most))
+        strips = self._fewest("rows columns")
+        if strips.time <= _SPARE_TIME * planes.time:
+            self.strips, self.in_place = strips, True
+        else:
+            self.rows = rows
 
     def _layout_of_parts(self, vector_bytes: int) -> int:
         """Fill the records of the parts; the bytes of the sums that are not made in y."""
@@ -180,9 +171,7 @@ class DepthwiseSum:
             n_parts=len(self.parts),
             block_groups=address(self.block_groups),
             sizes=address(self.sizes),
-            lines=address(self.lines),lines_y=address(self.lines_y),
             in_place=self.in_place,
-            ahead=self.ahead,
         )
 
     @property
@@ -213,13 +202,15 @@ class DepthwiseSum:
         ]
         return self.units.arranged(np.concatenate(parts, axis=-1))
 
-    def _tables_for(self, x_strides, y_strides, straight: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _tables_for(
+        self, x_strides, y_strides, straight: bool
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
         """The records of the groups, for arrays with these strides."""
         key = (*x_strides, *y_strides)
         if key not in self._tables:
             unit = self.units.nbytes
             pixel = self.itemsize if self.units.splat else unit
-            per_part: list[list] = []
+            per_part: list[Place] = []
             w_first = 0
             for p, c in enumerate(self.parts):
                 axes = (c.rows, c.columns)
@@ -242,13 +233,22 @@ class DepthwiseSum:
                 else:
                     sums, line = self.records[p, -2:]
                     y_first, y_step = sums, np.array([line, pixel])
-                per_part.append([origin, x_step, taps, w_first, y_first, y_step])
+                per_part.append(Place(origin, x_step, taps, w_first, y_first, y_step))
                 w_first += c.steps * unit
-            origins, x_steps, x_taps, w_firsts, y_firsts, y_steps = zip(*per_part, strict=True)
-            self._tables[key] = self.strips.tables(
-                origins, x_steps, x_taps, w_firsts, unit, y_firsts, y_steps
-            )
+            fetches = self._fetches(x_strides, y_strides) if self.in_place and straight else None
+            self._tables[key] = self.strips.tables(per_part, unit, fetches)
         return self._tables[key]
+
+    def _fetches(self, x_strides, y_strides) -> list[Fetch]:
+        """What a worker's next block will read and write, from where this one begins."""
+        c, units = self.c, self.units.count
+        xh, yh = x_strides[2], y_strides[2]
+        inputs, outputs = self.rows * c.rows.advance, self.rows * c.rows.step
+        seen = c.rows.first + (c.rows.window - 1) * c.rows.spread
+        return [
+            Fetch((seen + self.workers * inputs) * xh, inputs * abs(xh), units),
+            Fetch(self.workers * outputs * yh, outputs * abs(yh), units),
+        ]
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         c = self.c
@@ -264,8 +264,6 @@ class DepthwiseSum:
         records, _ = self._tables_for(x.strides, y.strides, straight)
         window = self.window.copy()
         window[:6] = (address(x), xn, 0, xc * c.channels, xh, xw)
-        if self.ahead: self.stage._template[self.stage._index["ahead"]] = self.rows*c.rows.advance*xh+(c.rows.window-1)*c.rows.spread*xh+c.rows.first*xh
-        if self.ahead: self.stage._template[self.stage._index["ahead_y"]] = int(os.environ.get("PFYD","1"))*self.rows*c.rows.step*yh
         self.stage.run(
             scratch=scratch(self.nbytes),
             floor=address(floor),

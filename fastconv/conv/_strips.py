@@ -9,12 +9,14 @@ chunks of it are single taps.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.simd.taps import CHUNK, GROUP_WORDS
+from fastconv.core.stage import address
+from fastconv.simd.taps import CHUNK, GROUP_WORDS, STRIP_WORDS
 
 from ._pixels import reach
 from .correlation import Axis, Correlation
@@ -32,6 +34,29 @@ class Group(NamedTuple):
     axis: int  # along which strips run: 0 down the rows, 1 along them
     size: int
     corners: np.ndarray  # [strip, 2]: the first output of each, its row counted from the block's
+
+
+class Place(NamedTuple):
+    """Where a part is in the arrays: byte offsets, and steps (down a row, along it)."""
+
+    x_first: int  # the first output's window
+    x_step: np.ndarray  # from output to output
+    x_taps: np.ndarray  # [input, r, s]
+    w_first: int
+    y_first: int
+    y_step: np.ndarray
+
+
+class Fetch(NamedTuple):
+    """A stretch of memory that the strips of a block fetch: each its share, ``units`` times."""
+
+    first: int
+    nbytes: int
+    units: int
+
+    def lines(self, strips: int) -> int:
+        """Cache lines for each of so many strips, and for each unit."""
+        return -(-self.nbytes // (64 * self.units * strips))
 
 
 def _spacing(axis: Axis) -> tuple[int, int]:
@@ -57,7 +82,7 @@ def _stretches(reached: np.ndarray) -> list[tuple[int, int]]:
     """First and last + 1 of the stretches of equal rows of ``reached``."""
     changes = np.flatnonzero(np.any(reached[1:] != reached[:-1], axis=1)) + 1
     ends = [0, *changes.tolist(), len(reached)]
-    return list(zip(ends[:-1], ends[1:], strict=True))
+    return list(pairwise(ends))
 
 
 class Strips:
@@ -149,52 +174,58 @@ class Strips:
                     found[len(some) - 1].append(first)
         return [np.array(some, np.int64).reshape(-1, 2) for some in found]
 
-    def tables(self, origins, x_steps, x_taps, w_firsts, weight_bytes: int, y_firsts, y_steps):
-        """The records of all groups, for arrays with these strides; and what they point at.
-
-        For each part: the byte offset of the first output's window in x and its steps from output
-        to output along both axes, the offsets of its taps [input, r, s], that of its weights, and
-        in y the offset of the first output and the steps.
-        """
+    def tables(self, places: list[Place], weight_bytes: int, fetches: list[Fetch] | None):
+        """The records of all groups (see ``GROUP``), and the arrays that they point at."""
         records = np.zeros((len(self.groups), GROUP_WORDS), np.int64)
-        kept: list[np.ndarray] = [records]
-        for record, group in zip(records, self.groups, strict=True):
-            p, axis = group.part, group.axis
-            c = self.parts[p]
-            every, gap = _spacing((c.rows, c.columns)[axis])
-            if axis and self.lanes > 1:
-                every = self.lanes
-            strips = np.stack(
-                [
-                    origins[p] + group.corners @ x_steps[p],
-                    y_firsts[p] + group.corners @ y_steps[p],
-                ],
-                axis=-1,
-            )
-            window = (c.rows.window, c.columns.window)
-            chunks = self.chunks(group)
-            taps = [
-                np.stack(
-                    [
-                        x_taps[p][channel, r, s],
-                        w_firsts[p]
-                        + weight_bytes * ((channel * window[0] + r) * window[1] + s),
-                    ],
-                    axis=-1,
-                )
-                for some in reversed(chunks)
-                for r, s in [some.T]
-                for channel in range(c.channels)
-            ]
-            taps = np.concatenate(taps)
-            gap *= weight_bytes * (window[1] if axis == 0 else 1)
-            kept += [strips, taps]
-            record[:] = (
-                _address(strips), len(strips), _address(taps), every * x_steps[p][axis], gap,
-                every * y_steps[p][axis], *(c.channels * len(some) for some in chunks),
-            )  # fmt: skip
+        kept = []
+        for first, last in pairwise(self.block_groups):
+            number, total = 0, sum(len(g.corners) for g in self.groups[first:last])
+            for record, group in zip(records[first:last], self.groups[first:last], strict=True):
+                place, chunks = places[group.part], self.chunks(group)
+                strips = np.zeros((len(group.corners), STRIP_WORDS), np.int64)
+                strips[:, 0] = place.x_first + group.corners @ place.x_step
+                strips[:, 1] = place.y_first + group.corners @ place.y_step
+                lines = [0, 0]
+                for i, fetch in enumerate(fetches or ()):
+                    lines[i] = fetch.lines(total)
+                    share = 64 * fetch.units * lines[i]
+                    strips[:, 2 + i] = fetch.first + (number + np.arange(len(strips))) * share
+                number += len(strips)
+                taps, tap_step = self._taps(group, chunks, place, weight_bytes)
+                kept += [strips, taps]
+                c = self.parts[group.part]
+                every = self._every(group)
+                record[:] = (
+                    address(strips), len(strips), address(taps), every * place.x_step[group.axis],
+                    tap_step, every * place.y_step[group.axis], *lines,
+                    *(c.channels * len(some) for some in chunks),
+                )  # fmt: skip
         return records, kept
 
+    def _every(self, group: Group) -> int:
+        """Outputs from one vector of a strip to the next."""
+        if group.axis and self.lanes > 1:
+            return self.lanes
+        return _spacing(self._axis(group))[0]
 
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
+    def _axis(self, group: Group) -> Axis:
+        c = self.parts[group.part]
+        return (c.rows, c.columns)[group.axis]
+
+    def _taps(self, group: Group, chunks: list[np.ndarray], place: Place, weight_bytes: int):
+        """Offsets in x and the weights of the first taps of all chunks, the longest first.
+
+        With them the step in the weights from tap to tap of a chunk.
+        """
+        c = self.parts[group.part]
+        shape = (c.channels, c.rows.window, c.columns.window)
+        first = np.concatenate(chunks[::-1])
+        lengths = np.repeat(np.arange(CHUNK, 0, -1), [len(some) for some in chunks[::-1]])
+        inputs = np.arange(c.channels)[:, None]
+        index = np.ravel_multi_index((inputs, *first.T), shape)
+        taps = np.stack([place.x_taps.reshape(-1)[index], index * weight_bytes], axis=-1)
+        taps[..., 1] += place.w_first
+        # All inputs of a length follow one another.
+        order = np.argsort(np.tile(-lengths, c.channels), kind="stable")
+        gap = _spacing(self._axis(group))[1] * (shape[2] if group.axis == 0 else 1)
+        return taps.reshape(-1, 2)[order], gap * weight_bytes

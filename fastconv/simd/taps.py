@@ -15,72 +15,93 @@ from .vector import I64, Vectors, i64, literal, outlined
 
 CHUNK = 4  # most taps that share their loads of x
 
-# What :func:`sum_strips` reads of a group: addresses and counts of its strips and taps, then the
-# number of chunks of 1, 2, … CHUNK taps.
-GROUP = ("strips", "n_strips", "taps", "x_step", "w_step", "y_step")
+# What :func:`sum_strips` reads of a group: addresses and counts of its strips and taps, steps in
+# bytes, and the number of chunks of 1, 2, … CHUNK taps.
+GROUP = ("strips", "n_strips", "taps", "x_step", "w_step", "y_step", "x_lines", "y_lines")
 GROUP_WORDS = len(GROUP) + CHUNK
+STRIP_WORDS = 4  # byte offsets in x and y of its first vector, and of what it fetches
 
 
-def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, ahead, lines, ahead_y, lines_y):
+def _fetch(v: Vectors, address, lines, write: bool):
+    """Prefetch ``lines`` cache lines from ``address`` on; the address behind them."""
+
+    def body(index, carried):
+        v.prefetch(carried[0], write)
+        return [v.offset(carried[0], 64)]
+
+    return v.loop(lines, [address], body)[0]
+
+
+def _chunk(v: Vectors, mr, splat, length, x, x_step, w, w_step):
+    """The loop body that adds a chunk of ``length`` taps to ``mr`` accumulators."""
     builder = v.builder
-    strips, n_strips, taps, x_step, w_step, y_step = (_word(v, group, i) for i in range(len(GROUP)))
-    counts = [_word(v, group, len(GROUP) + i) for i in range(CHUNK)]
-    start, least = v.load(init), v.load(floor)
 
-    def strip(index, carried):
-        entry, ahead, ahead_y = carried
-        source, target = (builder.add(a, _word(v, entry, i)) for i, a in enumerate((x, y)))
+    def body(index, carried):
+        entry, *acc = carried
+        at, weight = (builder.add(a, _word(v, entry, i)) for i, a in enumerate((x, w)))
+        weights = []
+        for _ in range(length):
+            weights.append(v.broadcast(weight) if splat else v.load(weight))
+            weight = builder.add(weight, w_step)
+        # Else its multiples would be kept in memory, and be loaded with every vector.
+        step = v.opaque(x_step)
+        for k in range(mr + length - 1):
+            value = v.load(at)
+            at = builder.add(at, step)
+            for t in range(max(0, k - mr + 1), min(length, k + 1)):
+                acc[k - t] = v.fma(value, weights[t], acc[k - t])
+        return [v.offset(entry, 16), *acc]
 
-        def line(index, carried):
-            v.prefetch(carried[0])
-            return [v.offset(carried[0], 64)]
+    return body
 
-        def chunk(length):
-            def body(index, carried):
-                entry, *acc = carried
-                at, weight = (builder.add(a, _word(v, entry, i)) for i, a in enumerate((source, w)))
-                weights = []
-                for _ in range(length):
-                    weights.append(v.broadcast(weight) if splat else v.load(weight))
-                    weight = builder.add(weight, w_step)
-                # Else its multiples would be kept in memory, and be loaded with every vector.
-                step = v.opaque(x_step)
-                for k in range(mr + length - 1):
-                    value = v.load(at)
-                    at = builder.add(at, step)
-                    for t in range(max(0, k - mr + 1), min(length, k + 1)):
-                        acc[k - t] = v.fma(value, weights[t], acc[k - t])
-                return [v.offset(entry, 16), *acc]
 
-            return body
+def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes):
+    builder = v.builder
+    words = [_word(v, group, i) for i in range(GROUP_WORDS)]
+    strips, n_strips, taps, x_step, w_step, y_step, x_lines, y_lines, *counts = words
+    least = v.load(floor)
 
-        def line_y(index, carried):
-            v.prefetch(carried[0], 1)
-            return [v.offset(carried[0], 64)]
-
-        ahead = v.loop(lines, [ahead], line)[0]
-        ahead_y = v.loop(lines_y, [ahead_y], line_y)[0]
-        carried = [taps, *[start] * mr]
+    def unit(index, carried):
+        x, w, init, y, x_next, y_next = carried
+        x_next = _fetch(v, x_next, x_lines, False)
+        y_next = _fetch(v, y_next, y_lines, True)
+        state = [taps, *[v.load(init)] * mr]
         for length in range(CHUNK, 0, -1):
-            carried = v.loop(counts[length - 1], carried, chunk(length))
-        step = v.opaque(y_step)
-        for value in carried[1:]:
+            body = _chunk(v, mr, splat, length, x, x_step, w, w_step)
+            state = v.loop(counts[length - 1], state, body)
+        target, step = y, v.opaque(y_step)
+        for value in state[1:]:
             v.store(v.at_least(value, least), target)
             target = builder.add(target, step)
-        return [v.offset(entry, 16), ahead, ahead_y]
+        bases = [v.offset(x, v.nbytes), builder.add(w, w_bytes), v.offset(init, v.nbytes)]
+        return [*bases, builder.add(y, y_bytes), x_next, y_next]
 
-    v.loop(n_strips, [strips, ahead, ahead_y], strip)
+    def strip(index, carried):
+        entry = carried[0]
+        offsets = [_word(v, entry, i) for i in range(STRIP_WORDS)]
+        x_at, y_at, x_next, y_next = (
+            builder.add(base, offset) for base, offset in zip((x, y, x, y), offsets, strict=True)
+        )
+        v.loop(units, [x_at, w, init, y_at, x_next, y_next], unit)
+        return [v.offset(entry, 8 * STRIP_WORDS)]
+
+    v.loop(n_strips, [strips], strip)
 
 
 @intrinsic(prefer_literal=True)
-def sum_strips(typingctx, like, mr, splat, group, x, w, init, floor, y, ahead, lines, ahead_y, lines_y):
+def sum_strips(
+    typingctx, like, mr, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes
+):  # fmt: skip
     """``y[strip + m] = max(floor, init + Σ_t x[strip + m + tap t] · w[t])`` for m < ``mr``.
 
-    ``group`` is a record of strips that share their taps (see :data:`GROUP`): a strip is a pair
-    of offsets, in x and in y; a tap one in x and in w.  A chunk of taps stands for as many,
-    ``x_step`` apart in x just as the vectors of a strip, so that a loaded vector serves them all.
-    With ``splat`` a weight is one element for all lanes.  Each strip first fetches ``lines`` cache
-    lines, one after the other from ``ahead`` on, that will be wanted later.
+    ``group`` is a record of strips that share their taps (see :data:`GROUP`); a tap is a pair of
+    offsets in x and w.  A chunk of taps stands for as many, ``x_step`` apart in x just as the
+    vectors of a strip, so that a loaded vector serves them all.  With ``splat`` a weight is one
+    element for all lanes.
+
+    A strip is computed for ``units`` neighbouring vectors of channels before the next, for memory
+    is fast only if it is read and written in order; before each it fetches cache lines of x and y
+    that later strips will need.
     """
 
     def codegen(context, builder, signature, arguments):
@@ -91,7 +112,7 @@ def sum_strips(typingctx, like, mr, splat, group, x, w, init, floor, y, ahead, l
             lambda v, values: _sum_strips(v, mr, splat, *values),
         )  # fmt: skip
 
-    return types.void(like, mr, splat, *[types.int64] * 10), codegen
+    return types.void(like, mr, splat, *[types.int64] * 9), codegen
 
 
 def _correlate(v: Vectors, mr, x, taps, y, y_step, rows, x_pitch, y_pitch, count, tail, target):
