@@ -10,7 +10,7 @@ from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
-from fastconv.simd.taps import GROUP_WORDS, correlate_taps, put_splat, put_sum, sum_strips
+from fastconv.simd.taps import GROUP_WORDS, PATCH, correlate_taps, put_splat, put_sum, sum_strips
 from fastconv.simd.vector import element, lanes
 
 WINDOW = record(windows.FIELDS)
@@ -148,18 +148,20 @@ def depthwise_kernel(itemsize: int, mr: int, narrow: int, splat: int) -> Kernel:
 WEIGHT_LAYOUT = record(
     "scratch scratch_bytes "
     + _PLANES
-    + "dy_window dy_set dy_in_place copies parts sums copy_bytes tiles tail"
+    + "dy_window dy_set in_place dy_in_place copies parts sums copy_bytes unit_bytes "
+    # tables: patches of the blocks, records of the patches
+    "block_patches patches"
 )
+PATCH_BYTES = 8 * len(PATCH)
 
 
 @functools.cache
 def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
-    """Correlate planes of x with dy, ``mr`` taps at a time.
+    """Correlate x with dy, ``mr`` taps at a time.
 
     Workers are copies × parts: each part has its own units, each copy its own part of the tasks
     of a unit and sums of its own.
     """
-    vector = lanes(itemsize)
 
     @kernel(WEIGHT_LAYOUT)
     def depthwise_weight(worker, args):
@@ -172,38 +174,37 @@ def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
         y = numba.carray(as_pointer(records + WINDOW_BYTES), 1, WINDOW)[0]
         planes = (records + 2 * WINDOW_BYTES + 63) // 64 * 64
         gradient = planes + a.planes_bytes
-        unit_bytes = x.block * itemsize
-        line = a.plane_columns * unit_bytes
-        count = a.J * unit_bytes // (vector * itemsize)
         part, share = worker // a.copies, worker % a.copies
         tasks = a.N * a.tasks_i
-        size = a.tiles * mr * vector * itemsize
         dy = y.x
         first = part * a.units // a.parts
         last = (part + 1) * a.units // a.parts
         sums = a.sums + share * a.copy_bytes
-        zero(sums + first * a.filters * size, (last - first) * a.filters * size)
+        size = a.filters * a.unit_bytes
+        zero(sums + first * size, (last - first) * size)
         for task in range(share * tasks // a.copies, (share + 1) * tasks // a.copies):
-            i0, n = task % a.tasks_i * a.task_i, task // a.tasks_i
+            block, n = task % a.tasks_i, task // a.tasks_i
+            i0 = block * a.task_i
             rows = min(a.task_i, a.I - i0)
+            patches = a.block_patches + block * 8
             for unit in range(first, last):
-                _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+                source = planes
+                if a.in_place:
+                    source = x.x + n * x.xn + unit * x.block * x.xc + i0 * a.row_advance * x.xh
+                else:
+                    _pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                 for f in range(a.filters):
                     y.x = dy + f * a.dy_set
-                    at, step, pitch = gradient, vector * itemsize, a.J * unit_bytes
+                    at = gradient
                     if a.dy_in_place:
                         at = y.x + n * y.xn + unit * y.block * y.xc + i0 * y.xh
-                        pitch = y.xh
-                        if not a.splat:
-                            step = y.xw
                     else:
                         pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
-                    target = sums + (unit * a.filters + f) * size
-                    for t in range(a.tiles):
+                    target = sums + (unit * a.filters + f) * a.unit_bytes
+                    for patch in range(get_word(patches), get_word(patches + 8)):
                         correlate_taps(
-                            like, mr, planes, a.taps + t * mr * 8, at, step, rows, line, pitch,
-                            count, a.tail, target + t * mr * vector * itemsize,
-                        )  # fmt: skip
+                            like, mr, a.patches + patch * PATCH_BYTES, source, at, target
+                        )
 
     return depthwise_weight
 

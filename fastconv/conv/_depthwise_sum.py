@@ -9,55 +9,19 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import even_split, round_up, workers_for
+from fastconv.gemm.tiling import round_up, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import PART, WINDOW_BYTES, depthwise_kernel
 from ._planes import Planes
 from ._strips import Fetch, Place, Strips
+from ._units import Units, rows_in_cache, rows_in_order
 from .correlation import Correlation
 
-_FEWEST_ROWS = 4
 _LONG = ((8,), (10, 8))  # vectors of a strip, with 16 registers and with 32
 _NARROW = 4  # of the strips that cover what the long ones leave
 _SPARE_TIME = 1.2  # in place, so much more costs less than copying the input
-
-
-class Units:
-    """What runs in the lanes: vectors of channels (channels-last), or rows of single channels."""
-
-    def __init__(self, channels: int, memory_format: str, itemsize: int):
-        self.splat = memory_format == "nchw"
-        self.lanes = 1 if self.splat else lanes(itemsize)
-        self.count = -(-channels // self.lanes)
-        self.channels = channels
-        self.nbytes = self.lanes * itemsize
-
-    def arranged(self, values: np.ndarray) -> np.ndarray:
-        """``values[channel, ...]`` as ``[unit, ..., lane]``, filled up with zeros."""
-        if self.splat:
-            return np.ascontiguousarray(values)
-        padded = np.zeros((self.count * self.lanes, *values.shape[1:]), values.dtype)
-        padded[: self.channels] = values
-        return np.ascontiguousarray(
-            np.moveaxis(padded.reshape(self.count, self.lanes, *values.shape[1:]), 1, -1)
-        )
-
-
-def rows_in_cache(c: Correlation, units: Units, vector_bytes: int) -> int:
-    """Output rows to a task: their planes and sums, or all their pixels, fit half the L2 cache.
-
-    The units of a channels-last pixel lie side by side, so a task takes one after the other while
-    the rows are in the cache.
-    """
-    one, two = (Planes([c], rows, units.nbytes, vector_bytes) for rows in (1, 2))
-    row = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
-    halo = one.nbytes
-    if not units.splat:
-        pixels = c.rows.advance * c.columns.inputs * units.count * units.nbytes
-        row, halo = max(row, pixels), max(halo, c.rows.window * pixels // c.rows.advance)
-    return even_split(c.rows.outputs, max(_FEWEST_ROWS, (machine().l2 // 2 - halo) // row))
 
 
 class DepthwiseSum:
@@ -112,17 +76,10 @@ class DepthwiseSum:
         return min(found, key=lambda strips: strips.time)
 
     def _try_in_place(self) -> None:
-        """Read the input where it is, unless leaving out the padding cuts it in too small strips.
-
-        The block of rows that is computed and the one that is fetched share half the L2 cache.
-        """
-        c, pixel = self.c, self.units.count * self.units.nbytes
+        """Read the input where it is, unless leaving out padding makes the strips too small."""
         planes, rows = self.strips, self.rows
-        row = c.rows.advance * c.columns.inputs * pixel
-        row += sum(part.columns.outputs for part in self.parts) * pixel
-        halo = c.rows.window * c.rows.spread * c.columns.inputs * pixel
-        most = (machine().l2 // 2 - halo) // (2 * row)
-        self.rows = even_split(c.rows.outputs, max(1, most))
+        outputs = sum(part.columns.outputs for part in self.parts)
+        self.rows = rows_in_order(self.c, self.units, outputs)
         strips = self._fewest("rows columns")
         if strips.time <= _SPARE_TIME * planes.time:
             self.strips, self.in_place = strips, True

@@ -15,9 +15,12 @@ from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import WINDOW_BYTES, depthwise_add_kernel, depthwise_weight_kernel
-from ._depthwise_sum import Units, rows_in_cache
+from ._patches import Patches, Place
 from ._planes import Planes
+from ._units import Units, rows_in_cache, rows_in_order
 from .correlation import unfolded
+
+_PACKING = 4  # loads that take the time of copying a vector into the planes
 
 
 def _taps_to_a_tile(taps: int) -> int:
@@ -38,15 +41,18 @@ class DepthwiseWeight:
         self.units = units = Units(c.groups, problem.x_format, itemsize)
         width = lanes(itemsize)
         vector_bytes = width * itemsize
+        self.mr = _taps_to_a_tile(c.steps)
         self.rows = rows_in_cache(c, units, vector_bytes)
+        self.patches = self._patches(exact=False)
+        self.in_place = False
+        channels_last = problem.x_format == problem.y_format == "nhwc"
+        if channels_last and c.groups % units.lanes == 0 and c.filters == 1:
+            self._try_in_place()
+        self.block_patches = np.array(self.patches.blocks, np.int64)
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.planes = Planes([c], self.rows, units.nbytes, vector_bytes)
-        offsets = self.planes.tap_offsets().reshape(-1)
-        self.mr = _taps_to_a_tile(len(offsets))
-        self.tiles = -(-len(offsets) // self.mr)
-        self.taps = np.zeros(self.tiles * self.mr, np.int64)
-        self.taps[: len(offsets)] = offsets
-        self.unit_bytes = self.tiles * self.mr * vector_bytes
+        # The last vector takes the sums of no tap, which fill up tiles.
+        self.unit_bytes = (c.steps + 1) * vector_bytes
         self.sums = units.count * c.filters
         self.copy_bytes = self.sums * self.unit_bytes
         workers = workers_for(self.flops, units.count * c.N * self.tasks_i, threads)
@@ -60,9 +66,25 @@ class DepthwiseWeight:
             units.channels, units.lanes, (c.rows.inputs, c.columns.inputs),
             (c.rows.first, c.columns.first), (c.rows.advance, c.columns.advance), width,
         )  # fmt: skip
+        self._tables: dict[tuple[int, ...], tuple] = {}
         self.dy_window = window_record(
             units.channels, units.lanes, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), width
         )
+
+    def _patches(self, exact: bool) -> Patches:
+        step = lanes(self.itemsize) if self.units.splat else 1
+        return Patches(self.c, self.rows, step, self.mr, exact)
+
+    def _try_in_place(self) -> None:
+        """Read x where it is, unless leaving out the padding cuts it in too small patches."""
+        c, planes, rows = self.c, self.patches, self.rows
+        self.rows = rows_in_order(c, self.units, c.columns.outputs)
+        patches = self._patches(exact=True)
+        packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
+        if patches.time <= planes.time + packing:
+            self.patches, self.in_place = patches, True
+        else:
+            self.rows = rows
 
     @functools.cached_property
     def multiply(self) -> Stage:
@@ -87,12 +109,12 @@ class DepthwiseWeight:
             plane_rows=planes.shape[0],
             plane_columns=planes.shape[1],
             planes_bytes=aligned(planes.nbytes),
-            taps=address(self.taps),
             copies=self.copies,
             parts=self.parts,
             copy_bytes=self.copy_bytes,
-            tiles=self.tiles,
-            tail=c.columns.outputs % lanes(self.itemsize) if units.splat else 0,
+            unit_bytes=self.unit_bytes,
+            in_place=self.in_place,
+            block_patches=address(self.block_patches),
         )
 
     @functools.cached_property
@@ -116,8 +138,51 @@ class DepthwiseWeight:
     @property
     def flops(self) -> int:
         """Executed, vectors and tiles filled up with zeros."""
-        per_unit = 2 * self.c.pixels * len(self.taps) * self.c.filters
-        return per_unit * self.units.count * self.units.lanes
+        per_unit = 2 * self.c.N * self.patches.products * self.c.filters
+        return per_unit * self.units.count * lanes(self.itemsize)
+
+    def _tables_for(self, x_strides, y_strides, dy_in_place: bool):
+        """The records of the patches, for arrays with these strides."""
+        key = (*x_strides, *y_strides, dy_in_place)
+        if key not in self._tables:
+            c, unit = self.c, self.units.nbytes
+            vector = lanes(self.itemsize) * self.itemsize
+            y_step = np.array([c.columns.outputs * unit, unit])
+            if dy_in_place:
+                y_step = np.array(y_strides[2:])
+            if self.in_place:
+                place = self._place_in_x(x_strides, y_strides, vector)
+            else:
+                x_step = np.array([self.planes.shape[1] * unit, unit])
+                taps = self.planes.tap_offsets().reshape(-1)
+                place = Place(0, taps, c.steps * vector, x_step, y_step, vector)
+            self._tables[key] = self.patches.tables(place)
+        return self._tables[key]
+
+    def _place_in_x(self, x_strides, y_strides, vector: int) -> Place:
+        """Where x and dy are, and what the next block reads."""
+        c = self.c
+        axes, strides = (c.rows, c.columns), x_strides[2:]
+        first, down_step, across_step = (
+            0,
+            *(axis.advance * stride for axis, stride in zip(axes, strides, strict=True)),
+        )
+        first = sum(axis.first * stride for axis, stride in zip(axes, strides, strict=True))
+        down, across = (
+            np.arange(axis.window) * axis.spread * stride
+            for axis, stride in zip(axes, strides, strict=True)
+        )
+        inputs = self.rows * c.rows.advance
+        seen = c.rows.first + (c.rows.window - 1) * c.rows.spread
+        fetches = (
+            ((seen + inputs) * strides[0], inputs * c.columns.inputs),
+            (self.rows * y_strides[2], self.rows * c.columns.outputs),
+        )
+        return Place(
+            first, (down[:, None] + across).ravel(), c.steps * vector,
+            np.array([down_step, across_step]), np.array(y_strides[2:]), vector,
+            fetches, self.units.count * vector,
+        )  # fmt: skip
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         c = self.c
@@ -129,17 +194,21 @@ class DepthwiseWeight:
         dy_window[:6] = (address(dy), yn, 0, yk * c.filters, yh, yw)
         # Where a vector of dy is contiguous it need not be copied; strided ones only pay once.
         if self.units.splat:
-            in_place = yw == dy.itemsize
+            dy_in_place = yw == dy.itemsize
         else:
-            in_place = c.groups % self.units.lanes == 0 and yk * c.filters == dy.itemsize
-            in_place = in_place and self.tiles == 1
+            once = self.in_place or c.steps <= self.mr
+            dy_in_place = (
+                once and c.groups % self.units.lanes == 0 and yk * c.filters == dy.itemsize
+            )
+        records, _ = self._tables_for(x.strides, dy.strides, dy_in_place)
         self.multiply.run(
             scratch=sums + self.copies * self.copy_bytes,
             sums=sums,
             x_window=address(x_window),
             dy_window=address(dy_window),
             dy_set=yk,
-            dy_in_place=in_place,
+            dy_in_place=dy_in_place,
+            patches=address(records),
         )
         lane = c.filters * dw.strides[0]
         self.add.run(sums=sums, dw=address(dw), du=lane * self.units.lanes, dk=lane)

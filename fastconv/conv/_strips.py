@@ -78,7 +78,7 @@ def _cover(n: int, sizes: tuple[int, ...]) -> list[tuple[int, int]]:
     return found
 
 
-def _stretches(reached: np.ndarray) -> list[tuple[int, int]]:
+def stretches(reached: np.ndarray) -> list[tuple[int, int]]:
     """First and last + 1 of the stretches of equal rows of ``reached``."""
     changes = np.flatnonzero(np.any(reached[1:] != reached[:-1], axis=1)) + 1
     ends = [0, *changes.tolist(), len(reached)]
@@ -101,8 +101,8 @@ class Strips:
             for number, c in enumerate(parts):
                 down = self._windows(c.rows, "rows" in exact)[first : first + rows]
                 across = self._windows(c.columns, "columns" in exact)
-                for i in _stretches(down) if len(down) else ():
-                    for j in _stretches(across):
+                for i in stretches(down) if len(down) else ():
+                    for j in stretches(across):
                         window = (*down[i[0]].tolist(), *across[j[0]].tolist())
                         self._add(number, window, i, j)
             self.block_groups.append(len(self.groups))

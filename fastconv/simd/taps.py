@@ -13,6 +13,7 @@ from .copying import _load_masked, _mask
 from .microkernel import _word
 from .vector import I64, Vectors, i64, literal, outlined
 
+_LINE = 64  # bytes of a cache line
 CHUNK = 4  # most taps that share their loads of x
 
 # What :func:`sum_strips` reads of a group: addresses and counts of its strips and taps, steps in
@@ -22,12 +23,12 @@ GROUP_WORDS = len(GROUP) + CHUNK
 STRIP_WORDS = 4  # byte offsets in x and y of its first vector, and of what it fetches
 
 
-def _fetch(v: Vectors, address, lines, write: bool):
-    """Prefetch ``lines`` cache lines from ``address`` on; the address behind them."""
+def _fetch(v: Vectors, address, lines, step, write: bool):
+    """Prefetch ``lines`` cache lines, ``step`` bytes apart; the address behind them."""
 
     def body(index, carried):
         v.prefetch(carried[0], write)
-        return [v.offset(carried[0], 64)]
+        return [v.offset(carried[0], step)]
 
     return v.loop(lines, [address], body)[0]
 
@@ -63,8 +64,8 @@ def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, units, w_byt
 
     def unit(index, carried):
         x, w, init, y, x_next, y_next = carried
-        x_next = _fetch(v, x_next, x_lines, False)
-        y_next = _fetch(v, y_next, y_lines, True)
+        x_next = _fetch(v, x_next, x_lines, _LINE, False)
+        y_next = _fetch(v, y_next, y_lines, _LINE, True)
         state = [taps, *[v.load(init)] * mr]
         for length in range(CHUNK, 0, -1):
             body = _chunk(v, mr, splat, length, x, x_step, w, w_step)
@@ -115,21 +116,37 @@ def sum_strips(
     return types.void(like, mr, splat, *[types.int64] * 9), codegen
 
 
-def _correlate(v: Vectors, mr, x, taps, y, y_step, rows, x_pitch, y_pitch, count, tail, target):
+# What :func:`correlate_taps` reads of a patch of outputs: addresses of the tables of its taps and
+# of where their sums are; rows and whole vectors of each, and the lanes of one more; in bytes, the
+# first output, the steps from row to row and from vector to vector; and what each row fetches.
+PATCH = (
+    *("taps", "targets", "rows", "count", "tail"),
+    *("x_first", "x_pitch", "x_step", "y_first", "y_pitch", "y_step"),
+    *("x_next", "x_lines", "y_next", "y_lines", "next_step"),
+)
+
+
+def _correlate(v: Vectors, mr, patch, x, y, target):
     builder = v.builder
-    addresses = [builder.add(x, _word(v, taps, m)) for m in range(mr)]
-    across = _mask(v, tail)
-    ragged = v.opaque(builder.zext(builder.icmp_signed("!=", tail, i64(0)), I64))
+    words = {name: _word(v, patch, i) for i, name in enumerate(PATCH)}
+    corner = builder.add(x, words["x_first"])
+    addresses = [builder.add(corner, _word(v, words["taps"], m)) for m in range(mr)]
+    targets = [builder.add(target, _word(v, words["targets"], m)) for m in range(mr)]
+    across = _mask(v, words["tail"])
+    ragged = builder.zext(builder.icmp_signed("!=", words["tail"], i64(0)), I64)
+    ragged = v.opaque(ragged)
 
     def row(index, carried):
-        x_row, y_row, *acc = carried
+        x_row, y_row, x_next, y_next, *acc = carried
+        x_next = _fetch(v, x_next, words["x_lines"], words["next_step"], False)
+        y_next = _fetch(v, y_next, words["y_lines"], words["next_step"], False)
 
         def vector(index, carried):
             j, y_at, *acc = carried
             gradient = v.load(y_at)
             for m, address in enumerate(addresses):
                 acc[m] = v.fma(v.load(builder.add(address, j)), gradient, acc[m])
-            return [v.offset(j, v.nbytes), builder.add(y_at, y_step), *acc]
+            return [builder.add(j, words["x_step"]), builder.add(y_at, words["y_step"]), *acc]
 
         def part(index, carried):
             # Lanes outside are cleared in both factors: infinity times zero would be NaN.
@@ -140,21 +157,22 @@ def _correlate(v: Vectors, mr, x, taps, y, y_step, rows, x_pitch, y_pitch, count
                 acc[m] = v.fma(value, gradient, acc[m])
             return [j, y_at, *acc]
 
-        acc = v.loop(ragged, v.loop(count, [x_row, y_row, *acc], vector), part)[2:]
-        return [builder.add(x_row, x_pitch), builder.add(y_row, y_pitch), *acc]
+        acc = v.loop(ragged, v.loop(words["count"], [x_row, y_row, *acc], vector), part)[2:]
+        rows = [builder.add(x_row, words["x_pitch"]), builder.add(y_row, words["y_pitch"])]
+        return [*rows, x_next, y_next, *acc]
 
-    acc = [v.load(target, m) for m in range(mr)]
-    for m, a in enumerate(v.loop(rows, [i64(0), y, *acc], row)[2:]):
-        v.store(a, target, m)
+    carried = [i64(0), builder.add(y, words["y_first"])]
+    carried += [builder.add(x, words["x_next"]), builder.add(y, words["y_next"])]
+    carried += [v.load(at) for at in targets]
+    for at, value in zip(targets, v.loop(words["rows"], carried, row)[4:], strict=True):
+        v.store(value, at)
 
 
 @intrinsic(prefer_literal=True)
-def correlate_taps(
-    typingctx, like, mr, x, taps, y, y_step, rows, x_pitch, y_pitch, count, tail, target
-):  # fmt: skip
+def correlate_taps(typingctx, like, mr, patch, x, y, target):
     """``target[t] += Σ x[row, j + tap t] · y[row, j]`` for ``mr`` taps, lane by lane.
 
-    A row is ``count`` vectors, ``y_step`` bytes apart in y, and ``tail`` lanes of one more.
+    ``patch`` is a record of the outputs (row, j) and of the taps (see :data:`PATCH`).
     """
 
     def codegen(context, builder, signature, arguments):
@@ -165,7 +183,7 @@ def correlate_taps(
             lambda v, values: _correlate(v, mr, *values),
         )  # fmt: skip
 
-    return types.void(like, mr, *[types.int64] * 10), codegen
+    return types.void(like, mr, *[types.int64] * 4), codegen
 
 
 @intrinsic
