@@ -143,6 +143,7 @@ def _correlate(v: Vectors, mr, patch, x, y, target):
 
         def vector(index, carried):
             j, y_at, *acc = carried
+            j = v.opaque(j)  # else every address would be moved along by itself
             gradient = v.load(y_at)
             for m, address in enumerate(addresses):
                 acc[m] = v.fma(v.load(builder.add(address, j)), gradient, acc[m])
