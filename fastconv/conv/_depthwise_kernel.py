@@ -10,6 +10,7 @@ from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
+from fastconv.simd.strided import put_even
 from fastconv.simd.taps import GROUP_WORDS, PATCH, correlate_taps, put_splat, put_sum, sum_strips
 from fastconv.simd.vector import element, lanes
 
@@ -57,6 +58,8 @@ def _unpack_row(like, item, vector, target, step, source, count, splat, lanes_le
     """Write one output row of a unit that was summed in scratch."""
     if splat and step == item:
         copy(target, source, count * item)
+    elif splat and step == 2 * item and count >= vector:
+        put_even(like, target, source, count)
     elif splat:
         for j in range(count):
             move(like, target + j * step, source + j * item)

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastconv.core.jit import inner
 from fastconv.simd.copying import copy, copy_strided, move, transpose_tile, zero
+from fastconv.simd.strided import take_even
 
 # What a kernel that packs windows needs in its arguments: the source, whose rows are read
 # ``row_source`` apart beginning at ``row_first`` (columns alike), and the blocks of channels.
@@ -55,6 +56,8 @@ def _pixels(like, a, target, source, count, valid, item):
                     like, target + j * pixel + c * item, pixel, source + c * a.xc + j * item, a.xc,
                     min(a.vector, valid - c), min(a.vector, count - j),
                 )  # fmt: skip
+    elif step == 2 * item and a.block == 1 and count >= a.vector:
+        take_even(like, target, source, count)
     else:
         for c in range(valid):
             for j in range(count):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba.core import cgutils
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 from .vector import I32, I64, Vectors, i64
 
@@ -121,3 +122,50 @@ def write(v: Vectors, value, address, stride: int, count):
             _masked(v, "store", twice, at, mask)
     else:
         _masked(v, "scatter", value, _pointers(v, address, stride), _below(v, count))
+
+
+def _whole_vectors(v: Vectors, count, body) -> None:
+    """``body(i)`` for vectors of elements i, i + 1, … that cover ``count`` of them, the last one
+    overlapping the one before; ``count`` is at least one vector."""
+    builder, lanes = v.builder, i64(v.lanes)
+    last = builder.sub(count, lanes)
+
+    def step(index, carried):
+        at = builder.mul(index, lanes)
+        body(builder.select(builder.icmp_signed("<", at, last), at, last))
+        return []
+
+    v.loop(builder.sdiv(builder.add(last, i64(2 * v.lanes - 1)), lanes), [], step)
+
+
+def _halves(double: bool):
+    """``target[i] = source[2i]``, or with ``double`` ``target[2i] = source[i]``."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        target, source, count = arguments[1:]
+
+        def body(i):
+            near = builder.mul(i, i64(v.itemsize))
+            far = builder.mul(i, i64(2 * v.itemsize))
+            if double:
+                write(v, v.load(builder.add(source, near)), builder.add(target, far), 2, None)
+            else:
+                v.store(read(v, builder.add(source, far), 2, None, 0.0), builder.add(target, near))
+
+        _whole_vectors(v, count, body)
+        return context.get_dummy_value()
+
+    return codegen
+
+
+@intrinsic
+def take_even(typingctx, like, target, source, count):
+    """``target[i] = source[2i]`` for ``count`` elements, at least a vector of them."""
+    return types.void(like, *[types.int64] * 3), _halves(False)
+
+
+@intrinsic
+def put_even(typingctx, like, target, source, count):
+    """``target[2i] = source[i]`` for ``count`` elements, at least a vector of them."""
+    return types.void(like, *[types.int64] * 3), _halves(True)
