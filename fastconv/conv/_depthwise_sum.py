@@ -1,4 +1,4 @@
-"""``depthwise`` for a correlation: every output vector sums its taps over planes of the input."""
+"""``depthwise`` for correlations: strips of output vectors sum their taps over the input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import PART, WINDOW_BYTES, depthwise_kernel
-from ._planes import Planes
+from ._planes import Planes, windows_in_place
 from ._strips import Fetch, Place, Strips
 from ._units import Units, rows_in_cache, rows_in_order
 from .correlation import Correlation
@@ -61,7 +61,6 @@ class DepthwiseSum:
             units.channels, units.lanes, (c.rows.inputs, c.columns.inputs), self.planes.first,
             (c.rows.advance, c.columns.advance), self.vector,
         )  # fmt: skip
-        self.block_groups = np.array(self.strips.block_groups, np.int64)
         self.sizes = np.array([group.size for group in self.strips.groups], np.int64)
         self._tables: dict[tuple[int, ...], tuple] = {}
 
@@ -126,7 +125,7 @@ class DepthwiseSum:
             all_lanes=units.channels,
             parts=address(self.records),
             n_parts=len(self.parts),
-            block_groups=address(self.block_groups),
+            block_groups=address(self.strips.blocks),
             sizes=address(self.sizes),
             in_place=self.in_place,
         )
@@ -170,23 +169,16 @@ class DepthwiseSum:
             per_part: list[Place] = []
             w_first = 0
             for p, c in enumerate(self.parts):
-                axes = (c.rows, c.columns)
                 if self.in_place:
-                    strides = np.array(x_strides[2:])
-                    origin = np.array([axis.first for axis in axes]) @ strides
-                    x_step = strides * [axis.advance for axis in axes]
-                    down, across = (
-                        np.arange(axis.window) * axis.spread * stride
-                        for axis, stride in zip(axes, strides, strict=True)
-                    )
-                    taps = (down[:, None] + across)[None]
+                    origin, x_step, taps = windows_in_place(c, x_strides[2:])
+                    taps = taps[None]
                 else:
                     origin, x_step = 0, np.array([self.planes.shape[1] * unit, pixel])
                     taps = self.planes.tap_offsets(p)
                 if straight:
-                    strides = np.array(y_strides[2:])
-                    y_first = np.array([axis.start for axis in axes]) @ strides
-                    y_step = strides * [axis.step for axis in axes]
+                    y_step = np.array(y_strides[2:])
+                    y_first = y_step @ [c.rows.start, c.columns.start]
+                    y_step *= [c.rows.step, c.columns.step]
                 else:
                     sums, line = self.records[p, -2:]
                     y_first, y_step = sums, np.array([line, pixel])

@@ -1,4 +1,4 @@
-"""``depthwise``'s weight gradient: each tap correlates the planes of x with dy, lane by lane."""
+"""``depthwise``'s weight gradient: each tap correlates x with dy, lane by lane."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
-from ._depthwise_kernel import WINDOW_BYTES, depthwise_add_kernel, depthwise_weight_kernel
+from ._depthwise_kernel import WINDOW_BYTES
+from ._depthwise_weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
 from ._patches import Patches, Place
-from ._planes import Planes
+from ._planes import Planes, windows_in_place
 from ._units import Units, rows_in_cache, rows_in_order
 from .correlation import unfolded
 
@@ -48,7 +49,6 @@ class DepthwiseWeight:
         channels_last = problem.x_format == problem.y_format == "nhwc"
         if channels_last and c.groups % units.lanes == 0 and c.filters == 1:
             self._try_in_place()
-        self.block_patches = np.array(self.patches.blocks, np.int64)
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.planes = Planes([c], self.rows, units.nbytes, vector_bytes)
         # The last vector takes the sums of no tap, which fill up tiles.
@@ -94,7 +94,6 @@ class DepthwiseWeight:
             depthwise_weight_kernel(self.itemsize, self.mr),
             self.copies * self.parts,
             scratch_bytes=self.worker_bytes,
-            splat=units.splat,
             N=c.N,
             I=c.rows.outputs,
             J=c.columns.outputs,
@@ -114,7 +113,7 @@ class DepthwiseWeight:
             copy_bytes=self.copy_bytes,
             unit_bytes=self.unit_bytes,
             in_place=self.in_place,
-            block_patches=address(self.block_patches),
+            block_patches=address(self.patches.blocks),
         )
 
     @functools.cached_property
@@ -162,25 +161,15 @@ class DepthwiseWeight:
     def _place_in_x(self, x_strides, y_strides, vector: int) -> Place:
         """Where x and dy are, and what the next block reads."""
         c = self.c
-        axes, strides = (c.rows, c.columns), x_strides[2:]
-        first, down_step, across_step = (
-            0,
-            *(axis.advance * stride for axis, stride in zip(axes, strides, strict=True)),
-        )
-        first = sum(axis.first * stride for axis, stride in zip(axes, strides, strict=True))
-        down, across = (
-            np.arange(axis.window) * axis.spread * stride
-            for axis, stride in zip(axes, strides, strict=True)
-        )
+        first, steps, taps = windows_in_place(c, x_strides[2:])
         inputs = self.rows * c.rows.advance
         seen = c.rows.first + (c.rows.window - 1) * c.rows.spread
         fetches = (
-            ((seen + inputs) * strides[0], inputs * c.columns.inputs),
+            ((seen + inputs) * x_strides[2], inputs * c.columns.inputs),
             (self.rows * y_strides[2], self.rows * c.columns.outputs),
         )
         return Place(
-            first, (down[:, None] + across).ravel(), c.steps * vector,
-            np.array([down_step, across_step]), np.array(y_strides[2:]), vector,
+            first, taps.ravel(), c.steps * vector, steps, np.array(y_strides[2:]), vector,
             fetches, self.units.count * vector,
         )  # fmt: skip
 

@@ -58,29 +58,42 @@ class Patches:
         ]
         filters = np.arange(c.rows.window * c.columns.window).reshape(c.rows.window, -1)
         self.patches: list[Patch] = []
-        self.blocks = [0]  # block b has patches [b] … [b + 1]
+        ranges: dict[bytes, tuple[int, int]] = {}  # equal blocks share their patches
+        blocks = []
         for first in range(0, c.rows.outputs, rows):
             down, across = windows[0][first : first + rows], windows[1]
-            for i, below in stretches(down):
-                for j, after in stretches(across):
-                    taps = filters[slice(*down[i]), slice(*across[j])].ravel()
-                    self.patches += [
-                        Patch(i, below - i, j, after - j, taps[t : t + mr])
-                        for t in range(0, len(taps), mr)
-                    ]
-            self.blocks.append(len(self.patches))
-        self.products = mr * sum(p.rows * -(-p.columns // lanes) for p in self.patches)
-        rows = sum(p.rows for p in self.patches)
-        self.time = self.products * (mr + 1) / mr
-        self.time += _ROW_COST * rows + _PATCH_COST * mr * len(self.patches)
+            key = down.tobytes()
+            if key not in ranges:
+                start = len(self.patches)
+                for i, below in stretches(down):
+                    for j, after in stretches(across):
+                        taps = filters[slice(*down[i]), slice(*across[j])].ravel()
+                        self.patches += [
+                            Patch(i, below - i, j, after - j, taps[t : t + mr])
+                            for t in range(0, len(taps), mr)
+                        ]
+                ranges[key] = (start, len(self.patches))
+            blocks.append(ranges[key])
+        self.ranges = list(ranges.values())
+        self.blocks = np.array(blocks, np.int64)  # block b has patches [b, 0] … [b, 1]
+        # Vectors multiplied for one unit, and the time in loads of vectors.
+        works = np.array([self._work(patch) for patch in self.patches]).reshape(-1, 2)
+        totals = np.array([works[first:last].sum(axis=0) for first, last in blocks])
+        self.products, self.time = int(totals[:, 0].sum()), float(totals[:, 1].sum())
+
+    def _work(self, p: Patch) -> tuple[int, float]:
+        """Products of vectors in a patch, and their time."""
+        vectors = p.rows * -(-p.columns // self.lanes)
+        time = vectors * (self.mr + 1) + _ROW_COST * p.rows + _PATCH_COST * self.mr
+        return self.mr * vectors, time
 
     def tables(self, place: Place) -> tuple[np.ndarray, list[np.ndarray]]:
         """The records of all patches (see ``PATCH``), and the arrays that they point at."""
         records = np.zeros((len(self.patches), len(PATCH)), np.int64)
         taps = np.zeros((len(self.patches), self.mr), np.int64)
         targets = np.full_like(taps, place.no_tap)
-        for b in range(len(self.blocks) - 1):
-            some = range(self.blocks[b], self.blocks[b + 1])
+        for first_patch, last in self.ranges:
+            some = range(first_patch, last)
             total, number = sum(self.patches[k].rows for k in some), 0
             for k in some:
                 p = self.patches[k]

@@ -51,3 +51,19 @@ class Planes:
         offset = offset + (row[:, None] * self.shape[1] + column) * self.unit_bytes
         sets = np.arange(c.channels) * self.set_bytes
         return (sets[:, None, None] + offset).astype(np.int64)
+
+
+def windows_in_place(c: Correlation, strides) -> tuple[int, np.ndarray, np.ndarray]:
+    """Windows in an array with these ``strides`` of rows and columns, in bytes.
+
+    The offset of the first output's window, the steps from output to output down a row and along
+    it, and the offsets of the taps [r, s].
+    """
+    axes, strides = (c.rows, c.columns), np.array(strides)
+    first = np.array([axis.first for axis in axes]) @ strides
+    steps = strides * [axis.advance for axis in axes]
+    down, across = (
+        np.arange(axis.window) * axis.spread * stride
+        for axis, stride in zip(axes, strides, strict=True)
+    )
+    return int(first), steps, down[:, None] + across

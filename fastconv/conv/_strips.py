@@ -96,23 +96,33 @@ class Strips:
     def __init__(self, parts: list[Correlation], rows: int, lanes: int, sizes, exact: str):
         self.parts, self.lanes, self.sizes = parts, lanes, sizes
         self.groups: list[Group] = []
-        self.block_groups = [0]  # block b has groups [b] … [b + 1]
-        for first in range(0, max(c.rows.outputs for c in parts), rows):
-            for number, c in enumerate(parts):
-                down = self._windows(c.rows, "rows" in exact)[first : first + rows]
-                across = self._windows(c.columns, "columns" in exact)
-                for i in stretches(down) if len(down) else ():
-                    for j in stretches(across):
-                        window = (*down[i[0]].tolist(), *across[j[0]].tolist())
-                        self._add(number, window, i, j)
-            self.block_groups.append(len(self.groups))
-        works = [
-            (len(g.corners), g.size, (g.window[1] - g.window[0]) * (g.window[3] - g.window[2]), g)
-            for g in self.groups
+        windows = [
+            (self._windows(c.rows, "rows" in exact), self._windows(c.columns, "columns" in exact))
+            for c in parts
         ]
+        ranges: dict[tuple[bytes, ...], tuple[int, int]] = {}  # equal blocks share their groups
+        blocks = []
+        for first in range(0, max(c.rows.outputs for c in parts), rows):
+            below = [down[first : first + rows] for down, _ in windows]
+            key = tuple(down.tobytes() for down in below)
+            if key not in ranges:
+                start = len(self.groups)
+                for part, (down, (_, across)) in enumerate(zip(below, windows, strict=True)):
+                    self._add_block(part, down, across)
+                ranges[key] = (start, len(self.groups))
+            blocks.append(ranges[key])
+        self.ranges = list(ranges.values())
+        self.blocks = np.array(blocks, np.int64)  # block b has groups [b, 0] … [b, 1]
         # Vectors multiplied for one unit, and the time in such multiplications.
-        self.products = sum(count * size * taps for count, size, taps, _ in works)
-        self.time = sum(self._time(count, size, taps, g.axis) for count, size, taps, g in works)
+        works = np.array([self._work(group) for group in self.groups]).reshape(-1, 2)
+        totals = np.array([works[first:last].sum(axis=0) for first, last in blocks])
+        self.products, self.time = int(totals[:, 0].sum()), float(totals[:, 1].sum())
+
+    def _work(self, g: Group) -> tuple[int, float]:
+        """Products of vectors in a group, and their time."""
+        taps = (g.window[1] - g.window[0]) * (g.window[3] - g.window[2])
+        strips = len(g.corners)
+        return strips * g.size * taps, self._time(strips, g.size, taps, g.axis)
 
     def _time(self, count: int, size: int, taps: int, axis: int) -> float:
         """``count`` strips along ``axis``, in multiply-adds of vectors."""
@@ -122,6 +132,13 @@ class Strips:
     @staticmethod
     def _windows(axis: Axis, exact: bool) -> np.ndarray:
         return reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
+
+    def _add_block(self, part: int, down: np.ndarray, across: np.ndarray) -> None:
+        """The outputs of a part in a block, from the windows of its rows and of all columns."""
+        for i in stretches(down) if len(down) else ():
+            for j in stretches(across):
+                window = (*down[i[0]].tolist(), *across[j[0]].tolist())
+                self._add(part, window, i, j)
 
     def _add(self, part: int, window, i: tuple[int, int], j: tuple[int, int]) -> None:
         """The outputs ``i`` × ``j``, by strips along whichever axis takes less time."""
@@ -178,7 +195,7 @@ class Strips:
         """The records of all groups (see ``GROUP``), and the arrays that they point at."""
         records = np.zeros((len(self.groups), GROUP_WORDS), np.int64)
         kept = []
-        for first, last in pairwise(self.block_groups):
+        for first, last in self.ranges:
             number, total = 0, sum(len(g.corners) for g in self.groups[first:last])
             for record, group in zip(records[first:last], self.groups[first:last], strict=True):
                 place, chunks = places[group.part], self.chunks(group)

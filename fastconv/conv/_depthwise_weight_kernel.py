@@ -1,0 +1,113 @@
+"""The kernels of ``depthwise``'s weight gradient: correlations of taps, and their sum."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, as_pointer, kernel, record
+from fastconv.gemm.windows import pack_block
+from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
+from fastconv.simd.taps import PATCH, correlate_taps, put_sum
+from fastconv.simd.vector import element, lanes
+
+from ._depthwise_kernel import PLANES, WINDOW, WINDOW_BYTES, pack_planes
+
+WEIGHT_LAYOUT = record(
+    "scratch scratch_bytes "
+    + PLANES
+    + "I J dy_window dy_set in_place dy_in_place copies parts sums copy_bytes unit_bytes "
+    # tables: patches of the blocks, records of the patches
+    "block_patches patches"
+)
+PATCH_BYTES = 8 * len(PATCH)
+
+
+@functools.cache
+def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
+    """Correlate x with dy, ``mr`` taps at a time.
+
+    Workers are copies × parts: each part has its own units, each copy its own part of the tasks
+    of a unit and sums of its own.
+    """
+
+    @kernel(WEIGHT_LAYOUT)
+    def depthwise_weight(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        records = a.scratch + worker * a.scratch_bytes
+        copy(records, a.x_window, WINDOW_BYTES)
+        copy(records + WINDOW_BYTES, a.dy_window, WINDOW_BYTES)
+        x = numba.carray(as_pointer(records), 1, WINDOW)[0]
+        y = numba.carray(as_pointer(records + WINDOW_BYTES), 1, WINDOW)[0]
+        planes = (records + 2 * WINDOW_BYTES + 63) // 64 * 64
+        gradient = planes + a.planes_bytes
+        part, share = worker // a.copies, worker % a.copies
+        tasks = a.N * a.tasks_i
+        dy = y.x
+        first = part * a.units // a.parts
+        last = (part + 1) * a.units // a.parts
+        sums = a.sums + share * a.copy_bytes
+        size = a.filters * a.unit_bytes
+        zero(sums + first * size, (last - first) * size)
+        for task in range(share * tasks // a.copies, (share + 1) * tasks // a.copies):
+            block, n = task % a.tasks_i, task // a.tasks_i
+            i0 = block * a.task_i
+            rows = min(a.task_i, a.I - i0)
+            patches = a.block_patches + block * 16
+            for unit in range(first, last):
+                source = planes
+                if a.in_place:
+                    source = x.x + n * x.xn + unit * x.block * x.xc + i0 * a.row_advance * x.xh
+                else:
+                    pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+                for f in range(a.filters):
+                    y.x = dy + f * a.dy_set
+                    at = gradient
+                    if a.dy_in_place:
+                        at = y.x + n * y.xn + unit * y.block * y.xc + i0 * y.xh
+                    else:
+                        pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
+                    target = sums + (unit * a.filters + f) * a.unit_bytes
+                    for patch in range(get_word(patches), get_word(patches + 8)):
+                        correlate_taps(
+                            like, mr, a.patches + patch * PATCH_BYTES, source, at, target
+                        )
+
+    return depthwise_weight
+
+
+ADD_LAYOUT = record(
+    "counter tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps "
+    "unit_lanes all_lanes"
+)
+
+
+@functools.cache
+def depthwise_add_kernel(itemsize: int) -> Kernel:
+    """Add the copies of the sums and write them as dw; a task is a unit × filter."""
+    vector = lanes(itemsize)
+
+    @kernel(ADD_LAYOUT)
+    def depthwise_add(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            sums = a.sums + task * a.unit_bytes
+            for other in range(1, a.copies):
+                accumulate(like, sums, sums + other * a.copy_bytes, a.unit_bytes)
+            unit, f = task // a.filters, task % a.filters
+            target = a.dw + unit * a.du + f * a.taps * itemsize
+            for t in range(a.taps):
+                source = sums + t * vector * itemsize
+                if a.splat:
+                    put_sum(like, target + t * itemsize, source)
+                else:
+                    for lane in range(min(vector, a.all_lanes - unit * a.unit_lanes)):
+                        move(like, target + lane * a.dk + t * itemsize, source + lane * itemsize)
+
+    return depthwise_add
