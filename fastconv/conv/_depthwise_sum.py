@@ -21,7 +21,7 @@ from .correlation import Correlation
 
 _LONG = ((8,), (10, 8))  # vectors of a strip, with 16 registers and with 32
 _NARROW = 4  # of the strips that cover what the long ones leave
-_SPARE_TIME = 1.2  # in place, so much more costs less than copying the input
+_PACKING = 6  # multiply-adds that take the time of copying a vector into the planes
 
 
 class DepthwiseSum:
@@ -80,7 +80,8 @@ class DepthwiseSum:
         outputs = sum(part.columns.outputs for part in self.parts)
         self.rows = rows_in_order(self.c, self.units, outputs)
         strips = self._fewest("rows columns")
-        if strips.time <= _SPARE_TIME * planes.time:
+        packing = _PACKING * self.c.rows.inputs * self.c.columns.inputs
+        if strips.time <= planes.time + packing:
             self.strips, self.in_place = strips, True
         else:
             self.rows = rows

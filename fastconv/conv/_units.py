@@ -59,4 +59,4 @@ def rows_in_order(c: Correlation, units: Units, outputs: int) -> int:
     pixel = units.count * units.nbytes
     row = (c.rows.advance * c.columns.inputs + outputs) * pixel
     halo = c.rows.window * c.rows.spread * c.columns.inputs * pixel
-    return even_split(c.rows.outputs, max(1, (machine().l2 // 2 - halo) // (2 * row)))
+    return even_split(c.rows.outputs, max(_FEWEST_ROWS, (machine().l2 // 2 - halo) // (2 * row)))
