@@ -27,6 +27,7 @@ from .correlation import unfolded
 
 PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
 _LARGEST_WINDOW = 4 << 20
+_PIXEL_BYTES = 512
 
 
 class BlockedWeight:
@@ -39,6 +40,7 @@ class BlockedWeight:
     # Set by _choose_products:
     block: int  # channels of a block
     joined: int  # taps in one product
+    stretches: int  # in which its rows stand in the window: tap rows, if it has several
     products: tuple[int, int]  # products for a block: tap rows × taps of a row
     reach: tuple[np.ndarray, np.ndarray]  # outputs [low, high) that they read, along each axis
 
@@ -48,15 +50,15 @@ class BlockedWeight:
         self.vector = lanes(self.itemsize)
         self.threads = threads
         self._choose_products()
-        extent = self.joined * self.block
-        self.mr, self.nv = choose_tile(extent, c.filters, self.vector)
+        self._choose_tile()
         self.width = self.nv * self.vector
         self.row_bytes = self.width * self.itemsize
-        self.tiles_m = -(-extent // self.mr)
+        self.tiles_m = -(-self.joined * self.block // self.mr)
         self.tiles_k = -(-c.filters // self.width)
         self.n_blocks = -(-c.channels // self.block)
         self.tap_bytes = self.tiles_m * self.mr * self.row_bytes
         self.block_bytes = self.products[0] * self.products[1] * self.tap_bytes
+        self.in_place = self._readable_in_place(problem)
         self.units = c.groups * self.n_blocks * self.tiles_k
         self.copy_bytes = self.units * self.block_bytes
         self._share_pixels()
@@ -78,11 +80,29 @@ class BlockedWeight:
     def _choose_products(self) -> None:
         raise NotImplementedError
 
+    def _choose_tile(self) -> None:
+        extent = self.joined * self.block
+        self.mr, self.nv = choose_tile(extent, self.c.filters, self.vector)
+
     def _arrange(self) -> None:
-        """Where neighbouring pixels stand in the left operand: by default in the window."""
+        """How terms are gathered from the window; by default not at all."""
         self.terms = np.zeros(0, np.int64)
         self.term_length = 0
-        self.pixel_step = self.columns.advance * self.block * self.itemsize
+        self.pixel_step = 0
+
+    def _readable_in_place(self, problem: ConvProblem) -> tuple[bool, bool]:
+        """Whether x, and dy, may be read where they are: channels-last, in whole tiles, no borders.
+
+        Further apart than ``_PIXEL_BYTES``, pixels would compete for a few sets of the first cache.
+        """
+        c = self.c
+        formats = (problem.x_format, problem.y_format)
+        whole = (self.joined == 1 and c.channels % self.mr == 0, c.filters % self.width == 0)
+        near = (c.channels * self.itemsize <= _PIXEL_BYTES, c.filters * self.itemsize <= _PIXEL_BYTES)
+        return tuple(
+            order == "nhwc" and c.groups == 1 and fits and close
+            for order, fits, close in zip(formats, whole, near, strict=True)
+        )
 
     @property
     def flops(self) -> int:
@@ -144,7 +164,7 @@ class BlockedWeight:
         c = self.c
         n, i, j = self.share
         return Stage(
-            weight_kernel(self.itemsize, self.mr, self.nv),
+            weight_kernel(self.itemsize, self.stretches, self.mr // self.stretches, self.nv),
             self.workers,
             scratch_bytes=self.worker_bytes,
             copy_bytes=self.copy_bytes,
@@ -214,7 +234,13 @@ class BlockedWeight:
         multiply, add = self.stages
         sums = scratch(self.nbytes)
         rest = sums + self.copies * self.copy_bytes
+        x_there, dy_there = self.in_place
         multiply.run(
-            scratch=rest, sums=sums, x_window=address(x_window), dy_window=address(dy_window)
+            scratch=rest,
+            sums=sums,
+            x_window=address(x_window),
+            dy_window=address(dy_window),
+            x_in_place=x_there and xc == self.itemsize,
+            dy_in_place=dy_there and yk == self.itemsize,
         )
         add.run(scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1])

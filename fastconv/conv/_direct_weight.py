@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.gemm.tiling import channel_block, tile_score
+from fastconv.gemm.tiling import channel_block, exact_tile, tile_score
 
 from ._blocked_weight import BlockedWeight
 from .correlation import Axis
@@ -20,17 +20,39 @@ def _tap_reach(axis: Axis) -> np.ndarray:
     return np.stack([low, np.maximum(low, high)], axis=-1).astype(np.int64)
 
 
+def _whole(axis: Axis) -> np.ndarray:
+    """The reach of taps that make one product: joined, they cannot leave out any output."""
+    return np.array([[0, axis.outputs]], np.int64)
+
+
 class DirectWeight(BlockedWeight):
     def _choose_products(self) -> None:
-        """The taps of a row are joined into one product if the channels are few."""
+        """The taps, or those of a row, are joined into one product if the channels are few."""
         c = self.c
         self.block = channel_block(c.channels, self.vector)
-        single = tile_score(self.block, c.filters, self.vector)
-        gain = tile_score(self.block * c.columns.window, c.filters, self.vector) / single
-        columns = _tap_reach(c.columns)
-        self.joined = 1
-        if c.columns.spread == 1 and gain > _JOINING_GAIN:
-            self.joined = c.columns.window
-            columns = np.array([[0, c.columns.outputs]], np.int64)
-        self.reach = (_tap_reach(c.rows), columns)
-        self.products = (c.rows.window, len(columns))
+        down, across = c.rows.window, c.columns.window
+        rows, columns = _tap_reach(c.rows), _tap_reach(c.columns)
+        self.joined, self.stretches = 1, 1
+        if c.columns.spread == 1:
+            single = tile_score(self.block, c.filters, self.vector)
+            gain = tile_score(self.block * across, c.filters, self.vector) / single
+            if down * across > 1 and self._fits_one_tile():
+                self.joined, self.stretches = down * across, down
+                rows, columns = _whole(c.rows), _whole(c.columns)
+            elif gain > _JOINING_GAIN:
+                self.joined = across
+                columns = _whole(c.columns)
+        self.reach = (rows, columns)
+        self.products = (len(rows), len(columns))
+
+    def _fits_one_tile(self) -> bool:
+        """Whether one register tile has a row for every tap of every channel."""
+        c = self.c
+        rows = c.rows.window * c.columns.window * c.channels
+        return exact_tile(rows, c.filters, self.vector) is not None
+
+    def _choose_tile(self) -> None:
+        if self.stretches == 1:
+            super()._choose_tile()
+            return
+        self.mr, self.nv = exact_tile(self.joined * self.block, self.c.filters, self.vector)

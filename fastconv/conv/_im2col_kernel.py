@@ -140,7 +140,7 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                                     c_step, to = 24, writing + m * 24
                                     c_shift = y + lane * itemsize
                             tile_panel(
-                                like, mr, nv, panel, step, listed + 16, get_word(listed),
+                                like, 1, mr, nv, panel, 0, step, listed + 16, get_word(listed),
                                 get_word(listed + 8), w, row, init, pitch, a.relu if last else 0,
                                 to, c_step, c_shift,
                             )  # fmt: skip

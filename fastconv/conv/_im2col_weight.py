@@ -18,7 +18,7 @@ class Im2colWeight(BlockedWeight):
         most = machine().l2 // 2 // (PIXELS * taps * self.itemsize)
         block = even_split(c.channels, max(self.vector, most))
         self.block = min(c.channels, round_up(block, self.vector))
-        self.joined = taps
+        self.joined, self.stretches = taps, 1
         self.products = (1, 1)
         self.reach = tuple(np.array([[0, axis.outputs]], np.int64) for axis in (c.rows, c.columns))
 

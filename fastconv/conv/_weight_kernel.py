@@ -21,7 +21,7 @@ from fastconv.simd.vector import element, lanes
 
 WINDOW = record(windows.FIELDS)
 LAYOUT = record(
-    "scratch scratch_bytes sums copy_bytes x_window dy_window "
+    "scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
     "copies parts units "
     # pixels: the grid, a block's share of it, and blocks along each axis
@@ -52,13 +52,13 @@ def _pack_gradient(
 
 
 @inner
-def _list_lines(runs, images, rows, image_bytes, row_bytes, line_bytes):
+def _list_lines(runs, images, rows, image_bytes, row_bytes, dy_image, dy_row):
     """One run for every output row of the block: its start on the left and in dy."""
     at = runs
     for i in range(rows):
         for n in range(images):
             put_word(at, n * image_bytes + i * row_bytes)
-            put_word(at + 8, (i * images + n) * line_bytes)
+            put_word(at + 8, n * dy_image + i * dy_row)
             at += 16
 
 
@@ -76,9 +76,10 @@ def _gather(like, a, item, vector, target, window, images, rows, columns, pixel)
 
 
 @functools.cache
-def weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
-    """Sum outer products in tiles of ``mr`` channels × ``nv`` vectors of filters."""
+def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
+    """Sum outer products in tiles of ``stretches · side`` channels × ``nv`` vectors of filters."""
     vector = lanes(itemsize)
+    mr = stretches * side
     width = nv * vector
 
     @kernel(LAYOUT)
@@ -113,17 +114,28 @@ def weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             columns = min(a.task_j, a.J - j0)
             panel = images * rows * columns * row
             left_operand, image_bytes = window, size
-            row_bytes = a.row_advance * a.buffer_columns * pixel
+            line, point = a.buffer_columns * pixel, pixel
+            if a.x_in_place != 0:
+                image_bytes, line, point = x.xn, x.row_source * x.xh, x.column_source * x.xw
+                left_operand = x.x + n0 * x.xn + (x.row_first + i0 * a.row_stride) * x.xh
+                left_operand += (x.column_first + j0 * a.column_stride) * x.xw
+            row_bytes, step = a.row_advance * line, a.column_advance * point
             if a.n_terms > 0:
-                left_operand, image_bytes = columns_buffer, columns * a.pixel_step
+                left_operand, step = columns_buffer, a.pixel_step
+                image_bytes = columns * step
                 row_bytes = images * image_bytes
-            _list_lines(runs, images, rows, image_bytes, row_bytes, columns * row)
+            dy, dy_tile, dy_pixel = gradient, panel, row
+            dy_image, dy_row = columns * row, images * columns * row
+            if a.dy_in_place != 0:
+                dy = y.x + n0 * y.xn + i0 * y.xh + j0 * y.xw
+                dy_tile, dy_pixel, dy_image, dy_row = row, y.xw, y.xn, y.xh
+            _list_lines(runs, images, rows, image_bytes, row_bytes, dy_image, dy_row)
             group, block = -1, -1
             for unit in range(first_unit, last_unit):
                 k = unit % a.tiles_k
                 if unit == first_unit or k == 0:
                     block = unit // a.tiles_k % a.n_blocks
-                    for n in range(images):
+                    for n in range(0 if a.x_in_place else images):
                         pack_block(
                             like, x, itemsize, window + n * size, n0 + n,
                             unit // a.tiles_k // a.n_blocks, block,
@@ -141,10 +153,11 @@ def weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     low, high = 0, a.tiles_k
                     if (end - 1) // a.tiles_k == unit // a.tiles_k:
                         low, high = k, k + end - unit
-                    _pack_gradient(
-                        like, y, itemsize, gradient, panel, group, low, high, n0, images, i0, rows,
-                        j0, columns,
-                    )  # fmt: skip
+                    if a.dy_in_place == 0:
+                        _pack_gradient(
+                            like, y, itemsize, gradient, panel, group, low, high, n0, images, i0,
+                            rows, j0, columns,
+                        )  # fmt: skip
                 target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * (
                     a.products_down * a.products_across * tap_bytes
                 )
@@ -154,17 +167,18 @@ def weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     for s in range(a.products_across):
                         left = max(0, get_word(a.column_reach + s * 16) - j0)
                         right = min(columns, get_word(a.column_reach + s * 16 + 8) - j0)
-                        source = (r * a.row_spread * a.buffer_columns + s * a.column_spread) * pixel
-                        source += left_operand + left * a.pixel_step
+                        source = left_operand + left * step
+                        source += r * a.row_spread * line + s * a.column_spread * point
                         for m in range(a.tiles_m):
                             init, pitch = target, row
                             if pixels == first_block:
                                 init, pitch = nothing, 0
                             tile_panel(
-                                like, mr, nv, source + m * mr * itemsize, a.pixel_step,
-                                runs + top * images * 16, max(0, bottom - top) * images,
-                                max(0, right - left), gradient + k * panel + left * row, row,
-                                init, pitch, 0, relative, 8, target,
+                                like, stretches, side, nv, source + m * mr * itemsize,
+                                a.row_spread * line, step, runs + top * images * 16,
+                                max(0, bottom - top) * images, max(0, right - left),
+                                dy + k * dy_tile + left * dy_pixel, dy_pixel, init, pitch, 0,
+                                relative, 8, target,
                             )  # fmt: skip
                             target += mr * row
 

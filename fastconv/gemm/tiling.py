@@ -12,6 +12,12 @@ def choose_tile(rows: int, columns: int, vector: int) -> tuple[int, int]:
     return max(machine().isa.tiles, key=lambda tile: _score(tile, rows, columns, vector))
 
 
+def exact_tile(rows: int, columns: int, vector: int) -> tuple[int, int] | None:
+    """The best tile of exactly ``rows`` rows, if the registers can hold so many."""
+    tiles = [(rows, nv) for mr, nv in machine().isa.tiles if rows <= mr]
+    return max(tiles, key=lambda tile: _score(tile, rows, columns, vector), default=None)
+
+
 def tile_score(rows: int, columns: int, vector: int) -> float:
     """The share of the peak that the best tile may reach on a ``rows`` × ``columns`` result."""
     return max(_score(tile, rows, columns, vector) for tile in machine().isa.tiles)

@@ -2,14 +2,15 @@
 
     acc[m, :] = init[m, :] + Σ_run Σ_j  A[m, run, j] · B[run·L + j, :]
 
-``mr`` rows of ``nv`` vectors stay in registers over the whole sum.  B is a packed panel: one step
-of the sum reads ``nv`` consecutive vectors.  A is read by broadcast, in one of two ways:
+``mr`` rows of ``nv`` vectors stay in registers over the whole sum.  One step of the sum reads
+``nv`` consecutive vectors of B.  A is read by broadcast, in one of two ways:
 
 * ``rows``: every row has an address of its own (a table), and steps are consecutive elements.
   This is implicit GEMM: a row is an output pixel, a run is a stretch of input that it sums over,
   and neither images nor matrices need to be contiguous (Dukhan, "The Indirect Convolution
   Algorithm", 2019).
-* ``panel``: rows are consecutive elements, and a step moves by any number of bytes.
+* ``panel``: rows are consecutive elements, or several stretches of them, and a step moves by any
+  number of bytes.
 
 A run is an entry of a table of two words, the byte offsets of its start in A and in B, so that a
 tile may leave out the runs that only meet padding.
@@ -69,15 +70,18 @@ def _finish(v: Vectors, acc, relu, c_rows, c_step, c_shift, mr, nv):
             v.store(v.builder.select(active, v.relu(value), value), row, j)
 
 
-def _emit(name, body):
-    """An intrinsic's code generator: ``body`` as a function named after the tile's shape."""
+def _emit(name, literals, body):
+    """An intrinsic's code generator: ``body`` as a function named after the tile's shape.
+
+    The shape is so many literal arguments after the first.
+    """
 
     def codegen(context, builder, signature, arguments):
-        kind, rows, vectors = signature.args[:3]
-        mr, nv = literal(rows), literal(vectors)
+        shape = [literal(argument) for argument in signature.args[1 : 1 + literals]]
         return outlined(
-            context, builder, signature, arguments[3:], f"{name}_{kind}_{mr}x{nv}",
-            lambda v, values: body(v, mr, nv, *values),
+            context, builder, signature, arguments[1 + literals :],
+            "_".join(map(str, (name, signature.args[0], *shape))),
+            lambda v, values: body(v, *shape, *values),
         )  # fmt: skip
 
     return codegen
@@ -118,19 +122,25 @@ def tile_rows(
     c_step, c_shift,
 ):  # fmt: skip
     """The tile with row m of A at ``a_rows[m] + a_shift``; steps are consecutive elements."""
-    return types.void(like, mr, nv, *[types.int64] * 12), _emit("tile_rows", _rows)
+    return types.void(like, mr, nv, *[types.int64] * 12), _emit("tile_rows", 2, _rows)
 
 
 def _panel(
-    v: Vectors, mr, nv, a, a_step, runs, n_runs, length, b, b_step, init, pitch, relu, c_rows,
-    c_step, c_shift,
+    v: Vectors, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step, init,
+    pitch, relu, c_rows, c_step, c_shift,
 ):  # fmt: skip
     builder = v.builder
+    mr = stretches * side
+
+    def rows(a):
+        for _ in range(stretches):
+            yield from (v.offset(a, m * v.itemsize) for m in range(side))
+            a = builder.add(a, a_pitch)
 
     def run(index, acc):
         def steps(index, carried):
             a, b, *acc = carried
-            acc = _step(v, acc, [v.offset(a, m * v.itemsize) for m in range(mr)], b, nv)
+            acc = _step(v, acc, list(rows(a)), b, nv)
             return [builder.add(a, a_step), builder.add(b, b_step), *acc]
 
         return v.loop(length, [*_run_start(v, runs, index, a, b), *acc], steps)[2:]
@@ -141,8 +151,12 @@ def _panel(
 
 @intrinsic(prefer_literal=True)
 def tile_panel(
-    typingctx, like, mr, nv, a, a_step, runs, n_runs, length, b, b_step, init, pitch, relu, c_rows,
-    c_step, c_shift,
+    typingctx, like, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step, init,
+    pitch, relu, c_rows, c_step, c_shift,
 ):  # fmt: skip
-    """The tile with the rows of A side by side; a step moves A and B by so many bytes."""
-    return types.void(like, mr, nv, *[types.int64] * 13), _emit("tile_panel", _panel)
+    """The tile with ``side`` rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
+
+    A step moves A and B by so many bytes.
+    """
+    literals, words = (stretches, side, nv), [types.int64] * 14
+    return types.void(like, *literals, *words), _emit("tile_panel", 3, _panel)
