@@ -58,12 +58,12 @@ class BlockedWeight:
         self.n_blocks = -(-c.channels // self.block)
         self.tap_bytes = self.tiles_m * self.mr * self.row_bytes
         self.block_bytes = self.products[0] * self.products[1] * self.tap_bytes
-        self.in_place = self._readable_in_place(problem)
         self.units = c.groups * self.n_blocks * self.tiles_k
         self.copy_bytes = self.units * self.block_bytes
         self._share_pixels()
         self._share_workers(problem.flops)
         self._arrange()
+        self.in_place = self._readable_in_place(problem)
         self.x_window = window_record(
             c.channels, self.block, (c.rows.inputs, c.columns.inputs),
             (c.rows.first, c.columns.first), (self.rows.source, self.columns.source), self.vector,
@@ -93,15 +93,16 @@ class BlockedWeight:
     def _readable_in_place(self, problem: ConvProblem) -> tuple[bool, bool]:
         """Whether x, and dy, may be read where they are: channels-last, in whole tiles, no borders.
 
-        Further apart than ``_PIXEL_BYTES``, pixels would compete for a few sets of the first cache.
+        Pixels further apart than ``_PIXEL_BYTES`` would compete for a few sets of the first cache.
         """
-        c = self.c
-        formats = (problem.x_format, problem.y_format)
-        whole = (self.joined == 1 and c.channels % self.mr == 0, c.filters % self.width == 0)
-        near = (c.channels * self.itemsize <= _PIXEL_BYTES, c.filters * self.itemsize <= _PIXEL_BYTES)
+        single = self.joined == 1 and len(self.terms) == 0
+        operands = (
+            (problem.x_format, self.c.channels, single and self.c.channels % self.mr == 0),
+            (problem.y_format, self.c.filters, self.c.filters % self.width == 0),
+        )
         return tuple(
-            order == "nhwc" and c.groups == 1 and fits and close
-            for order, fits, close in zip(formats, whole, near, strict=True)
+            order == "nhwc" and self.c.groups == 1 and size * self.itemsize <= _PIXEL_BYTES and fits
+            for order, size, fits in operands
         )
 
     @property

@@ -141,7 +141,7 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                                     c_shift = y + lane * itemsize
                             tile_panel(
                                 like, 1, mr, nv, panel, 0, step, listed + 16, get_word(listed),
-                                get_word(listed + 8), w, row, init, pitch, a.relu if last else 0,
+                                get_word(listed + 8), w, row, 0, init, pitch, a.relu if last else 0,
                                 to, c_step, c_shift,
                             )  # fmt: skip
                             if last and not straight:

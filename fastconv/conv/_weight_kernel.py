@@ -2,6 +2,8 @@
 
 For one tap (r, s), dW[c, k] = Σ_pixels x[pixel + tap, c] · dy[pixel, k]: a matrix product that sums
 over pixels, whose rows are neighbouring channels of the packed window and whose lanes are filters.
+Operands that already stand as packing would leave them are read in place, and what a tile reads of
+dy is fetched from memory one block ahead.
 ``im2col`` gathers the window's taps into columns first, and has one product for all of them.
 """
 
@@ -35,6 +37,13 @@ LAYOUT = record(
     # tiles: channels or columns of one product, lanes of filters
     "tiles_m tiles_k n_blocks"
 )
+
+
+@inner
+def _corner(a, block):
+    """The first image, output row and output column of a block of pixels."""
+    i = block // a.tasks_j
+    return i // a.tasks_i * a.task_n, i % a.tasks_i * a.task_i, block % a.tasks_j * a.task_j
 
 
 @inner
@@ -107,9 +116,7 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
         tap_bytes = a.tiles_m * mr * row
 
         for pixels in range(first_block, (share + 1) * a.blocks // a.copies):
-            j0 = pixels % a.tasks_j * a.task_j
-            i0 = pixels // a.tasks_j % a.tasks_i * a.task_i
-            n0 = pixels // a.tasks_j // a.tasks_i * a.task_n
+            n0, i0, j0 = _corner(a, pixels)
             images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
             columns = min(a.task_j, a.J - j0)
             panel = images * rows * columns * row
@@ -126,7 +133,10 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
                 row_bytes = images * image_bytes
             dy, dy_tile, dy_pixel = gradient, panel, row
             dy_image, dy_row = columns * row, images * columns * row
+            ahead = 0
             if a.dy_in_place != 0:
+                n1, i1, j1 = _corner(a, pixels + 1)
+                ahead = (n1 - n0) * y.xn + (i1 - i0) * y.xh + (j1 - j0) * y.xw
                 dy = y.x + n0 * y.xn + i0 * y.xh + j0 * y.xw
                 dy_tile, dy_pixel, dy_image, dy_row = row, y.xw, y.xn, y.xh
             _list_lines(runs, images, rows, image_bytes, row_bytes, dy_image, dy_row)
@@ -177,8 +187,8 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
                                 like, stretches, side, nv, source + m * mr * itemsize,
                                 a.row_spread * line, step, runs + top * images * 16,
                                 max(0, bottom - top) * images, max(0, right - left),
-                                dy + k * dy_tile + left * dy_pixel, dy_pixel, init, pitch, 0,
-                                relative, 8, target,
+                                dy + k * dy_tile + left * dy_pixel, dy_pixel, ahead, init,
+                                pitch, 0, relative, 8, target,
                             )  # fmt: skip
                             target += mr * row
 

@@ -126,8 +126,8 @@ def tile_rows(
 
 
 def _panel(
-    v: Vectors, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step, init,
-    pitch, relu, c_rows, c_step, c_shift,
+    v: Vectors, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead,
+    init, pitch, relu, c_rows, c_step, c_shift,
 ):  # fmt: skip
     builder = v.builder
     mr = stretches * side
@@ -140,6 +140,9 @@ def _panel(
     def run(index, acc):
         def steps(index, carried):
             a, b, *acc = carried
+            coming = builder.add(b, ahead)
+            for j in range(nv):
+                v.prefetch(v.offset(coming, j * v.nbytes))
             acc = _step(v, acc, list(rows(a)), b, nv)
             return [builder.add(a, a_step), builder.add(b, b_step), *acc]
 
@@ -151,12 +154,13 @@ def _panel(
 
 @intrinsic(prefer_literal=True)
 def tile_panel(
-    typingctx, like, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step, init,
-    pitch, relu, c_rows, c_step, c_shift,
+    typingctx, like, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step,
+    ahead, init, pitch, relu, c_rows, c_step, c_shift,
 ):  # fmt: skip
     """The tile with ``side`` rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
 
-    A step moves A and B by so many bytes.
+    A step moves A and B by so many bytes, and prefetches what stands ``ahead`` of it in B (for a
+    packed panel, which is in the cache, 0).
     """
-    literals, words = (stretches, side, nv), [types.int64] * 14
+    literals, words = (stretches, side, nv), [types.int64] * 15
     return types.void(like, *literals, *words), _emit("tile_panel", 3, _panel)
