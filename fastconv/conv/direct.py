@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from ._direct_correlation import DirectCorrelation
 from ._direct_weight import DirectWeight
+from ._pointwise_correlation import PointwiseCorrelation
 from ._product import ProductAlgorithm
 
 
 class Direct(ProductAlgorithm):
     name = "direct"
-    correlation = DirectCorrelation
     weight = DirectWeight
+
+    def correlation(self, c, itemsize, x_format, y_format, threads):
+        if PointwiseCorrelation.applies(c, itemsize, x_format, y_format):
+            return PointwiseCorrelation(c, itemsize, threads)
+        return DirectCorrelation(c, itemsize, x_format, y_format, threads)

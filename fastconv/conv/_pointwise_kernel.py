@@ -1,0 +1,129 @@
+"""The kernel of 1×1 filters on planes: lanes are pixels, broadcasts are weights."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.simd.copying import copy, copy_strided, move, next_task, put_word, zero
+from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.vector import element, lanes
+
+LAYOUT = record(
+    "counter tasks scratch scratch_bytes relu "
+    # the arrays: strides in bytes; the planes of y are contiguous
+    "x xn xg xc xh xw y yn yg yk "
+    # packed filters, bytes of a tile of them; whether there is a bias
+    "w bias biased w_tile tiles filters channels "
+    # pixels of all images, of one, of a stretch of x that has one step, of a task
+    "pixels plane line span "
+    # input rows and columns: of the first pixel, from one pixel to the next
+    "row_first row_step column_first column_step "
+    # tasks: groups × parts of the filters × spans of pixels
+    "groups splits"
+)
+
+
+@inner
+def _pack(like, a, item, vector, width, panels, group, first, count):
+    """A span of pixels as ``[tile][channel][pixel]``; images follow one another.
+
+    Channel by channel, so that memory is read in stretches as long as the span.
+    """
+    row, whole = width * item, vector * item
+    step = a.column_step * a.xw
+    done = 0
+    while done < count:
+        image, at = (first + done) // a.plane, (first + done) % a.plane
+        i, j = at // a.line, at % a.line
+        end = done + min(count - done, a.line - j)
+        source = a.x + image * a.xn + group * a.xg
+        source += (a.row_first + i * a.row_step) * a.xh + a.column_first * a.xw + j * step
+        for c in range(a.channels):
+            p, at = done, source + c * a.xc
+            while p < end:
+                size = min(width - p % width, end - p)
+                to = panels + (p // width * a.channels + c) * row + p % width * item
+                if step != item:
+                    for lane in range(size):
+                        move(like, to + lane * item, at + lane * step)
+                elif size == width:
+                    copy_strided(like, to, whole, at, whole, width // vector)
+                else:
+                    copy(to, at, size * item)
+                p += size
+                at += size * step
+        done = end
+
+
+@inner
+def _store(a, item, row, tile, y, first, count, rows):
+    """Part of a tile of results, or one that reaches into the next image."""
+    done = 0
+    while done < count:
+        image, at = (first + done) // a.plane, (first + done) % a.plane
+        run = min(count - done, a.plane - at)
+        to = y + image * a.yn + at * item
+        for m in range(rows):
+            copy(to + m * a.yk, tile + m * row + done * item, run * item)
+        done += run
+
+
+@functools.cache
+def pointwise_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
+    """Multiply tiles of ``mr`` filters by tiles of ``nv`` vectors of pixels."""
+    vector = lanes(itemsize)
+    width = nv * vector
+
+    @kernel(LAYOUT)
+    def pointwise(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        row = width * itemsize
+        tile = a.scratch + worker * a.scratch_bytes
+        start = tile + mr * row
+        panels = start + mr * row
+        straight_rows = panels + a.span * a.channels * itemsize
+        staged_rows = straight_rows + mr * 8
+        run = staged_rows + mr * 8
+        panel_bytes = a.channels * row
+        zero(run, 16)
+        zero(start, mr * row)
+        for m in range(mr):
+            put_word(straight_rows + m * 8, m * a.yk)
+            put_word(staged_rows + m * 8, m * row)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            split, rest = task % a.splits, task // a.splits
+            group, first = rest % a.groups, rest // a.groups * a.span
+            count = min(a.span, a.pixels - first)
+            _pack(like, a, itemsize, vector, width, panels, group, first, count)
+            for t in range(split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits):
+                index = group * a.tiles + t
+                rows = min(mr, a.filters - t * mr)
+                if a.biased:
+                    for m in range(mr):
+                        for lane in range(width):
+                            bias = a.bias + (index * mr + m) * itemsize
+                            move(like, start + m * row + lane * itemsize, bias)
+                y = a.y + group * a.yg + t * mr * a.yk
+                for p in range(0, count, width):
+                    ahead = min(width, count - p)
+                    image, at = (first + p) // a.plane, (first + p) % a.plane
+                    straight = rows == mr and ahead == width and at + width <= a.plane
+                    to, shift = staged_rows, tile
+                    if straight:
+                        to, shift = straight_rows, y + image * a.yn + at * itemsize
+                    tile_panel(
+                        like, 1, mr, nv, a.w + index * a.w_tile, 0, mr * itemsize, run, 1,
+                        a.channels, panels + p // width * panel_bytes, row, 0, start, row, a.relu,
+                        to, 8, shift,
+                    )  # fmt: skip
+                    if not straight:
+                        _store(a, itemsize, row, tile, y, first + p, ahead, rows)
+
+    return pointwise
