@@ -88,14 +88,14 @@ ARRAYS = {
     "subclass": lambda array: array.copy().view(Subclass),
 }
 
+VIEWED = ("stride-2-3x3", "depthwise-3x3", "medium-1x1-small-images", "medium-16-channels")
+
 
 @pytest.mark.parametrize("make", ARRAYS.values(), ids=ARRAYS)
 @pytest.mark.parametrize("operand", [0, 1, (0, 1)], ids=["first", "second", "both"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("algorithm", fc.algorithms())
-@pytest.mark.parametrize(
-    "case", [cases.BY_NAME["stride-2-3x3"], cases.BY_NAME["depthwise-3x3"]], ids=lambda c: c.name
-)
+@pytest.mark.parametrize("case", [cases.BY_NAME[name] for name in VIEWED], ids=lambda c: c.name)
 def test_any_array(case, algorithm, direction, operand, make):
     trial = Trial(case, direction)
     if trial.refusal(algorithm) is not None:
