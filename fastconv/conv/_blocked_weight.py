@@ -21,8 +21,7 @@ from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
 from ._buffer import Buffer
-from ._weight_kernel import weight_kernel
-from ._weight_sum_kernel import weight_sum_kernel
+from ._weight_stages import multiply_stage, sum_stage
 from .correlation import unfolded
 
 PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
@@ -159,71 +158,7 @@ class BlockedWeight:
     @functools.cached_property
     def stages(self) -> tuple[Stage, Stage]:
         """Multiply, add up; compiled when first asked for."""
-        return self._multiply_stage(), self._sum_stage()
-
-    def _multiply_stage(self) -> Stage:
-        c = self.c
-        n, i, j = self.share
-        return Stage(
-            weight_kernel(self.itemsize, self.stretches, self.mr // self.stretches, self.nv),
-            self.workers,
-            scratch_bytes=self.worker_bytes,
-            copy_bytes=self.copy_bytes,
-            copies=self.copies,
-            parts=self.parts,
-            units=self.units,
-            N=c.N,
-            I=c.rows.outputs,
-            J=c.columns.outputs,
-            task_n=n,
-            task_i=i,
-            task_j=j,
-            tasks_i=-(-c.rows.outputs // i),
-            tasks_j=-(-c.columns.outputs // j),
-            blocks=self.blocks,
-            window_bytes=self.window_bytes,
-            buffer_rows=self.rows.extent,
-            buffer_columns=self.columns.extent,
-            row_stride=c.rows.advance,
-            column_stride=c.columns.advance,
-            row_advance=self.rows.advance,
-            column_advance=self.columns.advance,
-            terms=address(self.terms),
-            n_terms=len(self.terms),
-            term_length=self.term_length,
-            columns_bytes=self.columns_bytes,
-            pixel_step=self.pixel_step,
-            products_down=self.products[0],
-            products_across=self.products[1],
-            row_spread=self.rows.spread,
-            column_spread=self.columns.spread,
-            row_reach=address(self.reach[0]),
-            column_reach=address(self.reach[1]),
-            tiles_m=self.tiles_m,
-            tiles_k=self.tiles_k,
-            n_blocks=self.n_blocks,
-        )
-
-    def _sum_stage(self) -> Stage:
-        c = self.c
-        return Stage(
-            weight_sum_kernel(self.itemsize),
-            workers_for(8 * self.copy_bytes, self.units, self.threads),
-            tasks=self.units,
-            scratch_bytes=self.sum_bytes,
-            copy_bytes=self.copy_bytes,
-            copies=self.copies,
-            taps=c.rows.window * c.columns.window,
-            joined=self.joined,
-            block_bytes=self.block_bytes,
-            tap_bytes=self.tap_bytes,
-            tile=self.width,
-            tiles_k=self.tiles_k,
-            n_blocks=self.n_blocks,
-            block=self.block,
-            channels=c.channels,
-            filters=c.filters,
-        )
+        return multiply_stage(self), sum_stage(self)
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         c = self.c
