@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from limits import fma_peak, memory_bandwidth
 
 import fastconv as fc
 from fastconv.core.problem import ConvProblem
+from fastconv.simd.limits import bandwidth, fma_peak
 
 PASSES = ("forward", "backward_input", "backward_weight")
 FORMATS = ("nchw", "nhwc")
@@ -130,9 +130,9 @@ def main() -> None:
     fc.set_num_threads(args.threads)
     torch.set_num_threads(args.threads)
     clock = time.thread_time if args.cpu_time else time.perf_counter
-    peak = fma_peak()
+    peak = fma_peak("float32", args.threads)
     print(
-        f"{args.threads} threads: {peak / 1e9:.0f} GFLOP/s, {memory_bandwidth() / 1e9:.1f} GB/s; "
+        f"{args.threads} threads: {peak / 1e9:.0f} GFLOP/s, {bandwidth(args.threads) / 1e9:.1f} GB/s; "
         f"torch {torch.__version__}, algorithm {args.algorithm}\n"
     )
     print(

@@ -1,14 +1,26 @@
-"""Every test runs on poisoned memory: scratch and results start as NaN and lie between fences."""
+"""Every test runs on poisoned memory: scratch and results start as NaN and lie between fences.
+
+No test reads or writes what the user's own programs have stored, and none depends on how fast this
+machine is at the moment: the host is a nominal one, and nothing is remembered from test to test.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 
 import pytest
 from harness import Fences
 from hypothesis import settings
 
-from fastconv.core import workspace
+from fastconv.conv import _decisions, calibration, selector
+from fastconv.core import store, workspace
+
+# Kernels are kept between runs, beside what pytest keeps.
+os.environ.setdefault(
+    "FASTCONV_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "fastconv")
+)
 
 # Compiling a kernel takes longer than any deadline; the same examples in every run.
 settings.register_profile("fastconv", deadline=None, derandomize=True, print_blob=True)
@@ -25,3 +37,13 @@ def fences(monkeypatch):
     monkeypatch.setattr(workspace, "empty", fences.output)
     yield fences
     fences.assert_hold()
+
+
+@pytest.fixture(autouse=True)
+def unmeasured(monkeypatch):
+    """A nominal host, and a selector that has not decided anything and stores nothing."""
+    monkeypatch.setattr(calibration, "host", lambda dtype, threads: calibration.NOMINAL)
+    monkeypatch.setattr(store, "cache_directory", lambda: None)
+    yield
+    selector.plan_for.cache_clear()
+    _decisions.forget()

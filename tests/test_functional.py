@@ -85,9 +85,9 @@ def test_the_algorithm_holds_for_all_passes(monkeypatch):
     seen = []
     plan_for = functions.plan_for
 
-    def noting(problem, algorithm, threads):
-        seen.append((problem.direction, algorithm))
-        return plan_for(problem, algorithm, threads)
+    def noting(problem, request, threads):
+        seen.append((problem.direction, request.algorithm))
+        return plan_for(problem, request, threads)
 
     monkeypatch.setattr(functions, "plan_for", noting)
     x = fc.Tensor(random(1, 2, 5, 5).astype(np.float32), requires_grad=True)

@@ -63,27 +63,32 @@ def conv2d(
     groups: int = 1,
     *,
     algorithm: str = "auto",
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
 ) -> Tensor:
     """Convolution of images (N, C, H, W) or (C, H, W), see :func:`fastconv.conv2d`.
 
-    ``algorithm`` holds for the forward and for both backward passes.
+    The keywords hold for the forward and for both backward passes.
     """
     x, w = _tensor(input, "input"), _tensor(weight, "weight")
     xd, wd, x_shape, w_shape = x.data, w.data, x.shape, w.shape
     geometry = (stride, padding, dilation, groups)
+    asked: dict[str, Any] = {
+        "algorithm": algorithm, "accuracy": accuracy, "max_workspace": max_workspace
+    }  # fmt: skip
 
     def input_gradient(dy: np.ndarray) -> np.ndarray:
-        return functions.conv2d_input(x_shape, wd, dy, *geometry, algorithm=algorithm)
+        return functions.conv2d_input(x_shape, wd, dy, *geometry, **asked)
 
     def weight_gradient(dy: np.ndarray) -> np.ndarray:
-        return functions.conv2d_weight(xd, w_shape, dy, *geometry, algorithm=algorithm)
+        return functions.conv2d_weight(xd, w_shape, dy, *geometry, **asked)
 
     edges: list[tuple[Variable, Any]] = [(x, input_gradient), (w, weight_gradient)]
     if bias is not None:
         bias = _tensor(bias, "bias")
         edges.append((bias, channel_bias_backward))
         bias = bias.data
-    y = functions.conv2d(xd, wd, bias, *geometry, algorithm=algorithm)
+    y = functions.conv2d(xd, wd, bias, *geometry, **asked)
     return Tensor.record(y, *edges)
 
 

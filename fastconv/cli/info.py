@@ -47,7 +47,7 @@ def _versions() -> dict[str, str]:
 def _processor() -> dict[str, str | int]:
     host = machine.machine()
     return {
-        "name": _processor_name(),
+        "name": machine.processor_name(),
         "architecture": platform.machine(),
         "target": host.cpu,
         "isa": host.isa.name,
@@ -56,16 +56,6 @@ def _processor() -> dict[str, str | int]:
         "l1_bytes": host.l1,
         "l2_bytes": host.l2,
     }
-
-
-def _processor_name() -> str:
-    """The marketing name, where the system tells it."""
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 def _vectors(dtype: str) -> dict:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from fastconv.conv import functions, selector
+from fastconv.conv.options import Request
 from fastconv.core.problem import ConvProblem
 
 
@@ -30,9 +31,15 @@ def recorded() -> Iterator[list[Run]]:
     runs: list[Run] = []
     plan_for = functions.plan_for
 
-    def noting(problem: ConvProblem, algorithm: str, threads: int):
-        runs.append(Run(problem, selector.select(problem, algorithm).name))
-        return plan_for(problem, algorithm, threads)
+    def noting(problem: ConvProblem, request: Request, threads: int):
+        plan = plan_for(problem, request, threads)
+
+        def run(*arguments) -> None:
+            plan(*arguments)  # the first run may be the one that decides
+            chosen = selector.choose(problem, request, threads).algorithm
+            runs.append(Run(problem, chosen))
+
+        return run
 
     functions.plan_for = noting
     try:

@@ -18,12 +18,13 @@ from ._blocked_correlation import BlockedCorrelation
 from ._blocked_weight import BlockedWeight
 from ._correlation_plan import plan_of_parts
 from ._pieces import Piece, pieces
-from .algorithm import WORKSPACE, Algorithm, Cost, Plan, summation_error, too_large
+from .algorithm import WORKSPACE, Algorithm, Cost, Plan, Work, summation_error, too_large
 
 
 class ProductAlgorithm(Algorithm):
     """An algorithm given by its two kinds of plan."""
 
+    kind: str  # of work, its products
     correlation: type[BlockedCorrelation]
     weight: type[BlockedWeight]
 
@@ -33,12 +34,10 @@ class ProductAlgorithm(Algorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         computed = _parts(self, problem, threads)
         parts = [part for _, some in computed for part in some]
-        return Cost(
-            sum(part.flops for part in parts),
-            problem.nbytes + sum(part.packed_bytes for part in parts),
-            _workspace(computed),
-            summation_error(problem),
-        )
+        packing = [Work("copy", 0, part.packed_bytes, part.workers) for part in parts]
+        share = problem.nbytes // max(1, len(parts))
+        products = [Work(self.kind, part.flops, share, part.workers) for part in parts]
+        return Cost((*packing, *products), _workspace(computed), summation_error(problem))
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         plans = [

@@ -15,13 +15,32 @@ from fastconv.core.problem import ConvProblem
 WORKSPACE = 32 << 20  # bytes of scratch for each thread, whatever the shape
 
 
+class Work(NamedTuple):
+    """One stage of an algorithm: what it does, of which kind, and on how many threads."""
+
+    kind: str  # a row of :data:`.calibration.EFFICIENCY`
+    flops: int  # executed, wasted lanes and zero taps included
+    nbytes: int  # read and written
+    workers: int = 1
+    launches: int = 1  # of kernels; 0 for a stage that is fused into another
+
+
 class Cost(NamedTuple):
     """What an algorithm would spend on a problem, for the selector and for ``explain``."""
 
-    flops: int  # executed, wasted lanes and zero taps included
-    nbytes: int  # read and written, each stage's traffic counted
+    stages: tuple[Work, ...]  # one after the other
     workspace: int  # bytes of scratch, all threads together
     error: float  # bound of max|y − y64| / max|y64|
+
+    @property
+    def flops(self) -> int:
+        """Executed by all stages."""
+        return sum(work.flops for work in self.stages)
+
+    @property
+    def nbytes(self) -> int:
+        """Read and written by all stages."""
+        return sum(work.nbytes for work in self.stages)
 
 
 # plan(first, second, out, bias, relu): the operands of the pass in the order of the public
@@ -33,6 +52,7 @@ class Algorithm:
     """One way to compute all three passes of a convolution."""
 
     name: str
+    fallback = False  # whether "auto" takes it only if nothing else may run
 
     def refuses(self, problem: ConvProblem) -> str | None:
         """Why this algorithm cannot run ``problem``; None if it can."""

@@ -48,8 +48,8 @@ def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, i
 def problem_of(
     direction, x_shape, w_shape, stride, padding, dilation, groups,
     dtype, x_format, y_format, output_padding=(0, 0),
-) -> ConvProblem:  # fmt: skip
-    """The checked problem; every size error is raised here."""
+) -> tuple[ConvProblem, tuple[int, ...]]:  # fmt: skip
+    """The checked problem and the shape of its output; every size error is raised here."""
     stride = checks.integers(stride, "stride", 2, 1)
     dilation = checks.integers(dilation, "dilation", 2, 1)
     groups = checks.integer(groups, "groups", 1)
@@ -61,8 +61,8 @@ def problem_of(
 
 
 @functools.lru_cache(maxsize=4096)
-def _checked(n, c, h, w, k, cg, r, s, stride, padding, dilation, groups, *rest) -> ConvProblem:
-    """The problem, whose sizes are compared once and not at every call."""
+def _checked(n, c, h, w, k, cg, r, s, stride, padding, dilation, groups, *rest):
+    """The problem and ``y_shape``: sizes are compared and computed once, not at every call."""
     shapes = f"input {(n, c, h, w)}, weight {(k, cg, r, s)}, groups {groups}"
     if min(c, h, w, k, cg, r, s) < 1:
         raise ValueError(f"only the batch may be empty: {shapes}")
@@ -78,12 +78,12 @@ def _checked(n, c, h, w, k, cg, r, s, stride, padding, dilation, groups, *rest) 
         )
     checks.fits((n, c, h + padding[0] + padding[1], w + padding[2] + padding[3]), "input")
     checks.fits(problem.y_shape, "output")
-    return problem
+    return problem, problem.y_shape
 
 
-def same_shape(dy: np.ndarray, problem: ConvProblem) -> None:
-    if dy.shape != problem.y_shape:
+def same_shape(dy: np.ndarray, problem: ConvProblem, y_shape: tuple[int, ...]) -> None:
+    if dy.shape != y_shape:
         raise ValueError(
-            f"grad_output must have shape {problem.y_shape}, got {dy.shape} "
+            f"grad_output must have shape {y_shape}, got {dy.shape} "
             f"(input {problem.x_shape}, weight {problem.w_shape})"
         )

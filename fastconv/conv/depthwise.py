@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.problem import ConvProblem
+from fastconv.gemm.tiling import workers_for
 
 from . import correlation
 from ._correlation_plan import plan_of_parts
 from ._depthwise_sum import DepthwiseSum
 from ._depthwise_weight import DepthwiseWeight
-from .algorithm import Algorithm, Cost, Plan, summation_error, too_large
+from .algorithm import Algorithm, Cost, Plan, Work, summation_error, too_large
 
 
 @functools.lru_cache(maxsize=16)
@@ -46,7 +47,8 @@ class Depthwise(Algorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         parts = _parts(problem, threads)
         flops = sum(part.flops for part in parts)
-        return Cost(flops, problem.nbytes, _workspace(parts), summation_error(problem))
+        work = Work("taps", flops, problem.nbytes, workers_for(flops, threads, threads), len(parts))
+        return Cost((work,), _workspace(parts), summation_error(problem))
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         parts = _parts(problem, threads)

@@ -7,7 +7,8 @@ import numpy as np
 from fastconv.core import checks, threads, workspace
 
 from .arguments import bias_of, dense, problem_of, same_shape
-from .selector import check_name, plan_for
+from .options import request
+from .selector import plan_for
 
 _ACTIVATIONS = (None, "relu")
 
@@ -22,6 +23,8 @@ def conv2d(
     groups=1,
     *,
     algorithm="auto",
+    accuracy=None,
+    max_workspace=None,
     activation=None,
 ):
     """Two-dimensional convolution (cross-correlation), as ``torch.nn.functional.conv2d``.
@@ -37,7 +40,9 @@ def conv2d(
     padding : int, (int, int), ``"valid"`` or ``"same"`` (stride 1; an odd surplus goes to the
         bottom and right)
     groups : int
-    algorithm : one of :func:`fastconv.algorithms`, or ``"auto"``
+    algorithm : one of :func:`fastconv.algorithms`; ``"auto"`` for that of the surrounding
+        :func:`fastconv.options` or, if that has none either, the fastest
+    accuracy, max_workspace : as in :func:`fastconv.options`, whose values hold if None
     activation : None or ``"relu"``, fused into the store
 
     Returns
@@ -53,19 +58,20 @@ def conv2d(
     w = checks.array(weight, "weight", (4,))
     if x.ndim == 3:
         y = conv2d(
-            x[None], w, bias, stride, padding, dilation, groups,
-            algorithm=algorithm, activation=activation,
+            x[None], w, bias, stride, padding, dilation, groups, algorithm=algorithm,
+            accuracy=accuracy, max_workspace=max_workspace, activation=activation,
         )  # fmt: skip
         return y[0]
     checks.same_dtype(x, "input", weight=w)
     b = bias_of(bias, w.shape[0], x)
     if activation not in _ACTIVATIONS:
         raise ValueError(f"activation must be None or 'relu', got {activation!r}")
+    asked = request(algorithm, accuracy, max_workspace)
     x, x_format = dense(x)
-    problem = problem_of(
+    problem, shape = problem_of(
         "forward", x.shape, w.shape, stride, padding, dilation, groups, x.dtype, x_format, x_format
     )
-    return _run(problem, algorithm, x, w, problem.y_shape, x_format, b, activation == "relu")
+    return _run(problem, asked, x, w, shape, x_format, b, activation == "relu")
 
 
 def conv1d(
@@ -78,6 +84,8 @@ def conv1d(
     groups=1,
     *,
     algorithm="auto",
+    accuracy=None,
+    max_workspace=None,
     activation=None,
 ):
     """One-dimensional convolution, as ``torch.nn.functional.conv1d``.
@@ -100,6 +108,8 @@ def conv1d(
         flat(dilation, "dilation", 1, 1),
         groups,
         algorithm=algorithm,
+        accuracy=accuracy,
+        max_workspace=max_workspace,
         activation=activation,
     )
     return y[..., 0, :]
@@ -116,6 +126,8 @@ def conv_transpose2d(
     dilation=1,
     *,
     algorithm="auto",
+    accuracy=None,
+    max_workspace=None,
     activation=None,
 ):
     """Transposed convolution, as ``torch.nn.functional.conv_transpose2d``.
@@ -140,7 +152,8 @@ def conv_transpose2d(
     if y.ndim == 3:
         x = conv_transpose2d(
             y[None], w, bias, stride, padding, output_padding, groups, dilation,
-            algorithm=algorithm, activation=activation,
+            algorithm=algorithm, accuracy=accuracy, max_workspace=max_workspace,
+            activation=activation,
         )  # fmt: skip
         return x[0]
     checks.same_dtype(y, "input", weight=w)
@@ -177,12 +190,13 @@ def conv_transpose2d(
         raise ValueError(
             f"padding {pads} leaves no output: input {y.shape}, weight {w.shape} give {spatial}"
         )
+    asked = request(algorithm, accuracy, max_workspace)
     y, y_format = dense(y)
-    problem = problem_of(
+    problem, _ = problem_of(
         "backward_input", (y.shape[0], channels, *spatial), w.shape, stride, pads, dilation,
         groups, y.dtype, y_format, y_format, extra,
     )  # fmt: skip
-    return _run(problem, algorithm, y, w, problem.x_shape, y_format, b, activation == "relu")
+    return _run(problem, asked, y, w, problem.x_shape, y_format, b, activation == "relu")
 
 
 def conv2d_input(
@@ -195,6 +209,8 @@ def conv2d_input(
     groups=1,
     *,
     algorithm="auto",
+    accuracy=None,
+    max_workspace=None,
 ):
     """Gradient of :func:`conv2d` with respect to its input, as ``torch.nn.grad.conv2d_input``.
 
@@ -208,17 +224,19 @@ def conv2d_input(
     dy = checks.array(grad_output, "grad_output", (len(size),))
     if len(size) == 3:
         dx = conv2d_input(
-            (1, *size), w, dy[None], stride, padding, dilation, groups, algorithm=algorithm
-        )
+            (1, *size), w, dy[None], stride, padding, dilation, groups, algorithm=algorithm,
+            accuracy=accuracy, max_workspace=max_workspace,
+        )  # fmt: skip
         return dx[0]
     checks.same_dtype(dy, "grad_output", weight=w)
+    asked = request(algorithm, accuracy, max_workspace)
     dy, dy_format = dense(dy)
-    problem = problem_of(
+    problem, y_shape = problem_of(
         "backward_input", size, w.shape, stride, padding, dilation, groups,
         dy.dtype, dy_format, dy_format,
     )  # fmt: skip
-    same_shape(dy, problem)
-    return _run(problem, algorithm, dy, w, size, dy_format)
+    same_shape(dy, problem, y_shape)
+    return _run(problem, asked, dy, w, size, dy_format)
 
 
 def conv2d_weight(
@@ -231,6 +249,8 @@ def conv2d_weight(
     groups=1,
     *,
     algorithm="auto",
+    accuracy=None,
+    max_workspace=None,
 ):
     """Gradient of :func:`conv2d` with respect to its weight, as ``torch.nn.grad.conv2d_weight``.
 
@@ -244,20 +264,20 @@ def conv2d_weight(
     if x.ndim == 3:
         x, dy = x[None], dy[None]
     checks.same_dtype(x, "input", grad_output=dy)
+    asked = request(algorithm, accuracy, max_workspace)
     x, x_format = dense(x)
     dy, dy_format = dense(dy)
-    problem = problem_of(
+    problem, y_shape = problem_of(
         "backward_weight", x.shape, size, stride, padding, dilation, groups,
         x.dtype, x_format, dy_format,
     )  # fmt: skip
-    same_shape(dy, problem)
-    return _run(problem, algorithm, x, dy, size, "nchw")
+    same_shape(dy, problem, y_shape)
+    return _run(problem, asked, x, dy, size, "nchw")
 
 
-def _run(problem, algorithm, first, second, shape, order, bias=None, relu=False) -> np.ndarray:
-    check_name(algorithm)
+def _run(problem, asked, first, second, shape, order, bias=None, relu=False) -> np.ndarray:
+    plan = plan_for(problem, asked, threads.get_num_threads())
     out = workspace.empty(shape, problem.dtype, order)
-    plan = plan_for(problem, algorithm, threads.get_num_threads())
     if problem.N == 0:
         if problem.direction == "backward_weight":
             out.fill(0)

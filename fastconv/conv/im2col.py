@@ -9,5 +9,6 @@ from ._product import ProductAlgorithm
 
 class Im2col(ProductAlgorithm):
     name = "im2col"
+    kind = "gathered"
     correlation = Im2colCorrelation
     weight = Im2colWeight

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.core.problem import ConvProblem
 
-from .algorithm import Algorithm, Cost, Plan, summation_error
+from .algorithm import Algorithm, Cost, Plan, Work, summation_error
 
 
 def _taps(problem: ConvProblem):
@@ -81,6 +81,7 @@ _PASSES = {
 
 class Reference(Algorithm):
     name = "reference"
+    fallback = True
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         padded = 8 * int(np.prod(_padded_shape(problem)))
@@ -89,7 +90,8 @@ class Reference(Algorithm):
         # Sums in float64 leave a float32 result its rounding alone.
         rounding = float(np.finfo(np.float32).eps)
         error = rounding if problem.dtype == "float32" else summation_error(problem)
-        return Cost(problem.flops, traffic, padded + 2 * result, error)
+        work = Work("numpy", problem.flops, traffic, launches=problem.R * problem.S)
+        return Cost((work,), padded + 2 * result, error)
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         compute = _PASSES[problem.direction]

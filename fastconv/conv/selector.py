@@ -1,47 +1,87 @@
-"""Which algorithm runs a problem, and the plans made so far."""
+"""Which algorithm runs a problem, and the plans made so far.
+
+Of the algorithms that may run it, the cost model predicts the time on this host.  One that is
+clearly ahead is taken; those that are close are measured by the first call (:mod:`._contest`), and
+the decision is kept for this and later processes (:mod:`._decisions`).
+"""
 
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 from fastconv.core.problem import ConvProblem
 
-from .algorithm import Algorithm, Plan
+from . import _decisions, calibration, eligibility
+from ._contest import Contest
+from .algorithm import Plan
+from .eligibility import Candidate
+from .options import Request
 from .registry import ALGORITHMS
 
-
-def check_name(algorithm: str) -> str:
-    if not isinstance(algorithm, str):
-        raise TypeError(f"algorithm must be a string, got {algorithm!r}")
-    if algorithm != "auto" and algorithm not in ALGORITHMS:
-        raise ValueError(
-            f"algorithm must be 'auto' or one of {', '.join(ALGORITHMS)}; got {algorithm!r}"
-        )
-    return algorithm
+MARGIN = 1.5  # predictions within this factor of the best do not tell the faster one
+MOST_CONTENDERS = 4
+# Measuring pays between: below, compiling a second algorithm costs more than it can ever gain;
+# above, the first call would take too long.  Seconds, predicted.
+WORTH_MEASURING = (20e-6, 0.5)
 
 
-def select(problem: ConvProblem, algorithm: str = "auto") -> Algorithm:
-    """The algorithm that runs ``problem``: the one named, or the first that suits it.
+class Choice(NamedTuple):
+    """The algorithm for a problem, and the reason."""
 
-    ``"auto"`` prefers ``depthwise`` where every filter sees one of several channels, then
-    ``direct``, then whatever accepts the problem in registry order.
-
-    Raises ``ValueError`` for an unknown name, and for a named algorithm that refuses the problem
-    (with its reason).
-    """
-    check_name(algorithm)
-    if algorithm == "auto":
-        first = ("depthwise",) if problem.depthwise else ()
-        names = (*first, "direct", *ALGORITHMS)
-        return next(ALGORITHMS[n] for n in names if ALGORITHMS[n].refuses(problem) is None)
-    chosen = ALGORITHMS[algorithm]
-    reason = chosen.refuses(problem)
-    if reason is not None:
-        raise ValueError(f"algorithm {algorithm!r} cannot run this convolution: {reason}")
-    return chosen
+    algorithm: str  # if there are contenders: the one predicted to be the fastest of them
+    why: str
+    contenders: tuple[str, ...] = ()  # what the first call will measure
+    measured: dict[str, float] | None = None  # seconds, where a decision was made
 
 
 @functools.lru_cache(maxsize=4096)
-def plan_for(problem: ConvProblem, algorithm: str, threads: int) -> Plan:
-    """The plan of ``problem``, made once."""
-    return select(problem, algorithm).plan(problem, threads)
+def plan_for(problem: ConvProblem, request: Request, threads: int) -> Plan:
+    """The plan of ``problem``, made once.
+
+    Raises ``ValueError`` if the algorithm asked for, or none at all, may run it.
+    """
+    choice = choose(problem, request, threads)
+    if choice.contenders:
+        return Contest(problem, request, threads, choice.contenders)
+    return ALGORITHMS[choice.algorithm].plan(problem, threads)
+
+
+def choose(problem: ConvProblem, request: Request, threads: int) -> Choice:
+    """The choice as it stands now; the same in every call, once the problem has been run."""
+    if request.algorithm != "auto":
+        return Choice(eligibility.forced(problem, request, threads).algorithm, "asked for")
+    able = eligibility.eligible(problem, request, threads)
+    if len(able) == 1:
+        return Choice(able[0].algorithm, "the only one eligible")
+    names = [c.algorithm for c in able]
+    decision = _decisions.recall(problem, request, threads, names)
+    if decision is not None:
+        return Choice(decision.algorithm, "measured", (), decision.seconds)
+    ranked = predict(able, problem.dtype, threads, small=True)
+    name, seconds = next(iter(ranked.items()))
+    if seconds < WORTH_MEASURING[0]:
+        return Choice(name, "predicted to be the fastest; too small a problem to measure")
+    return _by_model(predict(able, problem.dtype, threads))
+
+
+def _by_model(ranked: dict[str, float]) -> Choice:
+    """The choice that predictions leave."""
+    name, seconds = next(iter(ranked.items()))
+    close = [other for other, taken in ranked.items() if taken <= MARGIN * seconds]
+    if len(close) == 1:
+        ahead = sorted(ranked.values())[1] / seconds
+        return Choice(name, f"predicted to be {ahead:.1f}× as fast as the next")
+    if seconds > WORTH_MEASURING[1]:
+        return Choice(name, "predicted to be the fastest; too large a problem to measure")
+    contenders = tuple(close[:MOST_CONTENDERS])
+    return Choice(name, f"the first call will measure {', '.join(contenders)}", contenders)
+
+
+def predict(
+    candidates: list[Candidate], dtype: str, threads: int, small: bool = False
+) -> dict[str, float]:
+    """Algorithm → predicted seconds, the fastest first; of ``small`` problems on no host at all."""
+    host = calibration.NOMINAL if small else calibration.host(dtype, threads)
+    times = {c.algorithm: calibration.seconds(c.cost, host) for c in candidates if c.cost}
+    return dict(sorted(times.items(), key=lambda item: item[1]))

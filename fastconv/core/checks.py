@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 DTYPES = ("float32", "float64")
-_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_DTYPES = frozenset(map(np.dtype, DTYPES))
 _LARGEST = 2**62  # bytes in one array, or distance between two of its elements
 
 
@@ -32,7 +32,7 @@ def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
     if value.ndim not in ranks:
         wanted = " or ".join(map(str, ranks))
         raise ValueError(f"{name} must have {wanted} dimensions, got shape {value.shape}")
-    if not value.flags.aligned or any(s % value.itemsize for s in value.strides):
+    if not value.flags.aligned:
         value = value.copy()
     return value
 
@@ -45,15 +45,15 @@ def same_dtype(first: np.ndarray, name: str, **others: np.ndarray | None) -> Non
             )
 
 
-def integer(value, name: str, least: int = 0) -> int:
+def integer(value, name: str, least: int = 0, bits: int = 31) -> int:
     if type(value) is not int:
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, np.integer):
             raise TypeError(f"{name} must be an int, got {value!r}")
         value = int(value)
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
-    if value >= 2**31:
-        raise ValueError(f"{name} must be below 2**31, got {value}")
+    if value >= 2**bits:
+        raise ValueError(f"{name} must be below 2**{bits}, got {value}")
     return value
 
 

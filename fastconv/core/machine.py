@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def machine() -> Machine:
     cpu, features = _target()
     isa = next(isa for isa in ISAS if isa.features <= features)
     return Machine(cpu, isa, _cache_bytes(1, 32 << 10), _cache_bytes(2, 1 << 20))
+
+
+@functools.cache
+def processor_name() -> str:
+    """The processor's marketing name, where the system tells it."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
 
 
 def cpu_count() -> int:

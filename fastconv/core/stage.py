@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from . import threads
+from .address import address
 from .jit import Kernel
+
+__all__ = ["Stage", "address"]
 
 
 class Stage:
@@ -31,8 +34,3 @@ class Stage:
         if "counter" in index:
             args[index["counter"]] = pointer + 8 * self.kernel.size
         threads.launch(self.kernel, pointer, self.workers)
-
-
-def address(array: np.ndarray) -> int:
-    """Where the first element of ``array`` is."""
-    return array.__array_interface__["data"][0]

@@ -7,9 +7,12 @@ import threading
 
 import numpy as np
 
+from .address import address
+
 ALIGN = 64  # a cache line, and the widest vector
 POISON = False  # tests set this: scratch is filled with NaN before every use
 
+_ITEMSIZE = {"float32": 4, "float64": 8}
 _local = threading.local()
 
 
@@ -26,7 +29,7 @@ def scratch(nbytes: int) -> int:
     if getattr(_local, "size", -1) < nbytes:
         _local.size, _local.block = -1, None  # release the old block before taking a larger one
         _local.block = np.empty(nbytes + ALIGN, np.uint8)
-        _local.address = aligned(_local.block.__array_interface__["data"][0])
+        _local.address = aligned(address(_local.block))
         _local.size = nbytes
     if POISON:
         _local.block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN
@@ -41,10 +44,10 @@ def empty(shape: tuple[int, ...], dtype: str, order: str) -> np.ndarray:
     if order == "nhwc":
         n, c, h, w = shape
         return empty((n, h, w, c), dtype, "nchw").transpose(0, 3, 1, 2)
-    itemsize = np.dtype(dtype).itemsize
+    itemsize = _ITEMSIZE[dtype]
     size = math.prod(shape)
     block = np.empty(size + ALIGN // itemsize, dtype)
     if POISON:
         block.fill(np.nan)
-    start = -block.__array_interface__["data"][0] % ALIGN // itemsize
+    start = -address(block) % ALIGN // itemsize
     return block[start : start + size].reshape(shape)

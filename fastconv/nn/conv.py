@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.autograd import Tensor, functional
 from fastconv.autograd.functional import Size
-from fastconv.conv.selector import check_name
+from fastconv.conv import options
 from fastconv.core import checks
 
 from . import init
@@ -31,7 +31,7 @@ class Conv2d(Module):
     padding_mode : what the padding holds: ``"zeros"``, or the image ``"reflect"``-ed, its border
         ``"replicate"``-d, or its other side (``"circular"``)
     dtype : float32 or float64, of the parameters and so of the images
-    algorithm : of all three passes, one of :func:`fastconv.algorithms` or ``"auto"``
+    algorithm, accuracy, max_workspace : of all three passes, as in :func:`fastconv.conv2d`
     rng : generator of the first values; :func:`fastconv.manual_seed`'s if None
 
     ``weight`` (K, C/groups, R, S) and ``bias`` (K,) start in U(−l, l), l = 1/√(C/groups · R · S).
@@ -51,6 +51,8 @@ class Conv2d(Module):
         *,
         dtype: Any = np.float32,
         algorithm: str = "auto",
+        accuracy: str | None = None,
+        max_workspace: int | None = None,
         rng: np.random.Generator | None = None,
     ):
         self.in_channels = checks.integer(in_channels, "in_channels", 1)
@@ -70,7 +72,10 @@ class Conv2d(Module):
             )
         self.padding = self._checked_padding(padding)
         self.padding_mode = padding_mode
-        self.algorithm = check_name(algorithm)
+        options.request(algorithm, accuracy, max_workspace)  # raises what the call would raise
+        self.algorithm = algorithm
+        self.accuracy = accuracy
+        self.max_workspace = max_workspace
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.weight, self.bias = init.weight_and_bias(shape, bias, dtype, rng)
 
@@ -99,7 +104,7 @@ class Conv2d(Module):
             input, padding = functional.pad(input, self._borders(), self.padding_mode), 0
         return functional.conv2d(
             input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups,
-            algorithm=self.algorithm,
+            algorithm=self.algorithm, accuracy=self.accuracy, max_workspace=self.max_workspace,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
@@ -114,6 +119,8 @@ class Conv2d(Module):
             "bias": (self.bias is not None, True),
             "padding_mode": (self.padding_mode, "zeros"),
             "algorithm": (self.algorithm, "auto"),
+            "accuracy": (self.accuracy, None),
+            "max_workspace": (self.max_workspace, None),
         }
         shown += [
             f"{name}={value}" for name, (value, default) in values.items() if value != default

@@ -1,0 +1,82 @@
+"""Algorithms that the model cannot tell apart, timed against each other on the caller's arrays."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from fastconv.core.problem import ConvProblem
+
+from . import _decisions
+from ._decisions import Decision
+from .algorithm import Plan
+from .options import Request
+from .registry import ALGORITHMS
+
+clock = time.perf_counter  # seconds; tests bring their own
+_BUDGET = 0.2  # seconds of timing
+_ROUNDS = (2, 9)  # least, most
+_HOPELESS = 1.5  # times the fastest so far: not timed again
+
+_lock = threading.Lock()  # contests of several Python threads would disturb each other
+
+
+class Contest:
+    """A plan whose first run times all contenders, and which then is the fastest one's plan.
+
+    The first run, like every later one, leaves the winner's result.
+    """
+
+    def __init__(
+        self, problem: ConvProblem, request: Request, threads: int, contenders: tuple[str, ...]
+    ):
+        self._key = (problem, request, threads)
+        self._contenders = contenders
+        self._plan: Plan | None = None
+
+    def __call__(self, first, second, out, bias, relu) -> None:
+        if self._plan is None:
+            with _lock:
+                if self._plan is None:
+                    self._plan = self._settle((first, second, out, bias, relu))
+        self._plan(first, second, out, bias, relu)
+
+    def _settle(self, operands) -> Plan:
+        """The plan of the winner: of this contest, or of one that ended while this one waited."""
+        problem, _, threads = self._key
+        decision = _decisions.recall(*self._key, self._contenders)
+        if decision is not None:
+            return ALGORITHMS[decision.algorithm].plan(problem, threads)
+        plans = {name: ALGORITHMS[name].plan(problem, threads) for name in self._contenders}
+        seconds = fastest(plans, operands)
+        winner = min(seconds, key=seconds.__getitem__)
+        _decisions.remember(*self._key, Decision(winner, seconds))
+        return plans[winner]
+
+
+def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
+    """Seconds of the fastest run of each plan, in turns, after one that compiles its kernels."""
+    for plan in plans.values():
+        plan(*operands)
+    seconds = dict.fromkeys(plans, float("inf"))
+    racing, end = list(plans), clock() + _BUDGET
+    for finished in range(_ROUNDS[1]):
+        if finished >= _ROUNDS[0] and (len(racing) < 2 or clock() > end):
+            break
+        for name in racing:
+            began = clock()
+            plans[name](*operands)
+            seconds[name] = min(seconds[name], clock() - began)
+        racing = [n for n in racing if seconds[n] <= _HOPELESS * min(seconds.values())]
+    return seconds
+
+
+def _after_fork() -> None:
+    """In the child: the lock may have been held by a thread that is gone."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,112 @@
+"""This host in four numbers, measured once and kept; and what a cost takes on it.
+
+    t = Σ stages max(flops / (η·peak·workers), bytes / bandwidth) + launches·t₀
+
+η is the share of the peak that a kind of work reaches; it belongs to the kernels, everything else
+to the host.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import threading
+from typing import Any, NamedTuple
+
+from fastconv.core import store
+from fastconv.core.machine import machine, processor_name
+from fastconv.simd import limits
+
+from .algorithm import Cost, Work
+
+# η of each kind of work.
+EFFICIENCY = {
+    "product": 0.80,  # a register tile over operands that are addressed where they are
+    "gathered": 0.75,  # a register tile over gathered operands
+    "taps": 0.45,  # one multiply-add for each load
+    "transform": 0.35,  # additions and multiplications of short vectors
+    "copy": 0.05,  # packing: few operations, counted by their bytes
+    "numpy": 0.02,  # tap by tap through temporary arrays
+}
+_SECONDS = (0.01, 0.03, 0.01)  # of measuring the peak, the memory, a cache
+_CALL = 10e-6  # seconds of Python that every stage of a call costs
+
+
+class Host(NamedTuple):
+    """What a number of threads of this host can do in one dtype."""
+
+    peak: float  # FLOP/s of one thread
+    memory: float  # bytes/s of all threads, from and to memory
+    cache: float  # bytes/s of one thread, from and to its L2 cache
+    launch: float  # seconds to start all threads
+
+
+# Stands in where any host would choose the same, or where measuring it would cost more than a
+# choice can gain.
+NOMINAL = Host(peak=1e11, memory=2e10, cache=1e11, launch=5e-6)
+
+
+def identity(threads: int) -> dict[str, Any]:
+    """What makes a host, as part of a key: measurements hold for this processor and threads."""
+    return {"processor": processor_name(), "isa": machine().isa.name, "threads": threads}
+
+
+_lock = threading.Lock()
+
+
+def host(dtype: str, threads: int) -> Host:
+    """The host as measured: by this process, by an earlier one, or now (about 0.2 s)."""
+    with _lock:
+        return _host(dtype, threads)
+
+
+@functools.cache
+def _host(dtype: str, threads: int) -> Host:
+    key = {**identity(threads), "dtype": dtype}
+    stored = store.recall("hosts", key, _valid)
+    if stored is None:
+        stored = _measure(dtype, threads)._asdict()
+        store.remember("hosts", key, stored)
+    return Host(**stored)
+
+
+def _measure(dtype: str, threads: int) -> Host:
+    peak, memory, cache = _SECONDS
+    return Host(
+        peak=limits.fma_peak(dtype, threads, peak) / threads,
+        memory=limits.bandwidth(threads, seconds=memory),
+        cache=limits.bandwidth(threads, threads * machine().l2 // 4, cache) / threads,
+        launch=limits.launch(threads),
+    )
+
+
+def _valid(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == set(Host._fields)
+        and all(isinstance(v, float) and 0 < v < math.inf for v in value.values())
+    )
+
+
+def seconds(cost: Cost, host: Host) -> float:
+    """What the model predicts for one call."""
+    resident = cost.nbytes <= machine().l2 * max((work.workers for work in cost.stages), default=1)
+    return sum(_seconds(work, host, resident) for work in cost.stages)
+
+
+def _seconds(work: Work, host: Host, resident: bool) -> float:
+    arithmetic = work.flops / (EFFICIENCY[work.kind] * host.peak * work.workers)
+    bandwidth = host.cache * work.workers if resident else host.memory
+    start = _CALL + (host.launch if work.workers > 1 else 0)
+    return max(arithmetic, work.nbytes / bandwidth) + work.launches * start
+
+
+def _after_fork() -> None:
+    """In the child: the lock may have been held by a thread that is gone."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,110 @@
+"""What a caller may ask of a convolution: an algorithm, an accuracy, a limit of scratch memory."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fastconv.core import checks, threads
+
+from .registry import ALGORITHMS
+
+# Error bounds of max|y − y64| / max|y64| that a level allows, in units of the dtype's rounding
+# (2⁻²³ in float32, 2⁻⁵² in float64); None stands for twice the bound of the direct sum.
+ACCURACIES: dict[str, float | None] = {
+    "strict": None,
+    "default": 5e-5 / 2**-23,
+    "fast": 1e-3 / 2**-23,
+}
+
+
+class Request(NamedTuple):
+    """The options of one call, checked.  Hashable: plans are found by it."""
+
+    algorithm: str = "auto"
+    accuracy: str = "default"
+    max_workspace: int | None = None  # bytes
+
+
+_current: contextvars.ContextVar[Request] = contextvars.ContextVar("options", default=Request())
+
+
+def request(algorithm="auto", accuracy=None, max_workspace=None) -> Request:
+    """The options of a call: its own, and those of the surrounding :func:`options` for the rest.
+
+    ``"auto"`` and None stand for the rest.  Raises ``TypeError`` or ``ValueError`` naming the
+    argument.
+    """
+    current = _current.get()
+    if algorithm == "auto" and accuracy is None and max_workspace is None:
+        return current
+    return Request(
+        current.algorithm if algorithm == "auto" else check_algorithm(algorithm),
+        current.accuracy if accuracy is None else check_accuracy(accuracy),
+        current.max_workspace if max_workspace is None else check_workspace(max_workspace),
+    )
+
+
+def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=None):
+    """Options of all convolutions in a ``with`` block, in this Python thread or task only.
+
+        with fc.options(accuracy="strict", max_workspace=64 << 20):
+            y = fc.conv2d(x, w)
+
+    Parameters
+    ----------
+    accuracy : bound of a result's error, max|y − y64| / max|y64| against float64:
+        ``"strict"`` twice that of the direct sum, ``"default"`` 5e-5, ``"fast"`` 1e-3; in float64
+        2⁻²⁹ times as much (9.3e-14 and 1.9e-12)
+    max_workspace : bytes of scratch memory that a call may take, all threads together
+    algorithm : one of :func:`fastconv.algorithms`, or ``"auto"``
+    num_threads : as in :func:`fastconv.set_num_threads`
+
+    What is not given (None) stays as in the surrounding block; keywords of a single call win.
+    Blocks may be nested.  A backward pass takes the options of the block in which it runs.
+
+    Raises ``TypeError`` or ``ValueError`` naming the argument.
+    """
+    changes: dict[str, object] = {}
+    if accuracy is not None:
+        changes["accuracy"] = check_accuracy(accuracy)
+    if max_workspace is not None:
+        changes["max_workspace"] = check_workspace(max_workspace)
+    if algorithm is not None:
+        changes["algorithm"] = check_algorithm(algorithm)
+    workers = contextlib.nullcontext() if num_threads is None else threads.num_threads(num_threads)
+    return _applied(changes, workers)
+
+
+@contextlib.contextmanager
+def _applied(changes: dict, workers: contextlib.AbstractContextManager) -> Iterator[None]:
+    with workers:
+        token = _current.set(_current.get()._replace(**changes))
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+
+def check_algorithm(algorithm) -> str:
+    if not isinstance(algorithm, str):
+        raise TypeError(f"algorithm must be a string, got {algorithm!r}")
+    if algorithm != "auto" and algorithm not in ALGORITHMS:
+        raise ValueError(
+            f"algorithm must be 'auto' or one of {', '.join(ALGORITHMS)}; got {algorithm!r}"
+        )
+    return algorithm
+
+
+def check_accuracy(accuracy) -> str:
+    if not isinstance(accuracy, str):
+        raise TypeError(f"accuracy must be a string, got {accuracy!r}")
+    if accuracy not in ACCURACIES:
+        raise ValueError(f"accuracy must be one of {', '.join(ACCURACIES)}; got {accuracy!r}")
+    return accuracy
+
+
+def check_workspace(max_workspace) -> int:
+    return checks.integer(max_workspace, "max_workspace", bits=63)

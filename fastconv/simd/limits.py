@@ -1,0 +1,120 @@
+"""The limits of the machine, measured: multiply-adds in registers, bytes moved, starting threads.
+
+They are what the cost model divides by, and what speeds are compared with.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+
+import numba
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from fastconv.core.jit import Kernel, kernel, record
+from fastconv.core.machine import machine
+from fastconv.core.stage import Stage, address
+
+from .copying import copy
+from .vector import Vectors, element, i64, lanes
+
+_ROUNDS = 50_000  # of multiply-adds in one run: about a millisecond
+_FAR = 1 << 25  # bytes, beyond what caches keep of a copy and its source
+
+
+@intrinsic
+def _chains(typingctx, like, count, target):
+    """``count`` rounds of independent multiply-adds in registers; their sum goes to ``target``."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        _, count, target = arguments
+        # Loaded, so that the compiler cannot see what is multiplied.
+        factor, start = v.load(target), v.load(target, 1)
+        acc = [builder.fadd(start, factor) for _ in range(_accumulators())]
+
+        def body(index, acc):
+            return [v.fma(a, factor, start) for a in acc]
+
+        acc = v.loop(count, acc, body)
+        v.store(functools.reduce(builder.fadd, acc), v.offset(target, i64(2 * v.nbytes)))
+        return context.get_dummy_value()
+
+    return types.void(like, types.int64, types.int64), codegen
+
+
+def _accumulators() -> int:
+    return machine().isa.registers - 4
+
+
+_PEAK = record("count target step")
+_COPY = record("target source nbytes repeats")
+
+
+@functools.cache
+def _peak_kernel(itemsize: int) -> Kernel:
+    @kernel(_PEAK)
+    def fma_peak(worker, args):
+        a = numba.carray(args, 1)[0]
+        _chains(element(itemsize), a.count, a.target + worker * a.step)
+
+    return fma_peak
+
+
+@functools.cache
+def _copy_kernel() -> Kernel:
+    @kernel(_COPY)
+    def memory_copy(worker, args):
+        a = numba.carray(args, 1)[0]
+        for _ in range(a.repeats):
+            copy(a.target + worker * a.nbytes, a.source + worker * a.nbytes, a.nbytes)
+
+    return memory_copy
+
+
+def _fastest(run: Callable[[], None], seconds: float) -> float:
+    """Seconds of the fastest of the runs that fit in ``seconds``; at least two."""
+    run()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def fma_peak(dtype: str, workers: int, seconds: float = 0.5) -> float:
+    """FLOP/s of all workers together, nothing but multiply-adds on registers."""
+    itemsize = np.dtype(dtype).itemsize
+    width = lanes(itemsize)
+    memory = np.full((workers, 4, width), 0.5, dtype)
+    stage = Stage(
+        _peak_kernel(itemsize), workers,
+        count=_ROUNDS, target=address(memory), step=memory[0].nbytes,
+    )  # fmt: skip
+    return 2 * width * _accumulators() * _ROUNDS * workers / _fastest(stage.run, seconds)
+
+
+def bandwidth(workers: int, nbytes: int = _FAR, seconds: float = 0.5) -> float:
+    """Bytes/s of workers that copy ``nbytes`` together, read and written ones counted.
+
+    Far more bytes than the caches hold give the memory's bandwidth, fewer that of a cache.
+    """
+    source = np.ones(nbytes, np.uint8)
+    target = np.zeros_like(source)
+    repeats = -(-_FAR // (8 * nbytes))
+    stage = Stage(
+        _copy_kernel(), workers,
+        target=address(target), source=address(source), nbytes=nbytes // workers, repeats=repeats,
+    )  # fmt: skip
+    return 2 * nbytes * repeats / _fastest(stage.run, seconds)
+
+
+def launch(workers: int, seconds: float = 0.005) -> float:
+    """Seconds to start ``workers`` on a kernel that has nothing to do."""
+    stage = Stage(_copy_kernel(), workers, repeats=0)
+    return _fastest(stage.run, seconds)
