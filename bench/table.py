@@ -130,9 +130,9 @@ def main() -> None:
     fc.set_num_threads(args.threads)
     torch.set_num_threads(args.threads)
     clock = time.thread_time if args.cpu_time else time.perf_counter
-    peak = fma_peak("float32", args.threads)
+    peak, memory = fma_peak("float32", args.threads), bandwidth(args.threads)
     print(
-        f"{args.threads} threads: {peak / 1e9:.0f} GFLOP/s, {bandwidth(args.threads) / 1e9:.1f} GB/s; "
+        f"{args.threads} threads: {peak / 1e9:.0f} GFLOP/s, {memory / 1e9:.1f} GB/s; "
         f"torch {torch.__version__}, algorithm {args.algorithm}\n"
     )
     print(

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastconv import grad
 from fastconv.autograd import Tensor, no_grad
+from fastconv.conv.compare import compare
+from fastconv.conv.explain import explain
 from fastconv.conv.functions import conv1d, conv2d, conv_transpose2d
+from fastconv.conv.options import options
 from fastconv.conv.registry import algorithms
 from fastconv.core.threads import get_num_threads, set_num_threads
 from fastconv.ops.avg_pooling import avg_pool2d
@@ -31,9 +34,11 @@ __all__ = [
     "Tensor",
     "algorithms",
     "avg_pool2d",
+    "compare",
     "conv1d",
     "conv2d",
     "conv_transpose2d",
+    "explain",
     "get_num_threads",
     "grad",
     "manual_seed",
@@ -41,6 +46,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "options",
     "set_num_threads",
     "train",
 ]

@@ -17,14 +17,14 @@ from fastconv.cli import (
     compiling,
     console,
     demo,
-    measuring,
     output,
     recording,
     stages,
     tables,
     training,
 )
-from fastconv.conv.registry import ALGORITHMS
+from fastconv.conv import measuring, selector
+from fastconv.conv.options import Request
 from fastconv.core import jit
 from fastconv.core.problem import DIRECTIONS, ConvProblem
 
@@ -155,44 +155,11 @@ def test_recorded_is_what_ran():
     assert runs[0] == (SMALL, "reference")
     assert [run.problem.direction for run in runs] == ["forward", "backward_weight", "forward"]
     assert [run.problem.N for run in runs] == [2, 2, 1]
-    chosen = next(a for a in ALGORITHMS.values() if a.refuses(runs[1].problem) is None)
-    assert runs[1].algorithm == chosen.name
+    chosen = selector.choose(runs[1].problem, Request(), fastconv.get_num_threads())
+    assert runs[1].algorithm == chosen.algorithm
     layers = recording.layers(runs)
     assert [sorted(layer) for layer in layers] == [["backward_weight", "forward"], ["forward"]]
     assert layers[0]["forward"] is runs[0]
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("order", ["nchw", "nhwc"])
-def test_measured_is_plausible(direction, order):
-    problem = SMALL._replace(direction=direction, x_format=order, y_format=order)
-    rows = measuring.measure(problem, budget=0)
-    assert [row.algorithm for row in rows] == list(ALGORITHMS)
-    for row in rows:
-        reason = ALGORITHMS[row.algorithm].refuses(problem)
-        assert row.reason == reason
-        if reason is None:
-            assert 0 < row.seconds < 10 and 0 <= row.error < 1e-5
-            assert row.gflops == pytest.approx(problem.flops / row.seconds / 1e9)
-
-
-def test_measured_error_shows_a_wrong_algorithm(monkeypatch):
-    class Wrong(type(ALGORITHMS["reference"])):
-        name = "wrong"
-
-        def plan(self, problem, threads):
-            right = super().plan(problem, threads)
-
-            def run(first, second, out, bias, relu):
-                right(first, second, out, bias, relu)
-                out.flat[7] = np.nan
-
-            return run
-
-    monkeypatch.setitem(ALGORITHMS, "wrong", Wrong())
-    rows = {row.algorithm: row for row in measuring.measure(SMALL, 0)}
-    assert np.isnan(rows["wrong"].error)
-    assert rows["reference"].error < 1e-6
 
 
 def test_watch_times_each_kernel_it_sees_made():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from fastconv.core.quantities import amount, duration
+from fastconv.core.text import amount, duration
 
 __all__ = ["amount", "bar", "console", "duration"]
 

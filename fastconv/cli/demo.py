@@ -72,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
 def warm_up() -> None:
     """Run everything once that the demo compiles: an epoch, and every algorithm."""
     _require("sklearn")
-    from . import measuring, training
+    from fastconv.conv import measuring
+
+    from . import training
 
     with recording.recorded() as runs:
         training.train(training.digits(), 1, 0, lambda record: None)
@@ -128,7 +130,9 @@ def _train(
 
 
 def _compare(screen: Console, layers: list[Layer], budget: float) -> None:
-    from . import measuring, tables
+    from fastconv.conv import measuring
+
+    from . import tables
 
     _heading(screen, "The algorithm that each convolution used")
     screen.print(tables.used(layers))

@@ -7,20 +7,14 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from fastconv.conv.measuring import Measured
 from fastconv.core.problem import DIRECTIONS, ConvProblem
 
 from .console import amount, duration
-from .measuring import Measured
 from .recording import Layer, Run
 
 _STYLE = {"box": box.SIMPLE_HEAD, "show_edge": False}
 _UNUSED = "not needed"
-
-
-def shape(problem: ConvProblem) -> str:
-    """A layer in short: channels, filter, and the input it sees."""
-    n, _, h, w = problem.x_shape
-    return f"{problem.C}→{problem.K}, {problem.R}×{problem.S}, on {n}×{problem.C}×{h}×{w}"
 
 
 def used(layers: list[Layer]) -> Table:
@@ -32,7 +26,7 @@ def used(layers: list[Layer]) -> Table:
     for number, layer in enumerate(layers, 1):
         problem = next(iter(layer.values())).problem
         table.add_row(
-            f"conv{number}  {shape(problem)}",
+            f"conv{number}  {problem.layer}",
             *(
                 Text(layer[direction].algorithm, "cyan")
                 if direction in layer

@@ -45,7 +45,7 @@ class Contest:
     def _settle(self, operands) -> Plan:
         """The plan of the winner: of this contest, or of one that ended while this one waited."""
         problem, _, threads = self._key
-        decision = _decisions.recall(*self._key, self._contenders)
+        decision = _decisions.made(*self._key)
         if decision is not None:
             return ALGORITHMS[decision.algorithm].plan(problem, threads)
         plans = {name: ALGORITHMS[name].plan(problem, threads) for name in self._contenders}

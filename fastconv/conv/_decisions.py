@@ -23,11 +23,16 @@ class Decision(NamedTuple):
 _made: dict[tuple[ConvProblem, Request, int], Decision] = {}
 
 
+def made(problem: ConvProblem, request: Request, threads: int) -> Decision | None:
+    """The decision of this process."""
+    return _made.get((problem, request, threads))
+
+
 def recall(
     problem: ConvProblem, request: Request, threads: int, able: Container[str]
 ) -> Decision | None:
     """The decision on a problem, if there is one for algorithms that are ``able`` to run it."""
-    known = _made.get((problem, request, threads))
+    known = made(problem, request, threads)
     if known is None:
         key = _key(problem, request, threads)
         stored = store.recall("decisions", key, lambda value: _valid(value, able))

@@ -24,7 +24,7 @@ from .algorithm import WORKSPACE, Algorithm, Cost, Plan, Work, summation_error, 
 class ProductAlgorithm(Algorithm):
     """An algorithm given by its two kinds of plan."""
 
-    kind: str  # of work, its products
+    gathers = False  # whether it copies columns together
     correlation: type[BlockedCorrelation]
     weight: type[BlockedWeight]
 
@@ -34,10 +34,18 @@ class ProductAlgorithm(Algorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         computed = _parts(self, problem, threads)
         parts = [part for _, some in computed for part in some]
-        packing = [Work("copy", 0, part.packed_bytes, part.workers) for part in parts]
         share = problem.nbytes // max(1, len(parts))
-        products = [Work(self.kind, part.flops, share, part.workers) for part in parts]
-        return Cost((*packing, *products), _workspace(computed), summation_error(problem))
+        stages = [stage for part in parts for stage in self._stages(part, share)]
+        return Cost(tuple(stages), _workspace(computed), summation_error(problem))
+
+    def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
+        c, workers = part.c, part.workers
+        columns = c.groups * c.pixels * c.steps * part.itemsize if self.gathers else 0
+        return (
+            Work("copy", 0, part.packed_bytes, workers),
+            Work("gather", 0, 2 * columns, workers, launches=0),
+            Work("product", part.flops, nbytes, workers),
+        )
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         plans = [

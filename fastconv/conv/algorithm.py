@@ -18,7 +18,7 @@ WORKSPACE = 32 << 20  # bytes of scratch for each thread, whatever the shape
 class Work(NamedTuple):
     """One stage of an algorithm: what it does, of which kind, and on how many threads."""
 
-    kind: str  # a row of :data:`.calibration.EFFICIENCY`
+    kind: str  # a row of :data:`.calibration.KINDS`
     flops: int  # executed, wasted lanes and zero taps included
     nbytes: int  # read and written
     workers: int = 1

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from fastconv.core import checks
-from fastconv.core.problem import ConvProblem
+from fastconv.core.problem import DIRECTIONS, FORMATS, ConvProblem
 
 _NAMES = {np.dtype(name): name for name in checks.DTYPES}  # ``dtype.name`` takes microseconds
 
@@ -79,6 +79,33 @@ def _checked(n, c, h, w, k, cg, r, s, stride, padding, dilation, groups, *rest):
     checks.fits((n, c, h + padding[0] + padding[1], w + padding[2] + padding[3]), "input")
     checks.fits(problem.y_shape, "output")
     return problem, problem.y_shape
+
+
+def described(
+    input_shape, weight_shape, stride, padding, dilation, groups, direction, dtype, memory_format
+) -> ConvProblem:
+    """The problem that shapes and settings describe, without arrays.
+
+    ``input_shape`` is (N, C, H, W), or (C, H, W) for a batch of one.
+    """
+    x_shape = checks.shape(input_shape, "input_shape", (3, 4))
+    w_shape = checks.shape(weight_shape, "weight_shape", (4,))
+    checks.one_of(direction, "direction", DIRECTIONS)
+    checks.one_of(memory_format, "memory_format", FORMATS)
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}") from None
+    if dtype not in _NAMES:
+        raise TypeError(f"dtype must be float32 or float64, got {dtype}")
+    batch = x_shape if len(x_shape) == 4 else (1, *x_shape)
+    problem, _ = problem_of(
+        direction, batch, w_shape, stride, padding, dilation, groups,
+        dtype, memory_format, memory_format,
+    )  # fmt: skip
+    if problem.N == 0:
+        raise ValueError(f"the batch must not be empty: input_shape {batch}")
+    return problem
 
 
 def same_shape(dy: np.ndarray, problem: ConvProblem, y_shape: tuple[int, ...]) -> None:

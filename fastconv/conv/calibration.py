@@ -2,8 +2,7 @@
 
     t = Σ stages max(flops / (η·peak·workers), bytes / bandwidth) + launches·t₀
 
-η is the share of the peak that a kind of work reaches; it belongs to the kernels, everything else
-to the host.
+η belongs to the kernels, everything else to the host.
 """
 
 from __future__ import annotations
@@ -20,14 +19,21 @@ from fastconv.simd import limits
 
 from .algorithm import Cost, Work
 
-# η of each kind of work.
-EFFICIENCY = {
-    "product": 0.80,  # a register tile over operands that are addressed where they are
-    "gathered": 0.75,  # a register tile over gathered operands
-    "taps": 0.45,  # one multiply-add for each load
-    "transform": 0.35,  # additions and multiplications of short vectors
-    "copy": 0.05,  # packing: few operations, counted by their bytes
-    "numpy": 0.02,  # tap by tap through temporary arrays
+
+class Kind(NamedTuple):
+    """A kind of work: the share η of the peak that it reaches, and where its bytes are."""
+
+    efficiency: float
+    near: bool = False  # its bytes never leave the caches
+
+
+KINDS = {
+    "product": Kind(0.92),  # a register tile over operands in cache
+    "taps": Kind(0.5),  # one multiply-add for each load
+    "transform": Kind(0.35, near=True),  # additions and multiplications of whole vectors
+    "gather": Kind(1.0, near=True),  # no arithmetic: columns copied out of a window
+    "copy": Kind(1.0),  # no arithmetic: operands packed
+    "numpy": Kind(0.02),  # tap by tap through temporary arrays
 }
 _SECONDS = (0.01, 0.03, 0.01)  # of measuring the peak, the memory, a cache
 _CALL = 10e-6  # seconds of Python that every stage of a call costs
@@ -74,7 +80,7 @@ def _host(dtype: str, threads: int) -> Host:
 def _measure(dtype: str, threads: int) -> Host:
     peak, memory, cache = _SECONDS
     return Host(
-        peak=limits.fma_peak(dtype, threads, peak) / threads,
+        peak=limits.fma_peak(dtype, 1, peak),
         memory=limits.bandwidth(threads, seconds=memory),
         cache=limits.bandwidth(threads, threads * machine().l2 // 4, cache) / threads,
         launch=limits.launch(threads),
@@ -91,13 +97,15 @@ def _valid(value: Any) -> bool:
 
 def seconds(cost: Cost, host: Host) -> float:
     """What the model predicts for one call."""
-    resident = cost.nbytes <= machine().l2 * max((work.workers for work in cost.stages), default=1)
+    far = sum(work.nbytes for work in cost.stages if not KINDS[work.kind].near)
+    resident = far <= machine().l2 * max((work.workers for work in cost.stages), default=1)
     return sum(_seconds(work, host, resident) for work in cost.stages)
 
 
 def _seconds(work: Work, host: Host, resident: bool) -> float:
-    arithmetic = work.flops / (EFFICIENCY[work.kind] * host.peak * work.workers)
-    bandwidth = host.cache * work.workers if resident else host.memory
+    kind = KINDS[work.kind]
+    arithmetic = work.flops / (kind.efficiency * host.peak * work.workers)
+    bandwidth = host.cache * work.workers if kind.near or resident else host.memory
     start = _CALL + (host.launch if work.workers > 1 else 0)
     return max(arithmetic, work.nbytes / bandwidth) + work.launches * start
 

@@ -10,7 +10,6 @@ from ._product import ProductAlgorithm
 
 class Direct(ProductAlgorithm):
     name = "direct"
-    kind = "product"
     weight = DirectWeight
 
     def correlation(self, c, itemsize, x_format, y_format, threads):

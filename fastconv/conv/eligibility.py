@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
-from fastconv.core.quantities import amount
+from fastconv.core.text import amount
 
 from .algorithm import Cost, summation_error
 from .options import ACCURACIES, Request

@@ -9,6 +9,6 @@ from ._product import ProductAlgorithm
 
 class Im2col(ProductAlgorithm):
     name = "im2col"
-    kind = "gathered"
+    gathers = True
     correlation = Im2colCorrelation
     weight = Im2colWeight

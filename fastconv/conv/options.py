@@ -28,7 +28,10 @@ class Request(NamedTuple):
     max_workspace: int | None = None  # bytes
 
 
-_current: contextvars.ContextVar[Request] = contextvars.ContextVar("options", default=Request())
+_NOTHING_ASKED = Request()
+_current: contextvars.ContextVar[Request] = contextvars.ContextVar(
+    "options", default=_NOTHING_ASKED
+)
 
 
 def request(algorithm="auto", accuracy=None, max_workspace=None) -> Request:
@@ -89,21 +92,11 @@ def _applied(changes: dict, workers: contextlib.AbstractContextManager) -> Itera
 
 
 def check_algorithm(algorithm) -> str:
-    if not isinstance(algorithm, str):
-        raise TypeError(f"algorithm must be a string, got {algorithm!r}")
-    if algorithm != "auto" and algorithm not in ALGORITHMS:
-        raise ValueError(
-            f"algorithm must be 'auto' or one of {', '.join(ALGORITHMS)}; got {algorithm!r}"
-        )
-    return algorithm
+    return checks.one_of(algorithm, "algorithm", ("auto", *ALGORITHMS))
 
 
 def check_accuracy(accuracy) -> str:
-    if not isinstance(accuracy, str):
-        raise TypeError(f"accuracy must be a string, got {accuracy!r}")
-    if accuracy not in ACCURACIES:
-        raise ValueError(f"accuracy must be one of {', '.join(ACCURACIES)}; got {accuracy!r}")
-    return accuracy
+    return checks.one_of(accuracy, "accuracy", ACCURACIES)
 
 
 def check_workspace(max_workspace) -> int:

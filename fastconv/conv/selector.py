@@ -21,9 +21,9 @@ from .registry import ALGORITHMS
 
 MARGIN = 1.5  # predictions within this factor of the best do not tell the faster one
 MOST_CONTENDERS = 4
-# Measuring pays between: below, compiling a second algorithm costs more than it can ever gain;
-# above, the first call would take too long.  Seconds, predicted.
-WORTH_MEASURING = (20e-6, 0.5)
+# Measuring pays between: below, most is Python's share, and compiling a second algorithm costs more
+# than it can ever gain; above, the first call would take too long.  Seconds, predicted.
+WORTH_MEASURING = (60e-6, 0.5)
 
 
 class Choice(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -80,6 +81,15 @@ def shape(value, name: str, ranks: tuple[int, ...]) -> tuple[int, ...]:
     return sizes
 
 
+def one_of(value, name: str, known: Iterable[str]) -> str:
+    """One of some names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+    return value
+
+
 def fits(sizes: tuple[int, ...], name: str) -> None:
     """Refuse sizes whose array no address could span."""
     if math.prod(sizes) * 8 >= _LARGEST:
@@ -100,3 +110,12 @@ def memory_format(value: np.ndarray) -> str | None:
         # Both orders fit when C or W is 1; with contiguous pixels, rows are the natural reading.
         return "nchw"
     return "nhwc" if channels else None
+
+
+def positive(value, name: str) -> float:
+    """A finite number above 0."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    return float(value)

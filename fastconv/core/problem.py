@@ -80,3 +80,27 @@ class ConvProblem(NamedTuple):
     def depthwise(self) -> bool:
         """Every filter sees one channel."""
         return self.groups > 1 and self.groups == self.C
+
+    @property
+    def layer(self) -> str:
+        """In short: channels, filter, and the input it sees."""
+        n, c, h, w = self.x_shape
+        return f"{c}→{self.K}, {self.R}×{self.S}, on {n}×{c}×{h}×{w}"
+
+    @property
+    def summary(self) -> str:
+        """The layer, and those of its settings that are not the usual ones."""
+        top, bottom, left, right = self.padding
+        padding = (top, left) if (top, left) == (bottom, right) else self.padding
+        settings = {
+            "stride": (self.stride, (1, 1)),
+            "padding": (padding, (0, 0)),
+            "dilation": (self.dilation, (1, 1)),
+            "groups": ((self.groups,), (1,)),
+        }
+        unusual = [
+            f"{name} {values[0] if len(set(values)) == 1 else values}"
+            for name, (values, usual) in settings.items()
+            if values != usual
+        ]
+        return ", ".join([self.layer, *unusual])

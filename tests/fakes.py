@@ -1,0 +1,69 @@
+"""Algorithms that take as long as they are told, on a clock of their own."""
+
+from __future__ import annotations
+
+import contextlib
+
+from fastconv.conv.algorithm import Algorithm, Cost, Work
+from fastconv.conv.calibration import _CALL, KINDS, NOMINAL
+from fastconv.conv.registry import ALGORITHMS
+
+
+@contextlib.contextmanager
+def only(*algorithms):
+    """A registry of these alone; afterwards it is as before, its order too."""
+    before = dict(ALGORITHMS)
+    ALGORITHMS.clear()
+    ALGORITHMS.update({algorithm.name: algorithm for algorithm in algorithms})
+    try:
+        yield algorithms
+    finally:
+        ALGORITHMS.clear()
+        ALGORITHMS.update(before)
+
+
+class Clock:
+    """Stands still but for what algorithms spend."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Fake(Algorithm):
+    """Predicted to take ``predicted`` seconds on the nominal host, and taking ``actual``.
+
+    Every run fills the result with ``value``; ``runs`` counts them.  The first run takes
+    ``compiling`` seconds more.
+    """
+
+    def __init__(self, name, clock, predicted, actual=None, value=0.0, **properties):
+        self.name = name
+        self.clock = clock
+        self.predicted = predicted
+        self.actual = predicted if actual is None else actual
+        self.value = value
+        self.reason = properties.pop("reason", None)
+        self.error = properties.pop("error", 1e-6)
+        self.workspace = properties.pop("workspace", 1000)
+        self.compiling = properties.pop("compiling", 0.0)
+        self.fallback = properties.pop("fallback", False)
+        assert not properties
+        self.runs = 0
+
+    def refuses(self, problem):
+        return self.reason
+
+    def cost(self, problem, threads):
+        flops = (self.predicted - _CALL) * NOMINAL.peak * KINDS["product"].efficiency
+        return Cost((Work("product", int(flops), 1),), self.workspace, self.error)
+
+    def plan(self, problem, threads):
+        def run(first, second, out, bias, relu):
+            self.clock.now += self.actual + (0 if self.runs else self.compiling)
+            self.runs += 1
+            out.fill(self.value)
+
+        return run
