@@ -66,6 +66,13 @@ def test_a_host_is_measured_once(measured):
     assert len(list(folder.glob("hosts/*.json"))) == 1
 
 
+def test_a_host_that_is_kept_busy_is_not_stored(measured, monkeypatch):
+    folder, _ = measured
+    monkeypatch.setattr(calibration, "_measure", lambda *key: HOST._replace(launch=8e-3))
+    assert real_host("float32", 2) == HOST._replace(launch=500e-6)
+    assert not list(folder.rglob("*.json"))
+
+
 def test_hosts_differ_by_dtype_threads_and_processor(measured, monkeypatch):
     _, made = measured
     cases = [("float32", 1), ("float32", 2), ("float64", 1)]

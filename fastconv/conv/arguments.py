@@ -14,6 +14,8 @@ _NAMES = {np.dtype(name): name for name in checks.DTYPES}  # ``dtype.name`` take
 
 def dense(array: np.ndarray) -> tuple[np.ndarray, str]:
     """The array and its memory order; an order that no kernel reads is made contiguous first."""
+    if array.flags.c_contiguous:
+        return array, "nchw"
     order = checks.memory_format(array)
     if order is None:
         return np.ascontiguousarray(array), "nchw"
@@ -50,27 +52,42 @@ def problem_of(
     dtype, x_format, y_format, output_padding=(0, 0),
 ) -> tuple[ConvProblem, tuple[int, ...]]:  # fmt: skip
     """The checked problem and the shape of its output; every size error is raised here."""
-    stride = checks.integers(stride, "stride", 2, 1)
-    dilation = checks.integers(dilation, "dilation", 2, 1)
-    groups = checks.integer(groups, "groups", 1)
-    padding = _paddings(padding, w_shape, stride, dilation)
-    return _checked(
-        *x_shape, *w_shape, stride, padding, dilation, groups, output_padding,
-        _NAMES[dtype], direction, x_format, y_format,
+    if not type(stride) is type(padding) is type(dilation) is type(groups) is int:
+        # Equal to an int is not an int (1.0, True): the cache below cannot tell them apart.
+        stride = checks.integers(stride, "stride", 2, 1)
+        if not isinstance(padding, str):
+            padding = checks.integers(padding, "padding", 2)
+        dilation = checks.integers(dilation, "dilation", 2, 1)
+        groups = checks.integer(groups, "groups", 1)
+    return _problem_of(
+        direction, x_shape, w_shape, stride, padding, dilation, groups,
+        dtype, x_format, y_format, output_padding,
     )  # fmt: skip
 
 
 @functools.lru_cache(maxsize=4096)
-def _checked(n, c, h, w, k, cg, r, s, stride, padding, dilation, groups, *rest):
-    """The problem and ``y_shape``: sizes are compared and computed once, not at every call."""
-    shapes = f"input {(n, c, h, w)}, weight {(k, cg, r, s)}, groups {groups}"
+def _problem_of(
+    direction, x_shape, w_shape, stride, padding, dilation, groups,
+    dtype, x_format, y_format, output_padding,
+) -> tuple[ConvProblem, tuple[int, ...]]:  # fmt: skip
+    """Made once: sizes are not compared at every call."""
+    stride = checks.integers(stride, "stride", 2, 1)
+    dilation = checks.integers(dilation, "dilation", 2, 1)
+    groups = checks.integer(groups, "groups", 1)
+    padding = _paddings(padding, w_shape, stride, dilation)
+    n, c, h, w = x_shape
+    k, cg, r, s = w_shape
+    shapes = f"input {x_shape}, weight {w_shape}, groups {groups}"
     if min(c, h, w, k, cg, r, s) < 1:
         raise ValueError(f"only the batch may be empty: {shapes}")
     if c % groups or k % groups:
         raise ValueError(f"groups must divide the input and output channels: {shapes}")
     if cg != c // groups:
         raise ValueError(f"input has {c} channels but weight expects {cg * groups}: {shapes}")
-    problem = ConvProblem(n, c, h, w, k, r, s, stride, padding, dilation, groups, *rest)
+    problem = ConvProblem(
+        n, c, h, w, k, r, s, stride, padding, dilation, groups, output_padding,
+        _NAMES[dtype], direction, x_format, y_format,
+    )  # fmt: skip
     if problem.P < 1 or problem.Q < 1:
         raise ValueError(
             f"kernel is larger than the padded input: {shapes}, padding {padding}, "

@@ -35,7 +35,8 @@ KINDS = {
     "copy": Kind(1.0),  # no arithmetic: operands packed
     "numpy": Kind(0.02),  # tap by tap through temporary arrays
 }
-_SECONDS = (0.01, 0.03, 0.01)  # of measuring the peak, the memory, a cache
+_SECONDS = (0.01, 0.02, 0.01, 0.02)  # of measuring the peak, the memory, a cache, a launch
+_LONGEST_LAUNCH = 500e-6  # seconds; the slowest threading layer takes a quarter of that
 _CALL = 10e-6  # seconds of Python that every stage of a call costs
 
 
@@ -71,19 +72,23 @@ def host(dtype: str, threads: int) -> Host:
 def _host(dtype: str, threads: int) -> Host:
     key = {**identity(threads), "dtype": dtype}
     stored = store.recall("hosts", key, _valid)
-    if stored is None:
-        stored = _measure(dtype, threads)._asdict()
-        store.remember("hosts", key, stored)
-    return Host(**stored)
+    if stored is not None:
+        return Host(**stored)
+    made = _measure(dtype, threads)
+    if made.launch > _LONGEST_LAUNCH:  # others keep the processors busy: true for now only
+        return made._replace(launch=_LONGEST_LAUNCH)
+    store.remember("hosts", key, made._asdict())
+    return made
 
 
 def _measure(dtype: str, threads: int) -> Host:
-    peak, memory, cache = _SECONDS
+    """Where one thread can tell, one is asked: it waits for no other that is kept from running."""
+    peak, memory, cache, launch = _SECONDS
     return Host(
         peak=limits.fma_peak(dtype, 1, peak),
-        memory=limits.bandwidth(threads, seconds=memory),
-        cache=limits.bandwidth(threads, threads * machine().l2 // 4, cache) / threads,
-        launch=limits.launch(threads),
+        memory=max(limits.bandwidth(n, seconds=memory) for n in {1, threads}),
+        cache=limits.bandwidth(1, machine().l2 // 4, cache),
+        launch=limits.launch(threads, launch),
     )
 
 

@@ -39,10 +39,11 @@ def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
 
 
 def same_dtype(first: np.ndarray, name: str, **others: np.ndarray | None) -> None:
+    dtype = first.dtype
     for other, value in others.items():
-        if value is not None and value.dtype != first.dtype:
+        if value is not None and value.dtype is not dtype and value.dtype != dtype:
             raise TypeError(
-                f"{name} and {other} must have the same dtype, got {first.dtype} and {value.dtype}"
+                f"{name} and {other} must have the same dtype, got {dtype} and {value.dtype}"
             )
 
 

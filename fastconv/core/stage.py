@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from array import array
 
 from . import threads
 from .address import address
@@ -21,16 +21,19 @@ class Stage:
         self.kernel = kernel
         self.workers = workers
         self._index = {name: i for i, name in enumerate(kernel.layout.names)}
-        self._template = np.zeros(kernel.size + 1, np.int64)  # the last word is the counter
+        # An array of the standard library: NumPy's take twice as long to set an element.  The last
+        # word is the counter.
+        self._template = array("q", bytes(8 * (kernel.size + 1)))
+        self._counts = "counter" in self._index
         for name, value in constants.items():
             self._template[self._index[name]] = value
 
     def run(self, **arguments: int) -> None:
-        args = self._template.copy()  # of its own, so that threads may run one plan at once
-        pointer = address(args)
+        args = self._template[:]  # of its own, so that threads may run one plan at once
+        pointer, _ = args.buffer_info()
         index = self._index
         for name, value in arguments.items():
             args[index[name]] = value
-        if "counter" in index:
+        if self._counts:
             args[index["counter"]] = pointer + 8 * self.kernel.size
         threads.launch(self.kernel, pointer, self.workers)

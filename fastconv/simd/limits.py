@@ -76,11 +76,11 @@ def _copy_kernel() -> Kernel:
 
 
 def _fastest(run: Callable[[], None], seconds: float) -> float:
-    """Seconds of the fastest of the runs that fit in ``seconds``; at least two."""
+    """Seconds of the fastest of the runs that fit in ``seconds``, and of five at least."""
     run()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while not times or time.perf_counter() < end:
+    while len(times) < 5 or time.perf_counter() < end:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
@@ -114,7 +114,7 @@ def bandwidth(workers: int, nbytes: int = _FAR, seconds: float = 0.5) -> float:
     return 2 * nbytes * repeats / _fastest(stage.run, seconds)
 
 
-def launch(workers: int, seconds: float = 0.005) -> float:
+def launch(workers: int, seconds: float = 0.02) -> float:
     """Seconds to start ``workers`` on a kernel that has nothing to do."""
     stage = Stage(_copy_kernel(), workers, repeats=0)
     return _fastest(stage.run, seconds)
