@@ -23,7 +23,7 @@ from fastconv.cli import (
     tables,
     training,
 )
-from fastconv.conv import measuring, selector
+from fastconv.conv import _peers, measuring, selector
 from fastconv.conv.options import Request
 from fastconv.core import jit
 from fastconv.core.problem import DIRECTIONS, ConvProblem
@@ -243,12 +243,14 @@ def test_example_train_digits(capsys):
     assert capsys.readouterr().out.count("held out") == 2
 
 
-def test_example_compare_algorithms(capsys):
+def test_example_compare_algorithms(capsys, monkeypatch):
+    monkeypatch.setattr(_peers, "installed", lambda name: False)
     load_example("compare_algorithms").main(1, 3, 8, 8, 16, 3)
-    lines = capsys.readouterr().out.splitlines()[1:]
-    assert [tuple(line.split()[:2]) for line in lines] == [
-        (algorithm, direction) for algorithm in fastconv.algorithms() for direction in DIRECTIONS
-    ]
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line[2:].split(" ")[0] for line in lines if line.startswith(("  ", "● "))]
+    for name in fastconv.algorithms():
+        assert rows.count(name) >= len(DIRECTIONS)
+    assert [line.split()[0] for line in lines[-3:]] == list(DIRECTIONS)
 
 
 def test_warm_up_runs_what_the_demo_runs(monkeypatch):

@@ -46,15 +46,16 @@ class Pass(NamedTuple):
 
     def _cells(self, row: Measured) -> tuple[str, ...]:
         mark = "●" if row.algorithm == self.chosen else " "
-        known = row.executed is not None
+        inside = ("", "", "")
+        if row.executed is not None and row.workspace is not None:
+            share = f"{row.executed / self.peak:.0%}"
+            inside = (f"{row.executed:.1f}", share, text.amount(row.workspace))
         return (
             f"{mark} {row.algorithm}",
             text.duration(row.seconds),
             f"{row.spread / row.seconds / 2:.0%}",
             f"{row.gflops:.1f}",
-            f"{row.executed:.1f}" if known else "",
-            f"{row.executed / self.peak:.0%}" if known else "",
-            text.amount(row.workspace) if known else "",
+            *inside,
             f"{row.error:.1e}",
         )
 

@@ -64,6 +64,7 @@ class Explanation(NamedTuple):
         return text.table(header, rows)
 
     def _cells(self, row: Row) -> tuple[str, ...]:
+        assert row.predicted is not None and row.workspace is not None  # as it may run
         mark = "●" if row.algorithm == self.chosen else " "
         return (
             f"{mark} {row.algorithm}",
