@@ -10,6 +10,7 @@ import pytest
 from harness import FORMATS, Trial, assert_close, fenced
 from numpy.lib.stride_tricks import as_strided
 
+from fastconv.conv.algorithm import Cost
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
 
@@ -18,6 +19,7 @@ TRIAL = Trial(cases.BY_NAME["channels-3-17"], "forward")
 
 def test_output_that_is_not_written(monkeypatch):
     idle = types.SimpleNamespace(name="idle", refuses=lambda problem: None)
+    idle.cost = lambda problem, threads: Cost((), 0, 0.0)
     idle.plan = lambda problem, threads: lambda *arguments: None
     monkeypatch.setitem(ALGORITHMS, "idle", idle)
     result = TRIAL.run("idle", *TRIAL.operands())
