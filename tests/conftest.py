@@ -14,7 +14,7 @@ import pytest
 from harness import Fences
 from hypothesis import settings
 
-from fastconv.conv import _decisions, calibration, selector
+from fastconv.conv import calibration, selector
 from fastconv.core import store, workspace
 
 # Kernels are kept between runs, beside what pytest keeps.
@@ -45,5 +45,4 @@ def unmeasured(monkeypatch):
     monkeypatch.setattr(calibration, "host", lambda dtype, threads: calibration.NOMINAL)
     monkeypatch.setattr(store, "cache_directory", lambda: None)
     yield
-    selector.plan_for.cache_clear()
-    _decisions.forget()
+    selector.forget()

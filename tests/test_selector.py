@@ -13,6 +13,7 @@ from processes import finish, run, start
 
 import fastconv as fc
 from fastconv.conv import _contest, _decisions, calibration, eligibility, selector
+from fastconv.conv._decisions import Decision
 from fastconv.conv.algorithm import summation_error
 from fastconv.conv.options import ACCURACIES, Request
 from fastconv.core import store
@@ -47,14 +48,9 @@ def register(clock):
 
 @pytest.fixture
 def stored(monkeypatch, tmp_path):
-    """A folder for facts, and a function that begins a new process as far as they go."""
+    """A folder for facts."""
     monkeypatch.setattr(store, "cache_directory", lambda: str(tmp_path))
-
-    def restart():
-        selector.plan_for.cache_clear()
-        _decisions.forget()
-
-    return tmp_path, restart
+    return tmp_path
 
 
 def call(**keywords):
@@ -153,6 +149,7 @@ def test_calibration_decides(register, monkeypatch):
     for memory, chosen in ((1e13, "data"), (1e9, "work")):
         host = calibration.NOMINAL._replace(memory=memory)
         monkeypatch.setattr(calibration, "host", lambda dtype, threads, host=host: host)
+        selector.forget()
         assert selector.choose(PROBLEM, Request(), 1).algorithm == chosen
 
 
@@ -238,14 +235,32 @@ def test_threads_that_meet_an_open_choice_measure_it_once(register):
 
 
 def test_a_decision_outlives_the_process(register, stored):
-    _, restart = stored
     fakes = register(one=(5 * MS, 5 * MS), two=(6 * MS, 4 * MS))
     call()
-    restart()
+    selector.forget()
     before = runs(fakes)
     assert call() == 2
     assert runs(fakes) == [before[0], before[1] + 1]
     assert selector.choose(PROBLEM, Request(), fc.get_num_threads()).why == "measured"
+
+
+def test_a_choice_stands_for_the_process(register, stored, monkeypatch):
+    """Whatever the host then looks like, and whatever other processes have decided meanwhile."""
+    one, two = register(one=(5 * MS,), two=(20 * MS,))
+    assert call() == 1
+    one.predicted, two.predicted = 50 * MS, 2 * MS
+    _decisions.remember(PROBLEM, Request(), fc.get_num_threads(), Decision("two", {"two": 1.0}))
+    selector.plan_for.cache_clear()
+    assert call() == 1
+    selector.forget()
+    assert call() == 2
+
+
+def test_an_empty_batch_needs_no_host(register, monkeypatch):
+    monkeypatch.setattr(calibration, "host", None)
+    fakes = register(one=(5 * MS,), two=(5 * MS,))
+    assert fc.conv2d(X[:0], W).shape == (0, 8, 4, 3)
+    assert runs(fakes) == [0, 0]
 
 
 OTHER = [  # calls that the decision on a plain one says nothing about
@@ -261,7 +276,7 @@ OTHER = [  # calls that the decision on a plain one says nothing about
 
 @pytest.mark.parametrize("other", OTHER)
 def test_a_decision_holds_for_one_problem_only(register, stored, other):
-    folder, _ = stored
+    folder = stored
     exact = {"error": 0.0}
     fakes = register(one=(5 * MS, 5 * MS, exact), two=(6 * MS, 4 * MS, exact))
     call()
@@ -273,11 +288,10 @@ def test_a_decision_holds_for_one_problem_only(register, stored, other):
 
 @pytest.mark.parametrize(("workers", "processor"), [(41, "this"), (40, "another")])
 def test_a_decision_holds_for_one_host_only(register, stored, monkeypatch, workers, processor):
-    _, restart = stored
     fakes = register(one=(5 * MS, 5 * MS), two=(6 * MS, 4 * MS))
 
     def measures(workers, processor):
-        restart()
+        selector.forget()
         monkeypatch.setattr(calibration, "processor_name", lambda: processor)
         before = fakes[0].runs
         selector.plan_for(PROBLEM, Request(), workers)(X, W, np.empty(4, "f4"), None, False)
@@ -309,7 +323,7 @@ WRONG = [  # what may stand in a decision's file: its bytes, or the value in an 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_a_damaged_or_foreign_file_is_ignored_and_rewritten(register, stored, wrong):
-    folder, restart = stored
+    folder = stored
     fakes = register(one=(5 * MS, 5 * MS), two=(6 * MS, 4 * MS))
     call()
     (file,) = folder.glob("decisions/*.json")
@@ -317,19 +331,19 @@ def test_a_damaged_or_foreign_file_is_ignored_and_rewritten(register, stored, wr
     assert good["value"]["algorithm"] == "two"
     content = wrong if isinstance(wrong, bytes) else json.dumps(good | {"value": wrong}).encode()
     file.write_bytes(content)
-    restart()
+    selector.forget()
     before = fakes[0].runs
     with pytest.warns(RuntimeWarning, match=r"ignores .*json.*measures again") as caught:
         assert call() == 2
     assert len(caught) == 1
     assert fakes[0].runs > before
     assert json.loads(file.read_text())["value"]["algorithm"] == "two"
-    restart()
+    selector.forget()
     assert call() == 2  # without a warning
 
 
 def test_where_nothing_can_be_written_the_process_remembers(register, stored):
-    folder, _ = stored
+    folder = stored
     (folder / "decisions").write_text("a file where the folder should be")
     fakes = register(one=(5 * MS, 5 * MS), two=(6 * MS, 4 * MS))
     assert call() == 2
@@ -341,7 +355,7 @@ def test_where_nothing_can_be_written_the_process_remembers(register, stored):
 
 
 def test_a_write_that_fails_leaves_nothing_behind(register, stored, monkeypatch):
-    folder, _ = stored
+    folder = stored
     register(one=(5 * MS, 5 * MS), two=(6 * MS, 4 * MS))
 
     def refuse(source, target):

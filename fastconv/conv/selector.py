@@ -35,6 +35,9 @@ class Choice(NamedTuple):
     measured: dict[str, float] | None = None  # seconds, where a decision was made
 
 
+_made: dict[tuple[ConvProblem, Request, int], Choice] = {}
+
+
 @functools.lru_cache(maxsize=4096)
 def plan_for(problem: ConvProblem, request: Request, threads: int) -> Plan:
     """The plan of ``problem``, made once.
@@ -48,7 +51,24 @@ def plan_for(problem: ConvProblem, request: Request, threads: int) -> Plan:
 
 
 def choose(problem: ConvProblem, request: Request, threads: int) -> Choice:
-    """The choice as it stands now; the same in every call, once the problem has been run."""
+    """The choice as it stands now; one without contenders stands for the rest of the process."""
+    key = (problem, request, threads)
+    choice = _made.get(key)
+    if choice is None:
+        choice = _choose(*key)
+        if not choice.contenders:
+            choice = _made.setdefault(key, choice)
+    return choice
+
+
+def forget() -> None:
+    """Begin anew, as a new process would; what is stored stays."""
+    plan_for.cache_clear()
+    _made.clear()
+    _decisions.forget()
+
+
+def _choose(problem: ConvProblem, request: Request, threads: int) -> Choice:
     if request.algorithm != "auto":
         return Choice(eligibility.forced(problem, request, threads).algorithm, "asked for")
     able = eligibility.eligible(problem, request, threads)
@@ -60,7 +80,7 @@ def choose(problem: ConvProblem, request: Request, threads: int) -> Choice:
         return Choice(decision.algorithm, "measured", (), decision.seconds)
     ranked = predict(able, problem.dtype, threads, small=True)
     name, seconds = next(iter(ranked.items()))
-    if seconds < WORTH_MEASURING[0]:
+    if problem.N == 0 or seconds < WORTH_MEASURING[0]:
         return Choice(name, "predicted to be the fastest; too small a problem to measure")
     return _by_model(predict(able, problem.dtype, threads))
 
