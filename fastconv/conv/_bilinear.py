@@ -19,9 +19,11 @@ from ._bilinear_correlation import BilinearCorrelation
 from ._bilinear_grid import TileGrid
 from ._bilinear_weight import BilinearWeight
 from ._product import ProductAlgorithm
-from .algorithm import Cost, Plan
+from .algorithm import Cost, Plan, Work
 from .correlation import Correlation, joined_parities, unfolded
 from .direct import Direct
+
+_ARITHMETIC = 0.35  # of the instructions of a map; the rest load and store
 
 
 class BilinearAlgorithm(ProductAlgorithm):
@@ -53,6 +55,17 @@ class BilinearAlgorithm(ProductAlgorithm):
             terms = BilinearWeight(problem, tiling, 1).summed
         error = 3 * self.growth(tiling) ** 0.5 * (6 + terms**0.5) * np.finfo(problem.dtype).eps
         return super().cost(problem, threads)._replace(error=float(error))
+
+    def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
+        weight = isinstance(part, BilinearWeight)
+        effort = part.grid.effort(part.vector, weight)
+        flops = 2 * part.vector * _ARITHMETIC
+        return (
+            Work("copy", 0, part.packed_bytes, part.workers),
+            Work("transform", int(flops * effort.filters), 0, part.workers, launches=0),
+            Work("transform", int(flops * effort.tiles), 0, part.workers, launches=int(weight)),
+            Work("product", 2 * part.vector * effort.products, nbytes, part.workers),
+        )
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
         tiling = _best_tiling(self, problem)
@@ -95,6 +108,6 @@ def _best_tiling(algorithm: BilinearAlgorithm, problem: ConvProblem) -> Tiling |
     weight = problem.direction == "backward_weight"
     return min(
         algorithm.tilings(*_taps(c)),
-        key=lambda tiling: TileGrid(c, tiling).work(vector, weight),
+        key=lambda tiling: sum(TileGrid(c, tiling).effort(vector, weight)),
         default=None,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastconv.core.stage import address
@@ -19,8 +21,19 @@ from fastconv.transforms.tile_map import (
 
 from .correlation import Correlation
 
-COMPONENT_BYTES = 8 << 20  # components of the tiles that a worker has at a time
+COMPONENT_BYTES = 4 << 20  # components of the tiles that a worker has at a time
 _ALIASED = 1 << 10  # bytes; rows a multiple of this apart compete for sets of the cache
+
+
+_SETUP = 4  # multiply-adds in the time that a vector of sums takes to start and to store
+
+
+class Effort(NamedTuple):
+    """Vector instructions of the steps: multiply-adds, maps of tiles, maps of filters."""
+
+    products: int
+    tiles: int
+    filters: int
 
 
 def staggered(row_bytes: int) -> int:
@@ -52,19 +65,17 @@ class TileGrid:
         last = self.depth - self.c.channels + round_up(self.c.channels, vector)
         return staggered(round_up(max(last, least), vector) * itemsize)
 
-    def work(self, vector: int, weight: bool) -> int:
-        """Vector instructions of all steps, for the result or for the weight gradient."""
+    def effort(self, vector: int, weight: bool) -> Effort:
+        """What the steps take, for the result or for the weight gradient."""
         c, tiling = self.c, self.tiling
         lanes = -(-c.lanes // vector)
         inputs = self.phases[0] * self.phases[1] * -(-c.channels // vector)
         on_lanes, on_weights = (GRADIENT, WEIGHT_GRADIENT) if weight else (OUTPUT, WEIGHT)
-        tile = (
-            tiling.components * (self.depth + 4) * lanes
-            + inputs * map_instructions(INPUT, tiling)
-            + lanes * map_instructions(on_lanes, tiling)
-        )
+        maps = inputs * map_instructions(INPUT, tiling) + lanes * map_instructions(on_lanes, tiling)
         filters = self.depth * lanes * map_instructions(on_weights, tiling)
-        return c.groups * (self.tiles * tile + filters)
+        products = tiling.components * (self.depth + _SETUP) * lanes
+        tiles = self.tiles * c.groups
+        return Effort(tiles * products, tiles * maps, c.groups * filters)
 
     def segment_pixels(self, share: int) -> int:
         """Pixels of the largest window that a segment of at most ``share`` tiles reads."""

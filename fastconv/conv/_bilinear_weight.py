@@ -68,8 +68,10 @@ class BilinearWeight:
         self.v_row = self.grid.v_row(self.vector, self.itemsize, self.tiles_m * self.mr)
         self.m_row = staggered(min(self.tiles_k, -(-self.units // self.parts)) * self.row)
         tile = tiling.components * (self.v_row + self.m_row)
-        fitting = l2 // 2 // tile if small else COMPONENT_BYTES // tile
-        goal = min(max(_SUMMED, fitting), max(1, COMPONENT_BYTES // tile))
+        # Sums that stay in the cache are best served by few components beside them; those that do
+        # not are loaded and stored seldom when there are many.
+        room = l2 if self.copy_bytes // self.parts <= l2 * 3 // 4 else COMPONENT_BYTES
+        goal = min(max(_SUMMED, room // tile), max(1, COMPONENT_BYTES // tile))
         self.stretches = -(-self.grid.tiles // goal)
         self.copies = max(1, workers // self.parts)
         self.stretches = max(self.stretches, min(self.copies, self.grid.tiles))

@@ -18,6 +18,8 @@ from fastconv.simd.vector import element, lanes
 from . import _bilinear_tiles
 from ._bilinear_tiles import WINDOW_FIELDS, spread_tiles
 
+_AHEAD = 8  # tiles whose components are asked for before they are multiplied
+
 WINDOW = record(WINDOW_FIELDS)
 LAYOUT = record(
     "scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
@@ -85,8 +87,9 @@ def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             if stretch == first_stretch:
                                 init, pitch = nothing, 0
                             tile_panel(
-                                like, mr, nv, v + e * a.v_component + c * mr * itemsize, a.v_row,
-                                run, 1, count, m + e * a.m_component + (k - k0) * row, a.m_row,
+                                like, 1, mr, nv, v + e * a.v_component + c * mr * itemsize, 0,
+                                a.v_row, run, 1, count,
+                                m + e * a.m_component + (k - k0) * row, a.m_row, _AHEAD * a.m_row,
                                 init, pitch, 0, rows_at, 8, target,
                             )  # fmt: skip
                             target += mr * row

@@ -103,16 +103,6 @@ class Vectors:
         at = self.offset(address, vector * self.nbytes)
         self.builder.store(value, self._pointer(at, self.type), align=self.itemsize)
 
-    def prefetch(self, address):
-        """Ask for the cache line at ``address``, which need not be a valid one, in L2."""
-        arguments = [
-            self._pointer(address, ir.IntType(8)),
-            *(ir.Constant(I32, i) for i in (0, 2, 1)),
-        ]
-        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        self.builder.call(function, arguments)
-
     def load_scalar(self, address):
         return self.builder.load(self._pointer(address, self.element), align=self.itemsize)
 
