@@ -58,10 +58,10 @@ class BilinearAlgorithm(ProductAlgorithm):
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, BilinearWeight)
-        effort = part.grid.effort(part.vector, weight)
+        effort = part.grid.effort(part.vector, part.itemsize, weight)
         flops = 2 * part.vector * _ARITHMETIC
         return (
-            Work("copy", 0, part.packed_bytes, part.workers),
+            Work("copy", 0, effort.far, part.workers),
             Work("transform", int(flops * effort.filters), 0, part.workers, launches=0),
             Work("transform", int(flops * effort.tiles), 0, part.workers, launches=int(weight)),
             Work("product", 2 * part.vector * effort.products, nbytes, part.workers),
@@ -108,6 +108,6 @@ def _best_tiling(algorithm: BilinearAlgorithm, problem: ConvProblem) -> Tiling |
     weight = problem.direction == "backward_weight"
     return min(
         algorithm.tilings(*_taps(c)),
-        key=lambda tiling: sum(TileGrid(c, tiling).effort(vector, weight)),
+        key=lambda tiling: TileGrid(c, tiling).effort(vector, problem.itemsize, weight).cycles,
         default=None,
     )

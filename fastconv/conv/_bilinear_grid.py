@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.core.machine import machine
 from fastconv.core.stage import address
 from fastconv.core.workspace import ALIGN
 from fastconv.gemm.tiling import round_up
@@ -29,11 +30,17 @@ _SETUP = 4  # multiply-adds in the time that a vector of sums takes to start and
 
 
 class Effort(NamedTuple):
-    """Vector instructions of the steps: multiply-adds, maps of tiles, maps of filters."""
+    """Vector instructions of the steps, and bytes of components that do not fit the cache."""
 
-    products: int
-    tiles: int
-    filters: int
+    products: int  # multiply-adds
+    tiles: int  # maps
+    filters: int  # maps
+    far: int  # bytes
+
+    @property
+    def cycles(self) -> int:
+        """To compare tilings: the cycles of a machine that moves 8 bytes of memory in each."""
+        return self.products + self.tiles + self.filters + self.far // 8
 
 
 def staggered(row_bytes: int) -> int:
@@ -65,17 +72,27 @@ class TileGrid:
         last = self.depth - self.c.channels + round_up(self.c.channels, vector)
         return staggered(round_up(max(last, least), vector) * itemsize)
 
-    def effort(self, vector: int, weight: bool) -> Effort:
+    def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
         """What the steps take, for the result or for the weight gradient."""
         c, tiling = self.c, self.tiling
         lanes = -(-c.lanes // vector)
         inputs = self.phases[0] * self.phases[1] * -(-c.channels // vector)
         on_lanes, on_weights = (GRADIENT, WEIGHT_GRADIENT) if weight else (OUTPUT, WEIGHT)
         maps = inputs * map_instructions(INPUT, tiling) + lanes * map_instructions(on_lanes, tiling)
-        filters = self.depth * lanes * map_instructions(on_weights, tiling)
+        filters = c.groups * self.depth * lanes
         products = tiling.components * (self.depth + _SETUP) * lanes
         tiles = self.tiles * c.groups
-        return Effort(tiles * products, tiles * maps, c.groups * filters)
+        # Components are stored and loaded again; what does not fit the cache goes to memory.
+        pixel = vector * itemsize * tiling.components
+        tile = pixel * (-(-self.depth // vector) + lanes)
+        far = sum(
+            n
+            for n, near in ((tiles * tile, 56 * tile), (pixel * filters,) * 2)
+            if near > machine().l2
+        )
+        return Effort(
+            tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 3 * far
+        )
 
     def segment_pixels(self, share: int) -> int:
         """Pixels of the largest window that a segment of at most ``share`` tiles reads."""
