@@ -74,6 +74,11 @@ class PointwiseCorrelation:
         )
 
     @property
+    def outputs(self) -> int:
+        """Pixels of the results."""
+        return self.c.pixels
+
+    @property
     def flops(self) -> int:
         """Executed, tiles filled up with zeros."""
         c = self.c
