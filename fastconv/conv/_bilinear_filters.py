@@ -11,17 +11,18 @@ import numba
 import numpy as np
 
 from fastconv.core.jit import Kernel, call, kernel, record
+from fastconv.core.machine import machine
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm import weights
 from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.weights import pack_task
-from fastconv.simd.copying import next_task
+from fastconv.simd.copying import fence, next_task
 from fastconv.simd.vector import element, lanes
 from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import WEIGHT
 
-from ._bilinear_grid import TileGrid
+from ._bilinear_grid import TileGrid, staggered
 from ._correlation_plan import PackedFilters
 
 _PACKED_BYTES = 16 << 10  # filters packed at a time
@@ -58,6 +59,7 @@ def filter_map_kernel(itemsize: int) -> Kernel:
                     a.tap_columns * a.block * row, a.block * row, target + channel * row + at, row,
                     a.w_component, temp,
                 )  # fmt: skip
+        fence()
 
     return map_filters
 
@@ -75,7 +77,7 @@ class MappedFilters(PackedFilters):
         self.phase_blocks = self.n_blocks
         self.n_blocks *= grid.phases[0] * grid.phases[1]
         self.block_bytes = taps * block * width * itemsize
-        self.component_bytes = grid.depth * width * itemsize
+        self.component_bytes = staggered(grid.depth * width * itemsize)
         self.tile_bytes = tiling.components * self.component_bytes
         temp = tiling.components * lanes(itemsize) * itemsize
         self.worker_bytes = aligned(self.block_bytes + temp)
@@ -86,12 +88,13 @@ class MappedFilters(PackedFilters):
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()
+        far = self.mapped_bytes > machine().l2
         return Stage(
             filter_map_kernel(self.itemsize),
             workers_for(8 * self.mapped_bytes // self.itemsize, constants["tasks"], self.threads),
             **constants,
             scratch_bytes=self.worker_bytes,
-            weight_map=spread(self.itemsize, WEIGHT, *self.tiling).address,
+            weight_map=spread(self.itemsize, WEIGHT, *self.tiling, streaming=far).address,
             tap_columns=self.tiling.r_columns,
             w_tile=self.tile_bytes,
             w_component=self.component_bytes,

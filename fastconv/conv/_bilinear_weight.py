@@ -44,7 +44,7 @@ class BilinearWeight:
         self.tiles_m = -(-self.grid.depth // self.mr)
         self.tiles_k = -(-c.filters // (self.nv * self.vector))
         self.units = c.groups * self.tiles_k
-        self.u_component = self.tiles_m * self.mr * self.row
+        self.u_component = staggered(self.tiles_m * self.mr * self.row)
         self.u_unit = tiling.components * self.u_component
         self.copy_bytes = self.units * self.u_unit
         self._share()

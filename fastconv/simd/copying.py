@@ -72,6 +72,17 @@ def next_task(typingctx, counter):
 
 
 @intrinsic
+def fence(typingctx):
+    """Make every store before, streamed ones too, visible to other threads."""
+
+    def codegen(context, builder, signature, arguments):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def move(typingctx, like, target, source):
     """Copy one element."""
 

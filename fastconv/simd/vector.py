@@ -103,6 +103,12 @@ class Vectors:
         at = self.offset(address, vector * self.nbytes)
         self.builder.store(value, self._pointer(at, self.type), align=self.itemsize)
 
+    def stream(self, value, address):
+        """Store a vector past the caches, at an address aligned to vectors; see ``fence``."""
+        store = self.builder.store(value, self._pointer(address, self.type), align=self.nbytes)
+        one = self.builder.module.add_metadata([ir.Constant(I32, 1)])
+        store.set_metadata("nontemporal", one)
+
     def load_scalar(self, address):
         return self.builder.load(self._pointer(address, self.element), align=self.itemsize)
 

@@ -50,7 +50,9 @@ def _interleaved(columns: int, lines: int) -> list[int]:
     return [line * columns + j for j in range(columns) for line in range(lines)]
 
 
-def _spread_one(v: Vectors, m: TileMap, tile, row_step, column_step, components, step, temp):
+def _spread_one(
+    v: Vectors, m: TileMap, store, tile, row_step, column_step, components, step, temp
+):  # fmt: skip
     builder = v.builder
 
     def column(j, carried):
@@ -69,7 +71,7 @@ def _spread_one(v: Vectors, m: TileMap, tile, row_step, column_step, components,
             values = [v.load(at, i) for i in _interleaved(m.columns, lines)]
             *targets, after = _steps(v, to, step, len(program.results) + 1)
             for value, target in zip(_emit(v, program, values), targets, strict=True):
-                v.store(value, target)
+                store(value, target)
             return [v.offset(at, program.inputs * v.nbytes), after]
 
         carried = _loop(v, rows.count, carried, line)
@@ -107,12 +109,12 @@ def _gather_one(
 
 
 def _spread(
-    v: Vectors, m: TileMap, count, tile, tile_step, row_step, column_step, components,
+    v: Vectors, m: TileMap, store, count, tile, tile_step, row_step, column_step, components,
     component_tile, step, temp,
 ):  # fmt: skip
     def one(index, carried):
         tile, components = carried
-        _spread_one(v, m, tile, row_step, column_step, components, step, temp)
+        _spread_one(v, m, store, tile, row_step, column_step, components, step, temp)
         return [v.builder.add(tile, tile_step), v.builder.add(components, component_tile)]
 
     v.loop(count, [tile, components], one)
@@ -141,14 +143,19 @@ def _gather(
 
 
 @intrinsic(prefer_literal=True)
-def _apply(typingctx, like, which, m_rows, r_rows, m_columns, r_columns, method, *words):
-    key = (which, m_rows, r_rows, m_columns, r_columns, method)
+def _apply(
+    typingctx, like, streaming, which, m_rows, r_rows, m_columns, r_columns, method, *words
+):  # fmt: skip
+    key = (streaming, which, m_rows, r_rows, m_columns, r_columns, method)
 
     def codegen(context, builder, signature, arguments):
-        which, *tiling = map(literal, signature.args[1:7])
-        body = _gather if which in (OUTPUT, WEIGHT_GRADIENT) else _spread
-        values = cgutils.unpack_tuple(builder, arguments[7])
-        body(Vectors(builder, signature.args[0]), tile_map(which, Tiling(*tiling)), *values)
+        streaming, which, *tiling = map(literal, signature.args[1:8])
+        v, m = Vectors(builder, signature.args[0]), tile_map(which, Tiling(*tiling))
+        values = cgutils.unpack_tuple(builder, arguments[8])
+        if which in (OUTPUT, WEIGHT_GRADIENT):
+            _gather(v, m, *values)
+        else:
+            _spread(v, m, v.stream if streaming else v.store, *values)
         return context.get_dummy_value()
 
     return types.void(like, *key, types.StarArgUniTuple(types.int64, len(words))), codegen
@@ -163,19 +170,23 @@ def spread(
     m_columns: int,
     r_columns: int,
     method: int,
+    streaming: bool = False,
 ) -> Function:
     """Map ``count`` tiles of vectors, any bytes apart, to components ``step`` bytes apart.
 
-    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.
+    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.  With ``streaming``
+    the components, which must be aligned to vectors, go past the caches.
     """
+
+    streaming = int(streaming)
 
     @c_function(9)
     def spread(
         count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
     ):
         _apply(
-            element(itemsize), which, m_rows, r_rows, m_columns, r_columns, method, count, tile,
-            tile_step, row_step, column_step, components, component_tile, step, temp,
+            element(itemsize), streaming, which, m_rows, r_rows, m_columns, r_columns, method, count,
+            tile, tile_step, row_step, column_step, components, component_tile, step, temp,
         )  # fmt: skip
 
     return spread
@@ -203,7 +214,7 @@ def gather(
         bias, relu, flag,
     ):  # fmt: skip
         _apply(
-            element(itemsize), which, m_rows, r_rows, m_columns, r_columns, method, count,
+            element(itemsize), 0, which, m_rows, r_rows, m_columns, r_columns, method, count,
             components, component_tile, step, tile, tile_step, row_step, column_step, temp,
             bias, relu, flag,
         )  # fmt: skip
