@@ -19,7 +19,7 @@ from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
 
 from ._bilinear_filters import MappedFilters
-from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, staggered
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, odd_lines, staggered
 from ._bilinear_kernel import bilinear_kernel
 from ._correlation_plan import lane_table, output_order
 from .correlation import Correlation
@@ -72,7 +72,8 @@ class BilinearCorrelation:
         window = self.grid.segment_pixels(self.share)
         self.room_bytes = aligned((self.tiling.components + window) * self.pixel)
         rows = round_up(self.share, self.mr)
-        self.v_component, self.m_component = rows * self.v_row, rows * self.m_row
+        self.v_component = odd_lines(rows * self.v_row)
+        self.m_component = odd_lines(rows * self.m_row)
         tables = 16 * self.mr + 16 + 64 + self.width * self.itemsize
         components = self.tiling.components * (self.v_component + self.m_component)
         return aligned(tables + self.room_bytes + components)

@@ -22,7 +22,7 @@ from fastconv.simd.vector import element, lanes
 from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import WEIGHT
 
-from ._bilinear_grid import TileGrid, staggered
+from ._bilinear_grid import TileGrid, odd_lines
 from ._correlation_plan import PackedFilters
 
 _PACKED_BYTES = 16 << 10  # filters packed at a time
@@ -77,7 +77,7 @@ class MappedFilters(PackedFilters):
         self.phase_blocks = self.n_blocks
         self.n_blocks *= grid.phases[0] * grid.phases[1]
         self.block_bytes = taps * block * width * itemsize
-        self.component_bytes = staggered(grid.depth * width * itemsize)
+        self.component_bytes = odd_lines(grid.depth * width * itemsize)
         self.tile_bytes = tiling.components * self.component_bytes
         temp = tiling.components * lanes(itemsize) * itemsize
         self.worker_bytes = aligned(self.block_bytes + temp)

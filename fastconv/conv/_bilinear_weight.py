@@ -20,7 +20,7 @@ from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import GRADIENT, INPUT, WEIGHT_GRADIENT, Tiling
 
-from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, staggered
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, odd_lines, staggered
 from ._bilinear_weight_kernel import WINDOW, bilinear_sum_kernel, bilinear_weight_kernel
 from .correlation import unfolded
 
@@ -44,7 +44,7 @@ class BilinearWeight:
         self.tiles_m = -(-self.grid.depth // self.mr)
         self.tiles_k = -(-c.filters // (self.nv * self.vector))
         self.units = c.groups * self.tiles_k
-        self.u_component = staggered(self.tiles_m * self.mr * self.row)
+        self.u_component = odd_lines(self.tiles_m * self.mr * self.row)
         self.u_unit = tiling.components * self.u_component
         self.copy_bytes = self.units * self.u_unit
         self._share()
@@ -79,11 +79,14 @@ class BilinearWeight:
         self.stretches = -(-self.grid.tiles // self.share)
         self.copies = min(self.copies, self.stretches)
         self.workers = self.copies * self.parts
-        self.v_component, self.m_component = self.share * self.v_row, self.share * self.m_row
+        self.v_component = odd_lines(self.share * self.v_row)
+        self.m_component = odd_lines(self.share * self.m_row)
         window = self.grid.segment_pixels(self.share)
         self.room_bytes = aligned((tiling.components + window) * self.pixel)
         tables = 8 * self.mr + 16 + 64 + self.row
-        self.worker_bytes = aligned(tables + self.room_bytes + self.share * tile)
+        self.worker_bytes = aligned(
+            tables + self.room_bytes + tiling.components * (self.v_component + self.m_component)
+        )
 
     @property
     def flops(self) -> int:

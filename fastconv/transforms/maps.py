@@ -185,8 +185,8 @@ def spread(
         count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
     ):
         _apply(
-            element(itemsize), streaming, which, m_rows, r_rows, m_columns, r_columns, method, count,
-            tile, tile_step, row_step, column_step, components, component_tile, step, temp,
+            element(itemsize), streaming, which, m_rows, r_rows, m_columns, r_columns, method,
+            count, tile, tile_step, row_step, column_step, components, component_tile, step, temp,
         )  # fmt: skip
 
     return spread
