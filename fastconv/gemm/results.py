@@ -25,6 +25,24 @@ def _run(pixels, first, end, item):
 
 
 @inner
+def _scatter(like, a, item, source, y, lane, n_lanes, down, across):
+    """Store the lanes of one block of folded outputs, those inside ``down`` × ``across``."""
+    first = a.lane_table + lane * 24
+    last = first + (n_lanes - 1) * 24
+    if (
+        get_word(last) - get_word(first) == (n_lanes - 1) * item
+        and get_word(first + 8) == get_word(last + 8) < down
+        and get_word(last + 16) < across
+    ):  # neighbours in memory
+        copy(y + get_word(first), source, n_lanes * item)
+        return
+    for v in range(n_lanes):
+        entry = first + v * 24
+        if get_word(entry + 8) < down and get_word(entry + 16) < across:
+            move(like, y + get_word(entry), source + v * item)
+
+
+@inner
 def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns, lane, n_lanes):
     """Store ``count`` rows of a tile (``row`` bytes each), whose first lane is output ``lane``.
 
@@ -58,10 +76,7 @@ def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns
             target = y + get_word(pixels + i * 24)
             down = rows - get_word(pixels + i * 24 + 8)
             across = columns - get_word(pixels + i * 24 + 16)
-            for v in range(n_lanes):
-                entry = a.lane_table + (lane + v) * 24
-                if get_word(entry + 8) < down and get_word(entry + 16) < across:
-                    move(like, target + get_word(entry), tile + i * row + v * item)
+            _scatter(like, a, item, tile + i * row, target, lane, n_lanes, down, across)
 
 
 @inner
@@ -91,12 +106,7 @@ def store_rows(
                 )  # fmt: skip
         else:
             for j in range(columns):
-                for v in range(n_lanes):
-                    entry = a.lane_table + (lane + v) * 24
-                    if (
-                        get_word(entry + 8) < down - i * row_outputs
-                        and get_word(entry + 16) < across - j * column_outputs
-                    ):
-                        move(
-                            like, target + j * step + get_word(entry), line + j * pixel + v * item
-                        )  # fmt: skip
+                _scatter(
+                    like, a, item, line + j * pixel, target + j * step, lane, n_lanes,
+                    down - i * row_outputs, across - j * column_outputs,
+                )  # fmt: skip
