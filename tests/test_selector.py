@@ -14,8 +14,8 @@ from processes import finish, run, start
 import fastconv as fc
 from fastconv.conv import _contest, _decisions, calibration, eligibility, selector
 from fastconv.conv._decisions import Decision
-from fastconv.conv.algorithm import summation_error
-from fastconv.conv.options import ACCURACIES, Request
+from fastconv.conv.algorithm import ACCURACIES, summation_error
+from fastconv.conv.options import Request
 from fastconv.core import store
 from fastconv.core.problem import ConvProblem
 

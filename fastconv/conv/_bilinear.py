@@ -19,7 +19,7 @@ from ._bilinear_correlation import BilinearCorrelation
 from ._bilinear_grid import TileGrid
 from ._bilinear_weight import BilinearWeight
 from ._product import ProductAlgorithm
-from .algorithm import Cost, Plan, Work
+from .algorithm import ACCURACIES, Cost, Plan, Work
 from .correlation import Correlation, joined_parities, unfolded
 from .direct import Direct
 
@@ -48,13 +48,8 @@ class BilinearAlgorithm(ProductAlgorithm):
         return super().refuses(problem)
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
-        """The bound of errors: those of n summed products grow as √n, times the maps' growth."""
-        tiling = _best_tiling(self, problem)
-        terms = TileGrid(_correlation(problem), tiling).depth
-        if problem.direction == "backward_weight":
-            terms = BilinearWeight(problem, tiling, 1).summed
-        error = 3 * self.growth(tiling) ** 0.5 * (6 + terms**0.5) * np.finfo(problem.dtype).eps
-        return super().cost(problem, threads)._replace(error=float(error))
+        error = _error(self, problem, _best_tiling(self, problem))
+        return super().cost(problem, threads)._replace(error=error)
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, BilinearWeight)
@@ -101,13 +96,30 @@ def _taps(c: Correlation) -> tuple[int, int]:
     return rows, columns
 
 
+def _error(algorithm: BilinearAlgorithm, problem: ConvProblem, tiling: Tiling) -> float:
+    """The bound of errors: those of n summed products grow as √n, times the maps' growth."""
+    terms = TileGrid(_correlation(problem), tiling).depth
+    if problem.direction == "backward_weight":
+        terms = BilinearWeight(problem, tiling, 1).summed
+    growth = 3 * algorithm.growth(tiling) ** 0.5
+    return float(growth * (6 + terms**0.5) * np.finfo(problem.dtype).eps)
+
+
 @functools.lru_cache(maxsize=1024)
 def _best_tiling(algorithm: BilinearAlgorithm, problem: ConvProblem) -> Tiling | None:
-    """The tiling with the least work; None if the algorithm offers none."""
+    """The tiling with the least work that keeps the default accuracy, or else the most accurate.
+
+    None if the algorithm offers none.
+    """
     c, vector = _correlation(problem), lanes(problem.itemsize)
     weight = problem.direction == "backward_weight"
+    limit = ACCURACIES["default"] * np.finfo(problem.dtype).eps
+    errors = {t: _error(algorithm, problem, t) for t in algorithm.tilings(*_taps(c))}
+    if not errors:
+        return None
+    accurate = [t for t, error in errors.items() if error <= limit]
+    if not accurate:
+        return min(errors, key=errors.__getitem__)
     return min(
-        algorithm.tilings(*_taps(c)),
-        key=lambda tiling: TileGrid(c, tiling).effort(vector, problem.itemsize, weight).cycles,
-        default=None,
+        accurate, key=lambda t: TileGrid(c, t).effort(vector, problem.itemsize, weight).cycles
     )

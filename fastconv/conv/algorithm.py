@@ -15,6 +15,15 @@ from fastconv.core.problem import ConvProblem
 WORKSPACE = 32 << 20  # bytes of scratch for each thread, whatever the shape
 
 
+# Error bounds of max|y − y64| / max|y64| that a level allows, in units of the dtype's rounding
+# (2⁻²³ in float32, 2⁻⁵² in float64); None stands for twice the bound of the direct sum.
+ACCURACIES: dict[str, float | None] = {
+    "strict": None,
+    "default": 5e-5 / 2**-23,
+    "fast": 1e-3 / 2**-23,
+}
+
+
 class Work(NamedTuple):
     """One stage of an algorithm: what it does, of which kind, and on how many threads."""
 

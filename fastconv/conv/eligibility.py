@@ -9,8 +9,8 @@ import numpy as np
 from fastconv.core.problem import ConvProblem
 from fastconv.core.text import amount
 
-from .algorithm import Cost, summation_error
-from .options import ACCURACIES, Request
+from .algorithm import ACCURACIES, Cost, summation_error
+from .options import Request
 from .registry import ALGORITHMS
 
 

@@ -9,15 +9,8 @@ from typing import NamedTuple
 
 from fastconv.core import checks, threads
 
+from .algorithm import ACCURACIES
 from .registry import ALGORITHMS
-
-# Error bounds of max|y − y64| / max|y64| that a level allows, in units of the dtype's rounding
-# (2⁻²³ in float32, 2⁻⁵² in float64); None stands for twice the bound of the direct sum.
-ACCURACIES: dict[str, float | None] = {
-    "strict": None,
-    "default": 5e-5 / 2**-23,
-    "fast": 1e-3 / 2**-23,
-}
 
 
 class Request(NamedTuple):

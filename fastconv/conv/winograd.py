@@ -18,8 +18,7 @@ from fastconv.transforms.tile_map import Tiling
 from ._bilinear import BilinearAlgorithm
 
 _OUTPUTS = (2, 3, 4, 5, 6)  # of a tile along an axis
-# Inputs of a tile along an axis: as many as keep rounding errors small; at most.
-_GOOD, _LARGEST = 8, 10
+_LARGEST = 10  # inputs of a tile along an axis: beyond, rounding errors are too large
 
 
 class Winograd(BilinearAlgorithm):
@@ -38,8 +37,7 @@ class Winograd(BilinearAlgorithm):
         if r == 1:
             return [1]
         some = _OUTPUTS if self.m is None else (self.m,)
-        most = max(_GOOD, min(_LARGEST, some[0] + r - 1))
-        return [m for m in some if m + r - 1 <= most]
+        return [m for m in some if m + r - 1 <= _LARGEST]
 
     def growth(self, t: Tiling) -> float:
         rows, columns = (error_growth(cook_toom(*axis)) for axis in (t[:2], t[2:4]))
