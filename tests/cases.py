@@ -146,6 +146,10 @@ SMALL = (
     Case("depthwise-31x31", 1, 3, 12, 33, 3, 31, 31, padding=15, groups=3),
     Case("depthwise-same-4x4", 1, 17, 5, 6, 17, 4, 4, padding="same", groups=17),
     Case("depthwise-stride-dilation", 1, 5, 12, 13, 10, 3, 3, 2, 3, 2, groups=5),
+    # an even number of everything
+    Case("halves-3x3", 2, 6, 5, 6, 18, 3, 3, padding=1),
+    Case("halves-1x1", 4, 34, 3, 7, 66, 1, 1),
+    Case("halves-stride-3", 4, 4, 8, 9, 34, 2, 2, stride=3),
     # images and batches at their limits
     Case("image-1x1", 3, 20, 1, 1, 33, 1, 1),
     Case("image-1x1-padded", 2, 5, 1, 1, 17, 3, 3, padding=1),
@@ -182,6 +186,8 @@ MEDIUM = (
     Case("medium-dilated", 1, 32, 28, 28, 32, 3, 3, padding=2, dilation=2),
     Case("medium-same-even", 2, 24, 19, 18, 32, 4, 4, padding="same"),
     Case("medium-groups", 2, 64, 14, 15, 64, 3, 3, padding=1, groups=4),
+    Case("medium-halves", 6, 62, 13, 14, 70, 3, 3, padding=1),
+    Case("medium-halves-1x1", 4, 130, 11, 9, 66, 1, 1),
     Case("medium-depthwise-3x3", 4, 64, 28, 29, 64, 3, 3, padding=1, groups=64),
     Case("medium-depthwise-stride-2", 4, 48, 29, 28, 96, 3, 3, stride=2, padding=1, groups=48),
     Case("medium-depthwise-7x7", 2, 33, 28, 28, 33, 7, 7, padding=3, groups=33),

@@ -32,7 +32,8 @@ def operands(trial, algorithm):
 @algorithms
 @tables(
     "channels-3-17", "channels-31-33", "columns-29", "kernel-1x1", "stride-2-3x3", "stride-5-3x3",
-    "dilation-2-stride-4", "groups-3-of-4", "depthwise-3x3", "depthwise-times-2", "medium-3x3",
+    "dilation-2-stride-4", "groups-3-of-4", "depthwise-3x3", "depthwise-times-2", "halves-3x3",
+    "halves-1x1", "medium-3x3",
     "medium-depthwise-3x3",
 )  # fmt: skip
 def test_bias_and_relu_are_fused(case, algorithm, order, activation):
@@ -53,7 +54,7 @@ def test_bias_and_relu_are_fused(case, algorithm, order, activation):
 @tables(
     "stride-2-1x1", "stride-2-2x2", "stride-2-3x3", "stride-3-2x2", "stride-5-3x3", "dilation-2",
     "dilation-2-stride-3", "dilation-4-stride-6", "groups-3-of-4", "depthwise-stride-2",
-    "depthwise-times-3", "medium-stride-2",
+    "depthwise-times-3", "halves-3x3", "halves-stride-3", "medium-stride-2",
 )  # fmt: skip
 def test_transposed(case, algorithm, order, output_padding, activation):
     trial = Trial(case, "backward_input", order=order)
@@ -67,7 +68,9 @@ def test_transposed(case, algorithm, order, output_padding, activation):
 
 
 @algorithms
-@tables("channels-31-33", "stride-2-3x3", "groups-3-of-4", "depthwise-3x3", "medium-3x3")
+@tables(
+    "channels-31-33", "stride-2-3x3", "groups-3-of-4", "depthwise-3x3", "halves-3x3", "medium-3x3"
+)
 def test_weight_gradient_of_mixed_memory_orders(case, algorithm):
     trial = Trial(case, "backward_weight")
     x, dy = operands(trial, algorithm)
@@ -139,7 +142,7 @@ def test_unbatched(case):
 
 @algorithms
 @directions
-@tables("channels-3-17", "stride-2-1x1", "depthwise-3x3")
+@tables("channels-3-17", "stride-2-1x1", "depthwise-3x3", "halves-3x3")
 def test_empty_batch(case, direction, algorithm):
     trial = Trial(case._replace(N=0), direction)
     result = trial.run(algorithm, *operands(trial, algorithm))

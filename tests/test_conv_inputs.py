@@ -88,7 +88,9 @@ ARRAYS = {
     "subclass": lambda array: array.copy().view(Subclass),
 }
 
-VIEWED = ("stride-2-3x3", "depthwise-3x3", "medium-1x1-small-images", "medium-16-channels")
+VIEWED = (
+    "stride-2-3x3", "depthwise-3x3", "halves-3x3", "medium-1x1-small-images", "medium-16-channels",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("make", ARRAYS.values(), ids=ARRAYS)

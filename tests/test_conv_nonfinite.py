@@ -22,11 +22,12 @@ values = pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 ANYWHERE = (
     "channels-3-17", "channels-17-3", "columns-29", "kernel-4x4", "stride-2-3x3", "stride-3-2x2",
     "dilation-2-stride-3", "padding-beyond-kernel", "groups-3-of-4", "depthwise-3x3",
-    "depthwise-stride-2", "depthwise-times-3",
+    "depthwise-stride-2", "depthwise-times-3", "halves-3x3", "halves-stride-3",
 )  # fmt: skip
 UNPADDED = (
     "channels-1-1", "columns-29", "kernel-1x1", "kernel-2x2", "stride-2-3x3-surplus",
     "stride-5-3x3", "groups-2-of-17", "depthwise-stride-3-2x2", "depthwise-1x1",
+    "halves-1x1", "halves-stride-3",
 )  # fmt: skip
 
 

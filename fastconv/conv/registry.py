@@ -8,6 +8,7 @@ from .direct import Direct
 from .fft import Fft
 from .im2col import Im2col
 from .reference import Reference
+from .strassen import Strassen
 from .winograd import Winograd
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -18,6 +19,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         Depthwise(),
         *(Winograd(), Winograd(2), Winograd(4), Winograd(6)),
         Fft(),
+        Strassen(),
         Reference(),
     )
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -26,14 +28,32 @@ def scratch(nbytes: int) -> int:
 
     Several Python threads each have a block of their own.  Its content is undefined.
     """
-    if getattr(_local, "size", -1) < nbytes:
+    held = getattr(_local, "held", 0)
+    if getattr(_local, "size", -1) < held + nbytes:
         _local.size, _local.block = -1, None  # release the old block before taking a larger one
-        _local.block = np.empty(nbytes + ALIGN, np.uint8)
+        _local.block = np.empty(held + nbytes + ALIGN, np.uint8)
         _local.address = aligned(address(_local.block))
-        _local.size = nbytes
+        _local.size = held + nbytes
     if POISON:
-        _local.block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN
-    return _local.address
+        # Every float32 and float64 made of these bytes is NaN.
+        _local.block[_local.address - address(_local.block) + held :].fill(0xFF)
+    return _local.address + held
+
+
+@contextlib.contextmanager
+def reserve(nbytes: int, within: int) -> Iterator[np.ndarray]:
+    """Scratch of ``nbytes`` as an array of bytes that lasts for the ``with`` block.
+
+    Calls of :func:`scratch` inside it get what is behind; ``within`` is the most they ask for.
+    """
+    first = scratch(aligned(nbytes) + within)
+    start = first - address(_local.block)
+    held = getattr(_local, "held", 0)
+    _local.held = held + aligned(nbytes)
+    try:
+        yield _local.block[start : start + nbytes]
+    finally:
+        _local.held = held
 
 
 def empty(shape: tuple[int, ...], dtype: str, order: str) -> np.ndarray:
