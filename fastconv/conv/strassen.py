@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from fastconv.core import workspace
 from fastconv.core.problem import ConvProblem
 from fastconv.gemm.tiling import even_split
@@ -48,6 +50,8 @@ class Strassen(Algorithm):
 
         def run(first, second, out, bias, relu):
             biases, finite, image = biases_of(bias), True, 0
+            if not weight:  # unlike images, filters come in any order
+                second = np.ascontiguousarray(second)
             with workspace.reserve(own, products) as memory:
                 for part in parts:
                     some = slice(image, image := image + part.images)
