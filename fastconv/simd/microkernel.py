@@ -2,7 +2,9 @@
 
     acc[m, :] = init[m, :] + Σ_run Σ_j  A[m, run, j] · B[run·L + j, :]
 
-``mr`` rows of ``nv`` vectors stay in registers over the whole sum.  One step of the sum reads
+``mr`` rows of ``nv`` vectors stay in registers over the whole sum; ``init`` is added last, so that
+a long sum made of several tiles is a sum of short ones, whose rounding errors stay small.  (A
+``pitch`` of 0 gives every row the same ``init``.)  One step of the sum reads
 ``nv`` consecutive vectors of B.  A is read by broadcast, in one of two ways:
 
 * ``rows``: every row has an address of its own (a table), and steps are consecutive elements.
@@ -48,25 +50,17 @@ def _step(v: Vectors, acc, rows, b, nv):
     return out
 
 
-def _start(v: Vectors, init, pitch, mr, nv):
-    """The accumulators, from ``init[m]``; a ``pitch`` of 0 gives every row the same start."""
-    acc = []
-    for m in range(mr):
-        row = v.offset(init, v.builder.mul(pitch, i64(m)))
-        acc += [v.load(row, j) for j in range(nv)]
-    return acc
+def _finish(v: Vectors, acc, init, pitch, relu, c_rows, c_step, c_shift, mr, nv):
+    """Add ``init[m]`` and store row ``m`` at ``c_rows[m] + c_shift``, through a ReLU if asked for.
 
-
-def _finish(v: Vectors, acc, relu, c_rows, c_step, c_shift, mr, nv):
-    """Store row ``m`` at ``c_rows[m] + c_shift``, through a ReLU if asked for.
-
-    The entries of the table ``c_rows`` are ``c_step`` bytes apart.
+    The rows of ``init`` are ``pitch`` bytes apart, the entries of the table ``c_rows`` ``c_step``.
     """
     active = v.builder.icmp_signed("!=", relu, i64(0))
     for m in range(mr):
+        start = v.offset(init, v.builder.mul(pitch, i64(m)))
         row = v.offset(_word(v, v.offset(c_rows, v.builder.mul(c_step, i64(m))), 0), c_shift)
         for j in range(nv):
-            value = acc[m * nv + j]
+            value = v.builder.fadd(acc[m * nv + j], v.load(start, j))
             v.store(v.builder.select(active, v.relu(value), value), row, j)
 
 
@@ -112,8 +106,8 @@ def _rows(
         carried = v.loop(blocks, [*start, *acc], block(_UNROLL))
         return v.loop(rest, carried, block(1))[2:]
 
-    acc = v.loop(n_runs, _start(v, init, pitch, mr, nv), run)
-    _finish(v, acc, relu, c_rows, c_step, c_shift, mr, nv)
+    acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
+    _finish(v, acc, init, pitch, relu, c_rows, c_step, c_shift, mr, nv)
 
 
 @intrinsic(prefer_literal=True)
@@ -148,8 +142,8 @@ def _panel(
 
         return v.loop(length, [*_run_start(v, runs, index, a, b), *acc], steps)[2:]
 
-    acc = v.loop(n_runs, _start(v, init, pitch, mr, nv), run)
-    _finish(v, acc, relu, c_rows, c_step, c_shift, mr, nv)
+    acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
+    _finish(v, acc, init, pitch, relu, c_rows, c_step, c_shift, mr, nv)
 
 
 @intrinsic(prefer_literal=True)
