@@ -48,6 +48,7 @@ class BilinearAlgorithm(ProductAlgorithm):
         return super().refuses(problem)
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
+        problem = problem._replace(N=max(1, problem.N))  # an empty batch costs what one image does
         error = _error(self, problem, _best_tiling(self, problem))
         return super().cost(problem, threads)._replace(error=error)
 
@@ -111,6 +112,7 @@ def _best_tiling(algorithm: BilinearAlgorithm, problem: ConvProblem) -> Tiling |
 
     None if the algorithm offers none.
     """
+    problem = problem._replace(N=max(1, problem.N))
     c, vector = _correlation(problem), lanes(problem.itemsize)
     weight = problem.direction == "backward_weight"
     limit = ACCURACIES["default"] * np.finfo(problem.dtype).eps
