@@ -19,6 +19,8 @@ from fastconv.simd.vector import element, lanes
 from . import _bilinear_tiles
 from ._bilinear_tiles import WINDOW_FIELDS, locate_tile, outputs_left, spread_tiles
 
+_TERMS = 256  # of a sum in one go: sums of equal terms stray the further the longer they are
+
 LAYOUT = record(
     "counter tasks scratch scratch_bytes room_bytes relu flag input_map output_map "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
@@ -123,11 +125,16 @@ def bilinear_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     for tile in range(tile_group, group_end):
                         w = a.w + (group * a.tiles + tile) * a.w_tile + e * a.w_component
                         for i in range(0, count, mr):
-                            tile_rows(
-                                like, mr, nv, v_table, v + e * a.v_component + i * a.v_row, run, 1,
-                                a.depth, w, nothing, 0, 0, m_table, 8,
-                                m + e * a.m_component + i * a.m_row + (tile - tile_group) * row,
-                            )  # fmt: skip
+                            target = m + e * a.m_component + i * a.m_row + (tile - tile_group) * row
+                            init, pitch = nothing, 0
+                            for c in range(0, a.depth, _TERMS):
+                                tile_rows(
+                                    like, mr, nv, v_table,
+                                    v + e * a.v_component + i * a.v_row + c * a.item_bytes, run, 1,
+                                    min(_TERMS, a.depth - c), w + c * row, init, pitch, 0, m_table,
+                                    8, target,
+                                )  # fmt: skip
+                                init, pitch = target, a.m_row
                 _gather_output(
                     like, a, group, first, count, tile_group * width,
                     min(a.all_lanes, group_end * width), m, room,

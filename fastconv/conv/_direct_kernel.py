@@ -17,6 +17,8 @@ from fastconv.simd.vector import element, lanes
 from . import _pixel_tasks
 from ._pixel_tasks import locate
 
+_TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
+
 LAYOUT = record(
     "counter scratch scratch_bytes relu "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
@@ -139,9 +141,18 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             shift = tile
                             if straight:
                                 step, to, shift = 24, writing + m * 24, y + lane * itemsize
+                        length = a.block * (right - left if a.joined else 1)
+                        run, n_runs = runs, blocks * block_runs
+                        most = max(1, _TERMS // max(1, length))
+                        while n_runs > most:
+                            tile_rows(
+                                like, mr, nv, reading + m * 8, x, run, most, length, w, init, pitch,
+                                0, relative, 8, tile,
+                            )  # fmt: skip
+                            init, pitch = tile, row
+                            run, n_runs = run + most * 16, n_runs - most
                         tile_rows(
-                            like, mr, nv, reading + m * 8, x, runs, blocks * block_runs,
-                            a.block * (right - left if a.joined else 1), w, init, pitch,
+                            like, mr, nv, reading + m * 8, x, run, n_runs, length, w, init, pitch,
                             a.relu if last else 0, to, step, shift,
                         )  # fmt: skip
                         if last and not straight:

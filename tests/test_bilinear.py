@@ -1,0 +1,274 @@
+"""The bilinear algorithms: their compiled maps, every tiling they offer, and how they divide work.
+
+Results that are not finite are computed again by ``direct``; no test here may come to that, for
+scratch starts as NaN, and a kernel that read more than it wrote would go unnoticed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import cases
+import numpy as np
+import pytest
+from cases import Case
+from harness import DIRECTIONS, DTYPES, Trial, assert_close
+
+import fastconv as fc
+from fastconv.conv import _bilinear, _product
+from fastconv.conv.fft import Fft
+from fastconv.conv.registry import ALGORITHMS
+from fastconv.conv.winograd import Winograd
+from fastconv.core.address import address
+from fastconv.simd.vector import lanes
+from fastconv.transforms.maps import gather, spread
+from fastconv.transforms.program import apply
+from fastconv.transforms.tile_map import (
+    FOURIER,
+    GRADIENT,
+    INPUT,
+    OUTPUT,
+    WEIGHT,
+    WEIGHT_GRADIENT,
+    Tiling,
+    tile_map,
+)
+
+MAPS = {
+    "input": INPUT,
+    "weight": WEIGHT,
+    "output": OUTPUT,
+    "gradient": GRADIENT,
+    "weight-gradient": WEIGHT_GRADIENT,
+}
+BILINEAR = ("winograd", "winograd2", "winograd4", "winograd6", "fft")
+
+directions = pytest.mark.parametrize("direction", DIRECTIONS)
+
+
+@pytest.fixture(autouse=True)
+def no_second_try(monkeypatch):
+    """A result that is not finite is an error."""
+
+    class Refusing:
+        def plan(self, problem, threads):
+            raise AssertionError("a result is not finite")
+
+    monkeypatch.setattr(_bilinear, "Direct", Refusing)
+
+
+# Maps -----------------------------------------------------------------------------------------
+
+TILINGS = (
+    Tiling(2, 3, 2, 3), Tiling(4, 3, 4, 3), Tiling(6, 3, 6, 3), Tiling(4, 5, 4, 5),
+    Tiling(2, 7, 2, 7), Tiling(6, 5, 6, 5), Tiling(4, 3, 2, 5), Tiling(1, 1, 6, 3),
+    Tiling(5, 2, 1, 1), Tiling(6, 3, 6, 3, FOURIER), Tiling(8, 5, 10, 3, FOURIER),
+    Tiling(1, 12, 12, 1, FOURIER), Tiling(14, 11, 20, 5, FOURIER),
+)  # fmt: skip
+# One of each kind; those below are compiled too, in float32.
+COMPILED = (TILINGS[2], TILINGS[6], TILINGS[7], TILINGS[9])
+
+
+def _component_matrix(which, tiling):
+    """The map in NumPy: ``[component, row of the tile, column of the tile]``, gathering or not."""
+    t = tile_map(which, tiling)
+    lines = [(rows.program, rows.lines) for rows in t.horizontal for _ in range(rows.count)]
+    if which in (OUTPUT, WEIGHT_GRADIENT):
+        middle, ones = [], np.eye(tiling.components)
+        for program, n in lines:
+            line, ones = apply(program, ones[: program.inputs]), ones[program.inputs :]
+            middle += [line[i::n] for i in range(n)]
+        middle = np.array(middle)
+        matrix = apply(t.vertical, middle.reshape(len(middle), -1))
+    else:
+        tiles = np.eye(t.rows * t.columns)
+        middle = apply(t.vertical, tiles.reshape(t.rows, -1)).reshape(-1, t.columns, len(tiles))
+        components = []
+        for program, n in lines:
+            line, middle = middle[:n], middle[n:]
+            components.append(apply(program, line.swapaxes(0, 1).reshape(-1, len(tiles))))
+        matrix = np.concatenate(components).T
+    return matrix.reshape(t.rows, t.columns, -1).transpose(2, 0, 1)
+
+
+def _correlated(x, w, m_rows, m_columns):
+    windows = np.lib.stride_tricks.sliding_window_view(x, w.shape)[:m_rows, :m_columns]
+    return np.einsum("ijrs,rs->ij", windows, w)
+
+
+@pytest.mark.parametrize("tiling", TILINGS, ids=str)
+def test_maps_make_a_correlation_and_its_adjoint(tiling):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(tiling.rows, tiling.columns))
+    w = rng.normal(size=(tiling.r_rows, tiling.r_columns))
+    dy = rng.normal(size=(tiling.m_rows, tiling.m_columns))
+    maps = {name: _component_matrix(which, tiling) for name, which in MAPS.items()}
+
+    def spreading(name, tile):
+        return np.einsum("eij,ij->e", maps[name], tile)
+
+    def gathering(name, components):
+        return np.einsum("eij,e->ij", maps[name], components)
+
+    y = gathering("output", spreading("input", x) * spreading("weight", w))
+    np.testing.assert_allclose(y, _correlated(x, w, *dy.shape), atol=1e-12)
+    dw = gathering("weight-gradient", spreading("input", x) * spreading("gradient", dy))
+    np.testing.assert_allclose(dw, _correlated(x, dy, *w.shape), atol=1e-12)
+
+
+def _compiled(make, arity, itemsize, which, tiling):
+    function = make(itemsize, which, *tiling)
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arity)
+    return prototype(function.address), function  # which keeps the machine code alive
+
+
+def _memory(fences, shape, dtype):
+    """Between fences, on a cache line, NaN until it is written."""
+    return fences.output(shape, dtype, "nchw")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("which", MAPS.values(), ids=MAPS)
+@pytest.mark.parametrize("tiling", COMPILED, ids=str)
+def test_compiled_maps_are_their_matrices(tiling, which, dtype, fences):
+    """Three tiles that overlap or not, in memory with gaps that nobody may write."""
+    itemsize = np.dtype(dtype).itemsize
+    n, count = lanes(itemsize), 3
+    t, matrix = tile_map(which, tiling), _component_matrix(which, tiling)
+    rng = np.random.default_rng(5)
+    temp = _memory(fences, (tiling.components, n), dtype)
+    room = (count, tiling.components + 1, n)
+    limit = 60 * matrix.size**0.5 * np.finfo(dtype).eps * np.abs(matrix).max()
+    if which in (OUTPUT, WEIGHT_GRADIENT):
+        components = _memory(fences, room, dtype)
+        components[:, :-1] = rng.normal(size=(count, tiling.components, n))
+        tiles = _memory(fences, (t.rows, count, t.columns + 1, n), dtype)
+        bias = _memory(fences, (n,), dtype)
+        bias[:] = rng.normal(size=n)
+        flag = np.zeros(1, np.int64)
+        run, _alive = _compiled(gather, 12, itemsize, which, tiling)
+        at = (address(components), *components.strides[:2], address(tiles), tiles.strides[1])
+        steps = (tiles.strides[0], tiles.strides[2], address(temp), address(bias))
+        exact = np.einsum("eij,tel->itjl", matrix, components[:, :-1].astype(float)) + bias
+        for relu in (0, 1):
+            tiles[...] = np.nan
+            run(count, *at, *steps, relu, address(flag))
+            expected = np.maximum(exact, 0) if relu else exact
+            np.testing.assert_allclose(tiles[:, :, :-1], expected, rtol=0, atol=limit)
+            assert np.isnan(tiles[:, :, -1]).all(), "written beside the tiles"
+            assert flag[0] == 0
+        for value in (np.nan, np.inf):
+            flag[0] = 0
+            components[1, tiling.components // 2, n - 1] = value
+            run(count, *at, *steps, 1, address(flag))
+            assert flag[0] == 1
+        return
+    apart = max(1, t.columns - 1)  # so that tiles overlap, as windows do
+    tiles = _memory(fences, (t.rows, count * apart + 1, n), dtype)
+    tiles[...] = rng.normal(size=tiles.shape)
+    components = _memory(fences, room, dtype)
+    run, _alive = _compiled(spread, 9, itemsize, which, tiling)
+    rows, columns = tiles.strides[:2]
+    run(
+        count, address(tiles), apart * columns, rows, columns,
+        address(components), *components.strides[:2], address(temp),
+    )  # fmt: skip
+    for i in range(count):
+        tile = tiles[:, i * apart : i * apart + t.columns].astype(float)
+        expected = np.einsum("eij,ijl->el", matrix, tile)
+        np.testing.assert_allclose(components[i, :-1], expected, rtol=0, atol=limit)
+    assert np.isnan(components[:, -1]).all(), "written beside the components"
+
+
+# Tilings --------------------------------------------------------------------------------------
+
+# A stride gives phases, a dilation lattices; the images are larger than one tile of any tiling.
+FORCED = [("winograd", tiling) for r in (2, 3, 5) for tiling in Winograd().tilings(r, r)]
+FORCED += [("winograd", tiling) for tiling in Winograd(2).tilings(9, 7)]
+FORCED += [("winograd6", tiling) for tiling in Winograd(6).tilings(5, 3)]
+FORCED += [("fft", tiling) for tiling in Fft().tilings(3, 5)]
+
+
+@pytest.fixture
+def tiling(request, monkeypatch):
+    """Every bilinear algorithm takes this tiling."""
+    _product._parts.cache_clear()
+    monkeypatch.setattr(_bilinear, "_best_tiling", lambda algorithm, problem: request.param[1])
+    yield request.param
+    _product._parts.cache_clear()
+
+
+@pytest.mark.parametrize("tiling", FORCED, ids=str, indirect=True)
+def test_every_tiling_in_every_pass(tiling):
+    algorithm, t = tiling
+    size = (min(t.m_rows, 14) + t.r_rows + 2, t.m_columns + t.r_columns + 3)
+    case = Case(f"tiling-{t.rows}", 1, 5, *size, 19, t.r_rows, t.r_columns, padding=1)
+    for direction in DIRECTIONS:
+        trial = Trial(case, direction)
+        problem = trial.problem
+        result = np.full(trial.expected.shape, np.nan, np.float32)
+        bound = ALGORITHMS[algorithm].cost(problem, 1).error
+        ALGORITHMS[algorithm].plan(problem, 1)(*trial.operands(), result, None, False)
+        assert_close(result, trial.expected, bound)
+
+
+# Work -----------------------------------------------------------------------------------------
+
+LARGE = (
+    Case("large-segments", 2, 5, 50, 150, 33, 3, 3, padding=1),
+    Case("large-lattices", 2, 17, 41, 67, 40, 3, 3, padding=3, dilation=(3, 2)),
+    Case("large-phases", 2, 7, 61, 83, 40, 5, 5, stride=(2, 3), padding=2),
+    Case("large-groups", 1, 21, 37, 53, 99, 3, 3, padding=1, groups=3),
+    Case("large-stride-beyond-window", 1, 6, 70, 90, 36, 3, 2, stride=(2, 3)),
+    Case("large-depth", 1, 300, 13, 17, 40, 3, 3, padding=1),
+)
+
+
+@pytest.mark.parametrize("algorithm", ["winograd", "winograd2", "fft"])
+@pytest.mark.parametrize(("dtype", "order"), [("float32", "nchw"), ("float64", "nhwc")])
+@directions
+@pytest.mark.parametrize("case", LARGE, ids=lambda case: case.name)
+def test_many_tasks_repeat_bit_by_bit(case, direction, dtype, order, algorithm):
+    """More stretches than threads, more threads than stretches; the same sum on as many threads."""
+    trial = Trial(case, direction, dtype, order)
+    operands = trial.operands()
+    for workers in (1, 2):
+        with fc.options(num_threads=workers):
+            results = [trial.run(algorithm, *operands) for _ in range(3)]
+        assert_close(results[0], trial.expected, trial.bound(algorithm))
+        assert len({result.tobytes() for result in results}) == 1
+
+
+@directions
+@pytest.mark.parametrize("algorithm", BILINEAR)
+def test_a_plan_for_more_threads_than_tasks(algorithm, direction):
+    """Plans are made for 64 threads, whatever this machine has; workers run one after another."""
+    trial = Trial(cases.BY_NAME["medium-3x3"], direction)
+    plan = ALGORITHMS[algorithm].plan(trial.problem, 64)
+    result = np.full(trial.expected.shape, np.nan, np.float32)
+    plan(*trial.operands(), result, None, False)
+    assert_close(result, trial.expected, ALGORITHMS[algorithm].cost(trial.problem, 64).error)
+
+
+@directions
+@pytest.mark.parametrize("algorithm", BILINEAR)
+def test_pieces_where_the_workspace_is_exceeded(algorithm, direction, monkeypatch):
+    monkeypatch.setattr(_product, "WORKSPACE", 1 << 18)
+    _product._parts.cache_clear()
+    case = Case("pieces", 1, 66, 12, 13, 98, 3, 3, padding=1)
+    trial = Trial(case, direction)
+    assert len(_product._parts(ALGORITHMS[algorithm], trial.problem, 1)) > 1
+    result = np.full(trial.expected.shape, np.nan, np.float32)
+    ALGORITHMS[algorithm].plan(trial.problem, 1)(*trial.operands(), result, None, False)
+    _product._parts.cache_clear()
+    assert_close(result, trial.expected, trial.bound(algorithm))
+
+
+@pytest.mark.parametrize("algorithm", [*BILINEAR, "auto"])
+def test_empty_batches(algorithm):
+    w = np.ones((7, 5, 3, 3), np.float32)
+    x, dy = np.zeros((0, 5, 8, 9), np.float32), np.zeros((0, 7, 6, 7), np.float32)
+    assert fc.conv2d(x, w, algorithm=algorithm).shape == dy.shape
+    assert fc.grad.conv2d_input(x.shape, w, dy, algorithm=algorithm).shape == x.shape
+    dw = fc.grad.conv2d_weight(x, w.shape, dy, algorithm=algorithm)
+    np.testing.assert_array_equal(dw, np.zeros_like(w))

@@ -1,0 +1,51 @@
+"""Error bounds on random, constant, offset and badly scaled data: ``bench/errors.py``, checked."""
+
+from __future__ import annotations
+
+import errors
+import numpy as np
+import oracle
+import pytest
+
+import fastconv as fc
+
+LAYERS = {
+    "3x3": errors.LAYERS[1],
+    "long-sums": errors.LAYERS[2],
+    "5x5": errors.LAYERS[5],
+    "strided": errors.LAYERS[8],
+    "depthwise": errors.LAYERS[-1],
+}
+
+
+def _exact(layer, direction, first, second):
+    stride, padding, dilation, groups = layer.arguments
+    arguments = (stride, padding, dilation, groups)
+    if direction == "forward":
+        return oracle.forward(first, second, None, *arguments)
+    if direction == "backward_input":
+        return oracle.backward_input(layer.shapes["x"], second, first, *arguments)
+    return oracle.backward_weight(first, layer.shapes["w"], second, *arguments)
+
+
+@pytest.mark.parametrize("direction", errors.PASSES)
+@pytest.mark.parametrize("data", errors.DATA)
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_every_algorithm_keeps_its_bound(layer, data, direction):
+    first, second = errors.operands(layer, direction, data)
+    exact = _exact(layer, direction, first, second)
+    with fc.options(accuracy="fast"):
+        for algorithm, bound in errors.bounds(layer, direction).items():
+            result = errors.run(layer, direction, first, second, algorithm)
+            found = errors.error(result, exact)
+            assert found <= bound, f"{algorithm}: {found:.1e} exceeds {bound:.1e}"
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "fft"])
+def test_long_sums_of_equal_terms(algorithm):
+    """Rounding errors of equal terms all point the same way, and would add up in one long sum."""
+    x = np.full((1, 128, 24, 24), 1.3, np.float32)
+    w = np.full((16, 128, 15, 15), 0.77, np.float32)
+    exact = float(x[0, 0, 0, 0]) * float(w[0, 0, 0, 0]) * 128 * 15 * 15
+    y = fc.conv2d(x, w, algorithm=algorithm)
+    assert np.abs(y / exact - 1).max() < 5e-5
