@@ -14,7 +14,7 @@ import pytest
 from harness import Fences
 from hypothesis import settings
 
-from fastconv.conv import calibration, selector
+from fastconv.conv import _bilinear, calibration, selector
 from fastconv.core import store, workspace
 
 # Kernels are kept between runs, beside what pytest keeps.
@@ -46,3 +46,17 @@ def unmeasured(monkeypatch):
     monkeypatch.setattr(store, "cache_directory", lambda: None)
     yield
     selector.forget()
+
+
+@pytest.fixture
+def no_second_try(monkeypatch):
+    """A bilinear algorithm must not come to a result that is not finite.
+
+    It would compute it again by ``direct``, and what a kernel did wrong would go unnoticed.
+    """
+
+    class Refusing:
+        def plan(self, problem, threads):
+            raise AssertionError("a result is not finite")
+
+    monkeypatch.setattr(_bilinear, "Direct", Refusing)

@@ -7,7 +7,7 @@ import re
 import cases
 import numpy as np
 import pytest
-from harness import DIRECTIONS, DTYPES, FORMATS, Trial, assert_close
+from harness import DIRECTIONS, Trial, assert_close
 
 import fastconv as fc
 from fastconv.conv import selector
@@ -18,7 +18,9 @@ algorithms = pytest.mark.parametrize("algorithm", fc.algorithms())
 # A tile forced on winograd is one number in the same code; a few families suffice.
 FORCED = ("winograd2", "winograd4", "winograd6")
 FORCED_FAMILIES = ("channels", "kernel", "stride")
+FORCED_MEDIUM = ("medium-3x3", "medium-stride-2", "medium-dilated", "medium-groups")
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
+pytestmark = pytest.mark.usefixtures("no_second_try")
 
 
 def _check(algorithm, trial):
@@ -46,8 +48,10 @@ def _check(algorithm, trial):
     assert dense.flags.c_contiguous, f"strides {result.strides} are not {order}"
 
 
-@pytest.mark.parametrize("order", FORMATS)
-@pytest.mark.parametrize("dtype", DTYPES)
+# The medium cases are float64 in the other memory order.
+@pytest.mark.parametrize(
+    ("dtype", "order"), [("float32", "nchw"), ("float32", "nhwc"), ("float64", "nchw")]
+)
 @algorithms
 @directions
 @pytest.mark.parametrize("case", cases.SMALL, ids=lambda case: case.name)
@@ -64,6 +68,8 @@ def test_small(case, direction, algorithm, dtype, order):
 @directions
 @pytest.mark.parametrize("case", cases.MEDIUM, ids=lambda case: case.name)
 def test_medium(case, direction, algorithm, dtype, order):
+    if algorithm in FORCED and case.name not in FORCED_MEDIUM:
+        pytest.skip("covered by winograd")
     _check(algorithm, Trial(case, direction, dtype, order))
 
 

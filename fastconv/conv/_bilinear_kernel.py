@@ -19,7 +19,7 @@ from fastconv.simd.vector import element, lanes
 from . import _bilinear_tiles
 from ._bilinear_tiles import WINDOW_FIELDS, locate_tile, outputs_left, spread_tiles
 
-_TERMS = 256  # of a sum in one go: sums of equal terms stray the further the longer they are
+_TERMS = 128  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 LAYOUT = record(
     "counter tasks scratch scratch_bytes room_bytes relu flag input_map output_map "
