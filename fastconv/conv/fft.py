@@ -12,15 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fastconv.core.problem import ConvProblem
 from fastconv.transforms.tile_map import FOURIER, Tiling
 
 from ._bilinear import BilinearAlgorithm
+from ._depthwise_fft import DepthwiseFft, elementwise
+from .algorithm import Cost, Plan
 
 _LENGTHS = (8, 12, 16, 20, 24, 32, 40, 48, 64)  # T: products of 2, 3, 4 and 5
 
 
 class Fft(BilinearAlgorithm):
     name = "fft"
+    depthwise = DepthwiseFft()
+
+    def refuses(self, problem: ConvProblem) -> str | None:
+        return (self.depthwise if elementwise(problem) else super()).refuses(problem)
+
+    def cost(self, problem: ConvProblem, threads: int) -> Cost:
+        return (self.depthwise if elementwise(problem) else super()).cost(problem, threads)
+
+    def plan(self, problem: ConvProblem, threads: int) -> Plan:
+        return (self.depthwise if elementwise(problem) else super()).plan(problem, threads)
 
     def tilings(self, r_rows: int, r_columns: int) -> Iterable[Tiling]:
         return [

@@ -40,21 +40,28 @@ def complex_dft(length: int) -> Program:
     return complex_spectrum(length, length, lambda graph, x: [part for z in x for part in z])
 
 
-def real_spectrum(length: int, given: int, finish) -> Program:
-    """What ``finish(graph, X)`` lists, for X of ``given`` real inputs and zeros after them."""
+def real_spectrum(length: int, given: int, finish, first: int = 0) -> Program:
+    """What ``finish(graph, X)`` lists, for X of ``given`` real inputs among zeros.
+
+    The inputs stand from position ``first`` on, modulo the length.
+    """
     if length < 2 or length % 2:
         raise ValueError(f"length must be even and at least 2, got {length}")
     graph = Graph(given)
-    x = [((n, 1), None) if n < given else (None, None) for n in range(length)]
+    x: list[Complex] = [(None, None)] * length
+    for n in range(given):
+        x[(first + n) % length] = ((n, 1), None)
     return graph.program(finish(graph, dft(graph, x)))
 
 
-def complex_spectrum(length: int, given: int, finish) -> Program:
+def complex_spectrum(length: int, given: int, finish, first: int = 0) -> Program:
     """The same for ``given`` complex inputs, interleaved."""
     if length < 1:
         raise ValueError(f"length must be at least 1, got {length}")
     graph = Graph(2 * given)
-    x = [((2 * n, 1), (2 * n + 1, 1)) if n < given else (None, None) for n in range(length)]
+    x: list[Complex] = [(None, None)] * length
+    for n in range(given):
+        x[(first + n) % length] = ((2 * n, 1), (2 * n + 1, 1))
     return graph.program(finish(graph, dft(graph, x)))
 
 

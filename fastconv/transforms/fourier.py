@@ -70,7 +70,7 @@ def fourier(length: int, rows: int, columns: int) -> Fourier:
             pair(length, length, _all_frequencies(_input)),
         ),
         Maps(
-            _scaled(real(length, rows, half_complex), 2 / length**2),
+            prescaled(real(length, rows, half_complex), 2 / length**2),
             real(length, columns, _real_frequencies_first(_weight, 0.5)),
             pair(length, columns, _all_frequencies(_weight)),
         ),
@@ -111,7 +111,7 @@ def _real_frequencies_first(factors, scale=1):
     return finish
 
 
-def _scaled(program: Program, factor: float) -> Program:
+def prescaled(program: Program, factor: float) -> Program:
     """The program after its inputs are multiplied by ``factor``."""
     inputs = program.inputs
 

@@ -9,6 +9,7 @@ one driver serves every tiling.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -18,7 +19,7 @@ from fastconv.core.jit import Function, c_function
 from fastconv.simd.vector import I64, Vectors, element, i64, literal
 
 from .program import ZERO, Program
-from .tile_map import OUTPUT, WEIGHT_GRADIENT, TileMap, Tiling, tile_map
+from .tile_map import OUTPUT, WEIGHT_GRADIENT, Rows, TileMap, Tiling, tile_map
 
 
 def _emit(v: Vectors, program: Program, values: list) -> list:
@@ -35,7 +36,7 @@ def _emit(v: Vectors, program: Program, values: list) -> list:
     return [v.zero if index == ZERO else known[index] for index in program.results]
 
 
-def _loop(v: Vectors, count: int, carried, body):
+def loop_times(v: Vectors, count: int, carried, body):
     """Loop a known number of times, without unrolling."""
     return v.loop(v.opaque(i64(count)), carried, body) if count > 1 else body(i64(0), carried)
 
@@ -50,50 +51,58 @@ def _interleaved(columns: int, lines: int) -> list[int]:
     return [line * columns + j for j in range(columns) for line in range(lines)]
 
 
-def _spread_one(
-    v: Vectors, m: TileMap, store, tile, row_step, column_step, components, step, temp
-):  # fmt: skip
-    builder = v.builder
+def spread_columns(v: Vectors, m: TileMap, tile, row_step, column_step, temp):
+    """Map the columns of a tile, any bytes apart, to those of ``temp``."""
 
     def column(j, carried):
         tile, to = carried
         values = [v.load(at) for at in _steps(v, tile, row_step, m.rows)]
         for i, value in enumerate(_emit(v, m.vertical, values)):
             v.store(value, to, i * m.columns)
-        return [builder.add(tile, column_step), v.offset(to, v.nbytes)]
+        return [v.builder.add(tile, column_step), v.offset(to, v.nbytes)]
 
-    _loop(v, m.columns, [tile, temp], column)
-    carried = [temp, components]
-    for rows in m.horizontal:
-
-        def line(index, carried, program=rows.program, lines=rows.lines):
-            at, to = carried
-            values = [v.load(at, i) for i in _interleaved(m.columns, lines)]
-            *targets, after = _steps(v, to, step, len(program.results) + 1)
-            for value, target in zip(_emit(v, program, values), targets, strict=True):
-                store(value, target)
-            return [v.offset(at, program.inputs * v.nbytes), after]
-
-        carried = _loop(v, rows.count, carried, line)
+    loop_times(v, m.columns, [tile, temp], column)
 
 
-def _gather_one(
-    v: Vectors, m: TileMap, components, step, tile, row_step, column_step, temp, start, active,
-    spoilt,
+def spread_line(v: Vectors, m: TileMap, rows: Rows, at, targets: Sequence, store=None):
+    """Map interleaved rows at ``at``, a line of the buffer each; the address of the next.
+
+    ``store`` is a way of storing vectors other than ``v.store``.
+    """
+    values = [v.load(at, i) for i in _interleaved(m.columns, rows.lines)]
+    for value, target in zip(_emit(v, rows.program, values), targets, strict=True):
+        (store or v.store)(value, target)
+    return v.offset(at, rows.program.inputs * v.nbytes)
+
+
+def spread_tile(
+    v: Vectors, m: TileMap, tile, row_step, column_step, components, step, temp, store=None
 ):  # fmt: skip
-    builder = v.builder
+    spread_columns(v, m, tile, row_step, column_step, temp)
     carried = [temp, components]
     for rows in m.horizontal:
 
-        def line(index, carried, program=rows.program, lines=rows.lines):
-            to, at = carried
-            *sources, after = _steps(v, at, step, program.inputs + 1)
-            values = _emit(v, program, [v.load(source) for source in sources])
-            for i, value in zip(_interleaved(m.columns, lines), values, strict=True):
-                v.store(value, to, i)
-            return [v.offset(to, len(values) * v.nbytes), after]
+        def line(index, carried, rows=rows):
+            at, to = carried
+            *targets, after = _steps(v, to, step, len(rows.program.results) + 1)
+            return [spread_line(v, m, rows, at, targets, store), after]
 
-        carried = _loop(v, rows.count, carried, line)
+        carried = loop_times(v, rows.count, carried, line)
+
+
+def gather_line(v: Vectors, m: TileMap, rows: Rows, sources: Sequence, to):
+    """Map components to interleaved rows at ``to``; the address of the next."""
+    values = _emit(v, rows.program, [v.load(source) for source in sources])
+    for i, value in zip(_interleaved(m.columns, rows.lines), values, strict=True):
+        v.store(value, to, i)
+    return v.offset(to, len(values) * v.nbytes)
+
+
+def gather_columns(
+    v: Vectors, m: TileMap, temp, tile, row_step, column_step, start, active, spoilt
+):
+    """Map the columns of ``temp`` to those of a tile, any bytes apart; ``spoilt`` by NaN or Inf."""
+    builder = v.builder
 
     def column(j, carried):
         at, tile, spoilt = carried
@@ -105,7 +114,32 @@ def _gather_one(
             v.store(builder.select(active, v.relu(value), value), target)
         return [v.offset(at, v.nbytes), builder.add(tile, column_step), spoilt]
 
-    return _loop(v, m.columns, [temp, tile, spoilt], column)[2]
+    return loop_times(v, m.columns, [temp, tile, spoilt], column)[2]
+
+
+def gather_tile(
+    v: Vectors, m: TileMap, components, step, tile, row_step, column_step, temp, start, active,
+    spoilt,
+):  # fmt: skip
+    carried = [temp, components]
+    for rows in m.horizontal:
+
+        def line(index, carried, rows=rows):
+            to, at = carried
+            *sources, after = _steps(v, at, step, rows.program.inputs + 1)
+            return [gather_line(v, m, rows, sources, to), after]
+
+        carried = loop_times(v, rows.count, carried, line)
+    return gather_columns(v, m, temp, tile, row_step, column_step, start, active, spoilt)
+
+
+def raise_flag(v: Vectors, spoilt, flag):
+    """Set the word at ``flag`` if a lane of ``spoilt`` is NaN."""
+    builder = v.builder
+    lanes = builder.fcmp_unordered("uno", spoilt, spoilt)
+    word = builder.bitcast(lanes, ir.IntType(v.lanes))
+    with builder.if_then(builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0)), False):
+        builder.store(i64(1), builder.inttoptr(flag, I64.as_pointer()))
 
 
 def _spread(
@@ -114,7 +148,7 @@ def _spread(
 ):  # fmt: skip
     def one(index, carried):
         tile, components = carried
-        _spread_one(v, m, store, tile, row_step, column_step, components, step, temp)
+        spread_tile(v, m, tile, row_step, column_step, components, step, temp, store)
         return [v.builder.add(tile, tile_step), v.builder.add(components, component_tile)]
 
     v.loop(count, [tile, components], one)
@@ -130,16 +164,12 @@ def _gather(
 
     def one(index, carried):
         components, tile, spoilt = carried
-        spoilt = _gather_one(
+        spoilt = gather_tile(
             v, m, components, step, tile, row_step, column_step, temp, start, active, spoilt
         )
         return [builder.add(components, component_tile), builder.add(tile, tile_step), spoilt]
 
-    spoilt = v.loop(count, [components, tile, v.zero], one)[2]
-    lanes = builder.fcmp_unordered("uno", spoilt, spoilt)
-    word = builder.bitcast(lanes, ir.IntType(v.lanes))
-    with builder.if_then(builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0)), False):
-        builder.store(i64(1), builder.inttoptr(flag, I64.as_pointer()))
+    raise_flag(v, v.loop(count, [components, tile, v.zero], one)[2], flag)
 
 
 @intrinsic(prefer_literal=True)

@@ -1,0 +1,76 @@
+"""``fft`` where every filter has one input channel of its own: products of spectra, no matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.problem import ConvProblem
+
+from ._product import ProductAlgorithm
+from ._spectral_correlation import SpectralCorrelation
+from ._spectral_grid import has_sides
+from ._spectral_weight import SpectralWeight
+from .algorithm import Cost, Plan, Work
+from .correlation import parities, unfolded
+from .depthwise import Depthwise
+
+_ARITHMETIC = 0.5  # of the instructions of a map; the rest load and store
+
+
+def elementwise(problem: ConvProblem) -> bool:
+    """Whether vectors can run over the channels of a problem, with unit stride."""
+    return 1 < problem.groups == problem.C == problem.K and problem.stride == (1, 1)
+
+
+class DepthwiseFft(ProductAlgorithm):
+    """The part of ``fft`` for :func:`elementwise` problems."""
+
+    name = "fft"
+
+    def refuses(self, problem: ConvProblem) -> str | None:
+        c = _correlation(problem)
+        if not has_sides(c.rows) or not has_sides(c.columns):
+            return f"it has no tiles for {c.rows.window}×{c.columns.window} taps"
+        return Depthwise().refuses(problem) or super().refuses(problem)
+
+    def cost(self, problem: ConvProblem, threads: int) -> Cost:
+        """The bound of errors: transforms are orthogonal, and products are summed over tiles."""
+        c = _correlation(problem)
+        terms = SpectralWeight(problem, 1).grid.tiles if c.N and _is_weight(problem) else 1
+        error = 3 * (6 + terms**0.5) * np.finfo(problem.dtype).eps
+        return super().cost(problem, threads)._replace(error=float(error))
+
+    def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
+        flops = int(2 * part.vector * _ARITHMETIC * part.instructions)
+        return (
+            Work("copy", 0, part.packed_bytes, part.workers),
+            Work("transform", flops, nbytes, part.workers),
+        )
+
+    def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
+        if _is_weight(problem):
+            return [SpectralWeight(problem, threads)]
+        out = problem.x_format if problem.direction == "backward_input" else problem.y_format
+        return [SpectralCorrelation(_correlation(problem), problem.itemsize, out, threads)]
+
+    def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
+        (part,) = parts
+
+        def run(first, second, out, bias, relu):
+            if _is_weight(problem):
+                finite = part.run(first, second, out)
+            else:
+                finite = part.run(first, second, out, bias, relu)
+            if not finite:
+                # Transforms mix the values of a tile, and spread NaN and Inf too far.
+                Depthwise().plan(problem, threads)(first, second, out, bias, relu)
+
+        return run
+
+
+def _is_weight(problem: ConvProblem) -> bool:
+    return problem.direction == "backward_weight"
+
+
+def _correlation(problem: ConvProblem):
+    return parities(problem)[0] if problem.direction == "backward_input" else unfolded(problem)

@@ -1,0 +1,155 @@
+"""The kernels of depthwise correlations by spectra.
+
+A task is a stretch of tiles of one vector of channels, whose filters' spectrum stays in the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
+from fastconv.gemm import results, windows
+from fastconv.gemm.results import ROWS, store_rows
+from fastconv.gemm.windows import pack_block
+from fastconv.simd.copying import accumulate, next_task, transpose_tile, zero
+from fastconv.simd.vector import element, lanes
+
+from . import _bilinear_tiles
+from ._bilinear_tiles import locate_tile, outputs_left
+
+WINDOW = record(windows.FIELDS)
+LAYOUT = record(
+    "counter tasks scratch scratch_bytes room_bytes relu flag x_window channels splits "
+    "filter_map tile_map w w_unit tap_columns bias y yn yh yw I J "
+    + " ".join((_bilinear_tiles.FIELDS, results.FIELDS))
+)
+WEIGHT_LAYOUT = record(
+    "counter tasks scratch scratch_bytes room_bytes x_window dy_window splits sums tile_map "
+    + _bilinear_tiles.FIELDS
+)
+SUM_LAYOUT = record(
+    "counter tasks scratch scratch_bytes room_bytes sums sum_bytes splits filter_map flag "
+    "taps tap_columns channels dw dk"
+)
+
+
+@functools.cache
+def spectral_kernel(itemsize: int) -> Kernel:
+    """Transform the filters of a vector of channels, then correlate a stretch of tiles."""
+    vector = lanes(itemsize)
+    pixel = vector * itemsize
+
+    @kernel(LAYOUT)
+    def spectral(worker, args):
+        a = numba.carray(args, 1)[0]
+        x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
+        like = element(itemsize)
+        spectrum = a.scratch + worker * a.scratch_bytes
+        buffer = spectrum + a.components * pixel
+        temp = buffer + a.room_bytes
+        row_step, step = a.lattice_rows * a.yh, a.lattice_columns * a.yw
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            unit, first = task // a.splits, task % a.splits * a.share
+            lane = unit * vector
+            n_lanes = min(vector, a.channels - lane)
+            call(
+                a.filter_map, a.w + unit * a.w_unit, a.tap_columns * pixel, pixel, spectrum, temp
+            )  # fmt: skip
+            for tile in range(first, min(a.all_tiles, first + a.share)):
+                image, i0, j0, _ = locate_tile(a, tile)
+                pack_block(
+                    like, x, itemsize, buffer, image, 0, unit, x.row_first + i0, a.tile_rows,
+                    x.column_first + j0, a.tile_columns,
+                )  # fmt: skip
+                down = min(a.m_rows, outputs_left(i0, a.I, a.lattice_rows))
+                across = min(a.m_columns, outputs_left(j0, a.J, a.lattice_columns))
+                y = a.y + image * a.yn + i0 * a.yh + j0 * a.yw
+                to, to_row, to_column = buffer, a.m_columns * pixel, pixel
+                whole = down == a.m_rows and across == a.m_columns
+                straight = a.store == ROWS and n_lanes == vector and whole
+                if straight:
+                    to, to_row, to_column = y + lane * itemsize, row_step, step
+                call(
+                    a.tile_map, buffer, a.tile_columns * pixel, pixel, spectrum, to, to_row,
+                    to_column, temp, a.bias + unit * pixel, a.relu, a.flag,
+                )  # fmt: skip
+                if not straight:
+                    store_rows(
+                        like, a, itemsize, vector, buffer, to_row, y, row_step, step, down, across,
+                        0, 0, 1, 1, lane, n_lanes,
+                    )  # fmt: skip
+
+    return spectral
+
+
+@functools.cache
+def spectral_weight_kernel(itemsize: int) -> Kernel:
+    """Sum the spectra of the weight gradient over a stretch of tiles."""
+    pixel = lanes(itemsize) * itemsize
+
+    @kernel(WEIGHT_LAYOUT)
+    def spectral_weight(worker, args):
+        a = numba.carray(args, 1)[0]
+        x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
+        dy = numba.carray(as_pointer(a.dy_window), 1, WINDOW)[0]
+        like = element(itemsize)
+        inputs = a.scratch + worker * a.scratch_bytes
+        gradients = inputs + a.tile_rows * a.tile_columns * pixel
+        temp = inputs + a.room_bytes
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            unit, first = task // a.splits, task % a.splits * a.share
+            total = a.sums + task * a.components * pixel
+            zero(total, a.components * pixel)
+            for tile in range(first, min(a.all_tiles, first + a.share)):
+                image, i0, j0, _ = locate_tile(a, tile)
+                pack_block(
+                    like, x, itemsize, inputs, image, 0, unit, x.row_first + i0, a.tile_rows,
+                    x.column_first + j0, a.tile_columns,
+                )  # fmt: skip
+                pack_block(
+                    like, dy, itemsize, gradients, image, 0, unit, i0, a.m_rows, j0, a.m_columns
+                )
+                call(
+                    a.tile_map, inputs, a.tile_columns * pixel, pixel, gradients,
+                    a.m_columns * pixel, pixel, total, temp,
+                )  # fmt: skip
+
+    return spectral_weight
+
+
+@functools.cache
+def spectral_sum_kernel(itemsize: int) -> Kernel:
+    """Add the sums of the stretches and write dw; a task is one vector of channels."""
+    vector = lanes(itemsize)
+    pixel = vector * itemsize
+
+    @kernel(SUM_LAYOUT)
+    def spectral_sum(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        staged = a.scratch + worker * a.scratch_bytes
+        temp = staged + a.room_bytes
+        while True:
+            unit = next_task(a.counter)
+            if unit >= a.tasks:
+                break
+            total = a.sums + unit * a.splits * a.sum_bytes
+            for other in range(1, a.splits):
+                accumulate(like, total, total + other * a.sum_bytes, a.sum_bytes)
+            call(a.filter_map, total, staged, a.tap_columns * pixel, pixel, temp, a.flag)
+            lane = unit * vector
+            for t in range(0, a.taps, vector):
+                transpose_tile(
+                    like, a.dw + lane * a.dk + t * itemsize, a.dk, staged + t * pixel, pixel,
+                    min(vector, a.taps - t), min(vector, a.channels - lane),
+                )  # fmt: skip
+
+    return spectral_sum
