@@ -11,7 +11,7 @@ import numba
 
 from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
 from fastconv.gemm import results, windows
-from fastconv.gemm.results import ROWS, store_rows
+from fastconv.gemm.results import store_rows
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import accumulate, next_task, transpose_tile, zero
 from fastconv.simd.vector import element, lanes
@@ -69,20 +69,15 @@ def spectral_kernel(itemsize: int) -> Kernel:
                 down = min(a.m_rows, outputs_left(i0, a.I, a.lattice_rows))
                 across = min(a.m_columns, outputs_left(j0, a.J, a.lattice_columns))
                 y = a.y + image * a.yn + i0 * a.yh + j0 * a.yw
-                to, to_row, to_column = buffer, a.m_columns * pixel, pixel
-                whole = down == a.m_rows and across == a.m_columns
-                straight = a.store == ROWS and n_lanes == vector and whole
-                if straight:
-                    to, to_row, to_column = y + lane * itemsize, row_step, step
                 call(
-                    a.tile_map, buffer, a.tile_columns * pixel, pixel, spectrum, to, to_row,
-                    to_column, temp, a.bias + unit * pixel, a.relu, a.flag,
+                    a.tile_map, buffer, a.tile_columns * pixel, pixel, spectrum, buffer,
+                    a.m_columns * pixel, pixel, temp, a.bias + unit * pixel, a.relu, a.flag,
                 )  # fmt: skip
-                if not straight:
-                    store_rows(
-                        like, a, itemsize, vector, buffer, to_row, y, row_step, step, down, across,
-                        0, 0, 1, 1, lane, n_lanes,
-                    )  # fmt: skip
+                # Column by column the tile would touch too many pages of a channels-last output.
+                store_rows(
+                    like, a, itemsize, vector, buffer, a.m_columns * pixel, y, row_step, step,
+                    down, across, 0, 0, 1, 1, lane, n_lanes,
+                )  # fmt: skip
 
     return spectral
 

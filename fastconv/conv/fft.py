@@ -4,6 +4,7 @@
 
 on tiles of T × T inputs, of whose results the first (T − R + 1) × (T − S + 1) do not wrap around
 and are kept (overlap-save).  A complex product is three real ones: 3T²/2 − 2 in all.
+Depthwise convolutions with unit stride have products of their own (:mod:`._depthwise_fft`).
 Sources: T. G. Stockham, "High-speed convolution and correlation", 1966; M. Mathieu, M. Henaff and
 Y. LeCun, "Fast Training of Convolutional Networks through FFTs", ICLR 2014.
 """
