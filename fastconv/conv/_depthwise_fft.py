@@ -13,6 +13,7 @@ from ._spectral_weight import SpectralWeight
 from .algorithm import Cost, Plan, Work
 from .correlation import parities, unfolded
 from .depthwise import Depthwise
+from .direct import Direct
 
 _ARITHMETIC = 0.5  # of the instructions of a map; the rest load and store
 
@@ -31,7 +32,7 @@ class DepthwiseFft(ProductAlgorithm):
         c = _correlation(problem)
         if not has_sides(c.rows) or not has_sides(c.columns):
             return f"it has no tiles for {c.rows.window}×{c.columns.window} taps"
-        return Depthwise().refuses(problem) or super().refuses(problem)
+        return super().refuses(problem)
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         """The bound of errors: transforms are orthogonal, and products are summed over tiles."""
@@ -63,7 +64,8 @@ class DepthwiseFft(ProductAlgorithm):
                 finite = part.run(first, second, out, bias, relu)
             if not finite:
                 # Transforms mix the values of a tile, and spread NaN and Inf too far.
-                Depthwise().plan(problem, threads)(first, second, out, bias, relu)
+                plain = Direct() if Depthwise().refuses(problem) else Depthwise()
+                plain.plan(problem, threads)(first, second, out, bias, relu)
 
         return run
 
