@@ -125,13 +125,17 @@ SMALL = (
     Case("same-4x5", 1, 3, 6, 7, 16, 4, 5, padding="same"),
     Case("same-2x4-dilated", 1, 3, 7, 8, 17, 2, 4, padding="same", dilation=3),
     Case("same-beyond-image", 1, 3, 2, 3, 16, 6, 6, padding="same"),
-    # groups: 1, 3, 4 and 16 channels each
+    # groups of 2 and more channels each
     Case("groups-2-of-3", 1, 6, 5, 6, 10, 3, 3, padding=1, groups=2),
     Case("groups-3-of-4", 1, 12, 5, 6, 51, 3, 3, stride=2, padding=1, groups=3),
     Case("groups-2-of-16", 1, 32, 4, 5, 32, 3, 3, padding=1, groups=2),
     Case("groups-2-of-17", 1, 34, 4, 5, 66, 1, 1, groups=2),
     Case("groups-8-of-4", 1, 32, 4, 5, 32, 3, 3, padding=1, groups=8),
     Case("groups-4-to-1-each", 1, 16, 4, 5, 4, 3, 3, padding=1, groups=4),
+    Case("groups-12-of-2", 2, 24, 5, 6, 24, 3, 3, padding=1, groups=12),
+    Case("groups-3-of-2-to-4", 2, 6, 7, 18, 12, 3, 3, stride=2, padding=1, groups=3),
+    Case("groups-9-of-4-to-2", 1, 36, 6, 5, 18, 2, 3, padding=1, groups=9),
+    Case("groups-3-of-8-dilated", 1, 24, 8, 7, 24, 3, 3, padding=2, dilation=2, groups=3),
     Case("groups-2-dilated", 1, 8, 7, 8, 34, 3, 3, padding=2, dilation=2, groups=2),
     # depthwise, with channel multipliers
     Case("depthwise-3x3", 2, 33, 6, 7, 33, 3, 3, padding=1, groups=33),
@@ -188,6 +192,8 @@ MEDIUM = (
     Case("medium-groups", 2, 64, 14, 15, 64, 3, 3, padding=1, groups=4),
     Case("medium-halves", 6, 62, 13, 14, 70, 3, 3, padding=1),
     Case("medium-halves-1x1", 4, 130, 11, 9, 66, 1, 1),
+    Case("medium-groups-of-4", 2, 64, 28, 29, 64, 3, 3, padding=1, groups=16),
+    Case("medium-groups-of-8-stride-2", 3, 40, 29, 27, 40, 3, 3, stride=2, padding=1, groups=5),
     Case("medium-depthwise-3x3", 4, 64, 28, 29, 64, 3, 3, padding=1, groups=64),
     Case("medium-depthwise-stride-2", 4, 48, 29, 28, 96, 3, 3, stride=2, padding=1, groups=48),
     Case("medium-depthwise-7x7", 2, 33, 28, 28, 33, 7, 7, padding=3, groups=33),

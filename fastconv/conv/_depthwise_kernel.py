@@ -10,6 +10,7 @@ from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import copy, get_word, move, next_task
+from fastconv.simd.dealing import deal
 from fastconv.simd.strided import put_even
 from fastconv.simd.taps import GROUP_WORDS, put_splat, sum_strips
 from fastconv.simd.vector import element, lanes
@@ -19,17 +20,18 @@ WINDOW_BYTES = WINDOW.itemsize
 
 # Geometry of the planes and the loops over them, shared by both kernels.
 PLANES = (
-    "x_window N task_i tasks_i units channels filters x_set "
+    "x_window N task_i tasks_i units sets filters x_set dealt_bytes "
     "row_advance row_phases column_phases plane_rows plane_columns planes_bytes "
 )
 
 
 @inner
 def pack_planes(like, a, x, item, target, image, unit, i0):
-    """All planes of a unit for the output rows from ``i0`` on."""
+    """All planes of a unit for the output rows from ``i0`` on, or what they are dealt from."""
     size = a.plane_rows * a.plane_columns * x.block * item
+    target += a.dealt_bytes
     origin = x.x
-    for channel in range(a.channels):
+    for channel in range(a.sets):
         x.x = origin + channel * a.x_set
         for row in range(a.row_phases):
             for column in range(a.column_phases):
@@ -69,8 +71,13 @@ def _unpack_row(like, item, vector, target, step, source, count, splat, lanes_le
 
 
 @functools.cache
-def depthwise_kernel(itemsize: int, mr: int, narrow: int, splat: int) -> Kernel:
-    """Sums of taps by strips of ``mr``, ``narrow`` or 1 vectors; a task is some rows of units."""
+def depthwise_kernel(
+    itemsize: int, mr: int, narrow: int, splat: int, channels: int, filters: int
+) -> Kernel:
+    """Sums of taps by strips of ``mr``, ``narrow`` or 1 vectors; a task is some rows of units.
+
+    ``channels`` of a group may be dealt to its ``filters``.
+    """
     vector = lanes(itemsize)
 
     @kernel(SUM_LAYOUT)
@@ -85,7 +92,7 @@ def depthwise_kernel(itemsize: int, mr: int, narrow: int, splat: int) -> Kernel:
         start = (window + WINDOW_BYTES + 63) // 64 * 64
         planes = start + vector * itemsize
         sums = planes + a.planes_bytes
-        unit_bytes = x.block * itemsize
+        unit_bytes = a.unit_lanes * itemsize
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -103,6 +110,8 @@ def depthwise_kernel(itemsize: int, mr: int, narrow: int, splat: int) -> Kernel:
                     source = rows + unit * unit_bytes
                 else:
                     pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+                    if a.dealt_bytes:
+                        deal(like, channels, filters, planes, a.dealt_bytes)
                 for f in range(a.filters):
                     index = unit * a.filters + f
                     init = a.bias + index * unit_bytes

@@ -27,28 +27,28 @@ _PACKING = 6  # multiply-adds that take the time of copying a vector into the pl
 class DepthwiseSum:
     """``depthwise`` for correlations with disjoint outputs, of the same input.
 
-    Their groups have one input or one output channel.
+    The channels and filters of a group are few.
     """
 
     def __init__(self, parts: list[Correlation], itemsize: int, memory_format: str, threads: int):
         self.parts = parts
         self.c = c = max(parts, key=lambda c: c.rows.outputs)
-        self.units = units = Units(c.groups, memory_format, itemsize)
+        self.units = units = Units(c, memory_format, itemsize)
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
         vector_bytes = self.vector * itemsize
         whole = units.channels % units.lanes == 0
         self.rows = rows_in_cache(c, units, vector_bytes)
         self.strips, self.in_place = self._fewest("", "rows"), False
-        if whole and not units.splat and c.channels == 1:
+        if whole and c.channels == 1 and not (units.splat or units.dealt):
             self._try_in_place()
-        self.planes = Planes(parts, self.rows, units.nbytes, vector_bytes)
+        self.planes = Planes(parts, self.rows, units, vector_bytes)
         self.tasks_i = -(-c.rows.outputs // self.rows)
         blocks = c.N * self.tasks_i
         self.splits = min(units.count, -(-3 * threads // max(1, blocks)))
         self.tasks = blocks * self.splits
         # Summed in y itself if its vectors are contiguous.
-        self.straight = whole and c.filters == 1
+        self.straight = whole and units.filters == 1
         if units.splat:
             contiguous = all(c.columns.step == 1 for c in parts)
             self.straight = contiguous and min(c.columns.outputs for c in parts) >= self.vector
@@ -58,7 +58,7 @@ class DepthwiseSum:
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.workers * self.worker_bytes
         self.window = window_record(
-            units.channels, units.lanes, (c.rows.inputs, c.columns.inputs), self.planes.first,
+            units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs), self.planes.first,
             (c.rows.advance, c.columns.advance), self.vector,
         )  # fmt: skip
         self.sizes = np.array([group.size for group in self.strips.groups], np.int64)
@@ -105,7 +105,7 @@ class DepthwiseSum:
         """The kernel with its arguments; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
         return Stage(
-            depthwise_kernel(self.itemsize, self.strips.sizes[0], _NARROW, units.splat),
+            self._kernel(),
             self.workers,
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
@@ -113,14 +113,15 @@ class DepthwiseSum:
             tasks_i=self.tasks_i,
             splits=self.splits,
             units=units.count,
-            channels=c.channels,
-            filters=c.filters,
+            sets=units.sets,
+            filters=units.filters,
             row_advance=c.rows.advance,
             row_phases=planes.phases[0],
             column_phases=planes.phases[1],
             plane_rows=planes.shape[0],
             plane_columns=planes.shape[1],
             planes_bytes=aligned(planes.nbytes),
+            dealt_bytes=planes.sets_bytes if units.dealt else 0,
             w_bytes=self._weight_bytes,
             unit_lanes=units.lanes,
             all_lanes=units.channels,
@@ -131,10 +132,15 @@ class DepthwiseSum:
             in_place=self.in_place,
         )
 
+    def _kernel(self):
+        c, units = self.c, self.units
+        dealt = (c.channels, c.filters) if units.dealt else (1, 1)
+        return depthwise_kernel(self.itemsize, self.strips.sizes[0], _NARROW, units.splat, *dealt)
+
     @property
     def flops(self) -> int:
         """Executed, vectors filled up with zeros."""
-        per_unit = 2 * self.c.N * self.strips.products * self.c.channels * self.c.filters
+        per_unit = 2 * self.c.N * self.strips.products * self.c.channels * self.units.filters
         return per_unit * self.units.count * self.vector
 
     @property
@@ -147,17 +153,19 @@ class DepthwiseSum:
         """The weights of one output of a unit: those of all parts, one after the other."""
         return sum(c.steps for c in self.parts) * self.units.nbytes
 
-    def _weights(self, w: np.ndarray) -> np.ndarray:
+    def _weights(self, w: np.ndarray, forward: bool) -> np.ndarray:
         """``w`` as [unit, output, (part, input, r, s), lane]."""
-        c = self.c
-        w = w.reshape(c.groups, c.filters, c.channels, *w.shape[2:])
+        c, units = self.c, self.units
+        w = w.reshape(c.groups, -1, *w.shape[1:])
+        if not forward:
+            w = w.swapaxes(1, 2)
         parts = [
             w[..., np.array(c.rows.taps[0])[:, None], np.array(c.columns.taps[0])].reshape(
-                c.groups, c.filters, c.steps
+                units.channels, units.filters, c.steps
             )
             for c in self.parts
         ]
-        return self.units.arranged(np.concatenate(parts, axis=-1))
+        return units.arranged(np.concatenate(parts, axis=-1))
 
     def _tables_for(
         self, x_strides, y_strides, straight: bool
@@ -201,19 +209,19 @@ class DepthwiseSum:
         ]
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
-        c = self.c
-        weights = self._weights(w)
-        start = np.zeros((c.groups, c.filters), x.dtype)
+        units = self.units
+        weights = self._weights(w, forward)
+        start = np.zeros((units.channels, units.filters), x.dtype)
         if bias is not None:
             start += bias.reshape(start.shape)
-        start = self.units.arranged(start)
+        start = units.arranged(start)
         floor = np.full(self.vector, 0 if relu else -np.inf, x.dtype)
         xn, xc, xh, xw = x.strides
         yn, yk, yh, yw = y.strides
-        straight = self.straight and x.itemsize == (yw if self.units.splat else yk)
+        straight = self.straight and x.itemsize == (yw if units.splat else yk)
         records, _ = self._tables_for(x.strides, y.strides, straight)
         window = self.window.copy()
-        window[:6] = (address(x), xn, 0, xc * c.channels, xh, xw)
+        window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
         self.stage.run(
             scratch=scratch(self.nbytes),
             floor=address(floor),
@@ -223,8 +231,8 @@ class DepthwiseSum:
             bias=address(start),
             y=address(y),
             yn=yn,
-            yu=yk * c.filters * self.units.lanes,
-            yk=yk * c.filters,
+            yu=yk * units.filters * units.lanes,
+            yk=yk * units.filters,
             yh=yh,
             yw=yw,
             y_set=yk,

@@ -39,7 +39,7 @@ class DepthwiseWeight:
         self.itemsize = itemsize = problem.itemsize
         self.threads = threads
         # Both operands must be cut up alike; where they differ, x decides and dy is reordered.
-        self.units = units = Units(c.groups, problem.x_format, itemsize)
+        self.units = units = Units(c, problem.x_format, itemsize)
         width = lanes(itemsize)
         vector_bytes = width * itemsize
         self.mr = _taps_to_a_tile(c.steps)
@@ -47,13 +47,13 @@ class DepthwiseWeight:
         self.patches = self._patches(exact=False)
         self.in_place = False
         channels_last = problem.x_format == problem.y_format == "nhwc"
-        if channels_last and c.groups % units.lanes == 0 and c.filters == 1:
+        if channels_last and c.groups % units.lanes == 0 and c.filters == c.channels == 1:
             self._try_in_place()
         self.tasks_i = -(-c.rows.outputs // self.rows)
-        self.planes = Planes([c], self.rows, units.nbytes, vector_bytes)
+        self.planes = Planes([c], self.rows, units, vector_bytes)
         # The last vector takes the sums of no tap, which fill up tiles.
         self.unit_bytes = (c.steps + 1) * vector_bytes
-        self.sums = units.count * c.filters
+        self.sums = units.count * units.filters
         self.copy_bytes = self.sums * self.unit_bytes
         workers = workers_for(self.flops, units.count * c.N * self.tasks_i, threads)
         self.parts = min(workers, units.count)
@@ -63,7 +63,7 @@ class DepthwiseWeight:
         self.worker_bytes = aligned(2 * WINDOW_BYTES + 64 + planes_bytes + gradient)
         self.nbytes = self.copies * (self.copy_bytes + self.parts * self.worker_bytes)
         self.x_window = window_record(
-            units.channels, units.lanes, (c.rows.inputs, c.columns.inputs),
+            units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs),
             (c.rows.first, c.columns.first), (c.rows.advance, c.columns.advance), width,
         )  # fmt: skip
         self._tables: dict[tuple[int, ...], tuple] = {}
@@ -90,8 +90,9 @@ class DepthwiseWeight:
     def multiply(self) -> Stage:
         """The sums of products; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
+        dealt = (c.channels, c.filters) if units.dealt else (1, 1)
         return Stage(
-            depthwise_weight_kernel(self.itemsize, self.mr),
+            depthwise_weight_kernel(self.itemsize, self.mr, *dealt),
             self.copies * self.parts,
             scratch_bytes=self.worker_bytes,
             N=c.N,
@@ -100,14 +101,15 @@ class DepthwiseWeight:
             task_i=self.rows,
             tasks_i=self.tasks_i,
             units=units.count,
-            channels=1,
-            filters=c.filters,
+            sets=units.sets,
+            filters=units.filters,
             row_advance=c.rows.advance,
             row_phases=planes.phases[0],
             column_phases=planes.phases[1],
             plane_rows=planes.shape[0],
             plane_columns=planes.shape[1],
             planes_bytes=aligned(planes.nbytes),
+            dealt_bytes=planes.sets_bytes if units.dealt else 0,
             copies=self.copies,
             parts=self.parts,
             copy_bytes=self.copy_bytes,
@@ -128,7 +130,7 @@ class DepthwiseWeight:
             copy_bytes=self.copy_bytes,
             copies=self.copies,
             unit_bytes=self.unit_bytes,
-            filters=self.c.filters,
+            filters=units.filters,
             taps=self.c.steps,
             unit_lanes=units.lanes,
             all_lanes=units.channels,
@@ -137,7 +139,7 @@ class DepthwiseWeight:
     @property
     def flops(self) -> int:
         """Executed, vectors and tiles filled up with zeros."""
-        per_unit = 2 * self.c.N * self.patches.products * self.c.filters
+        per_unit = 2 * self.c.N * self.patches.products * self.units.filters
         return per_unit * self.units.count * lanes(self.itemsize)
 
     def _tables_for(self, x_strides, y_strides, dy_in_place: bool):
@@ -174,30 +176,30 @@ class DepthwiseWeight:
         )  # fmt: skip
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-        c = self.c
+        c, units = self.c, self.units
         sums = scratch(self.nbytes)
         x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
         xn, xc, xh, xw = x.strides
-        x_window[:6] = (address(x), xn, 0, xc, xh, xw)
+        x_window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
         yn, yk, yh, yw = dy.strides
-        dy_window[:6] = (address(dy), yn, 0, yk * c.filters, yh, yw)
+        lane = yk * units.filters
+        dy_window[:6] = (address(dy), yn, 0, lane, yh, yw)
         # Where a vector of dy is contiguous it need not be copied; strided ones only pay once.
-        if self.units.splat:
+        if units.splat:
             dy_in_place = yw == dy.itemsize
         else:
             once = self.in_place or c.steps <= self.mr
-            dy_in_place = (
-                once and c.groups % self.units.lanes == 0 and yk * c.filters == dy.itemsize
-            )
+            dy_in_place = once and units.channels % units.lanes == 0 and lane == dy.itemsize
         records, _ = self._tables_for(x.strides, dy.strides, dy_in_place)
         self.multiply.run(
             scratch=sums + self.copies * self.copy_bytes,
             sums=sums,
             x_window=address(x_window),
             dy_window=address(dy_window),
+            x_set=xc,
             dy_set=yk,
             dy_in_place=dy_in_place,
             patches=address(records),
         )
-        lane = c.filters * dw.strides[0]
-        self.add.run(sums=sums, dw=address(dw), du=lane * self.units.lanes, dk=lane)
+        lane = units.filters * dw.strides[0]
+        self.add.run(sums=sums, dw=address(dw), du=lane * units.lanes, dk=lane)

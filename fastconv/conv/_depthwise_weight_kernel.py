@@ -9,6 +9,7 @@ import numba
 from fastconv.core.jit import Kernel, as_pointer, kernel, record
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
+from fastconv.simd.dealing import deal
 from fastconv.simd.taps import PATCH, correlate_taps, put_sum
 from fastconv.simd.vector import element, lanes
 
@@ -25,8 +26,8 @@ PATCH_BYTES = 8 * len(PATCH)
 
 
 @functools.cache
-def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
-    """Correlate x with dy, ``mr`` taps at a time.
+def depthwise_weight_kernel(itemsize: int, mr: int, channels: int, filters: int) -> Kernel:
+    """Correlate x with dy, ``mr`` taps at a time; ``channels`` may be dealt to ``filters``.
 
     Workers are copies × parts: each part has its own units, each copy its own part of the tasks
     of a unit and sums of its own.
@@ -62,6 +63,8 @@ def depthwise_weight_kernel(itemsize: int, mr: int) -> Kernel:
                     source = x.x + n * x.xn + unit * x.block * x.xc + i0 * a.row_advance * x.xh
                 else:
                     pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+                    if a.dealt_bytes:
+                        deal(like, channels, filters, planes, a.dealt_bytes)
                 for f in range(a.filters):
                     y.x = dy + f * a.dy_set
                     at = gradient

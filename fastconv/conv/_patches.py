@@ -27,7 +27,7 @@ class Patch(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Byte offsets: the first output's window in x, taps [r·S + s], and the sum of no tap.
+    """Byte offsets: the first output's window in x, taps [(c·R + r)·S + s], and the sum of no tap.
 
     Steps from output to output (down a row, along it) in x and y; the bytes of a vector there and
     what a block's rows fetch: an offset in x and y, the pixels and the step between them.
@@ -56,7 +56,7 @@ class Patches:
             reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
             for axis in (c.rows, c.columns)
         ]
-        filters = np.arange(c.rows.window * c.columns.window).reshape(c.rows.window, -1)
+        filters = np.arange(c.steps).reshape(c.channels, c.rows.window, c.columns.window)
         self.patches: list[Patch] = []
         ranges: dict[bytes, tuple[int, int]] = {}  # equal blocks share their patches
         blocks = []
@@ -67,7 +67,7 @@ class Patches:
                 start = len(self.patches)
                 for i, below in stretches(down):
                     for j, after in stretches(across):
-                        taps = filters[slice(*down[i]), slice(*across[j])].ravel()
+                        taps = filters[:, slice(*down[i]), slice(*across[j])].ravel()
                         self.patches += [
                             Patch(i, below - i, j, after - j, taps[t : t + mr])
                             for t in range(0, len(taps), mr)

@@ -1,16 +1,21 @@
 """Planes: the input of a depthwise convolution cut up so that every tap is one offset.
 
-A *unit* is what runs in the vector lanes: one vector of channels (channels-last) or one channel
-whose rows run along the lanes.  The padded input of a unit is split by phase, ``h mod advance`` and
-``w mod advance``, so that neighbouring outputs read neighbouring positions at any stride.
-Buffer layout: ``[input of the sum][row phase][column phase][row][column]``.
+The padded input of a unit (:mod:`._units`) is split by phase, ``h mod advance`` and ``w mod
+advance``, so that neighbouring outputs read neighbouring positions at any stride.
+Buffer layout: ``[input of the sum][row phase][column phase][row][column]``, and behind that the
+pixels from which the inputs of the sum are dealt.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .correlation import Axis, Correlation
+
+if TYPE_CHECKING:
+    from ._units import Units
 
 
 class Planes:
@@ -20,9 +25,9 @@ class Planes:
     (row, column) of the first window of all.
     """
 
-    def __init__(self, parts: list[Correlation], rows: int, unit_bytes: int, vector_bytes: int):
+    def __init__(self, parts: list[Correlation], rows: int, units: Units, vector_bytes: int):
         self.parts = parts
-        self.unit_bytes = unit_bytes
+        self.unit_bytes = units.nbytes
         axes = [[c.rows for c in parts], [c.columns for c in parts]]
         extents = [rows, max(axis.outputs for axis in axes[1])]
         self.first = [min(axis.first for axis in some) for some in axes]
@@ -31,10 +36,12 @@ class Planes:
             reach = max(a.first - first + (a.window - 1) * a.spread for a in some)
             self.phases.append(min(some[0].advance, reach + 1))
             self.shape.append(extent + reach // some[0].advance)
-        self.plane_bytes = self.shape[0] * self.shape[1] * unit_bytes
+        self.plane_bytes = self.shape[0] * self.shape[1] * self.unit_bytes
         self.set_bytes = self.phases[0] * self.phases[1] * self.plane_bytes
         # The last vector of a short row reads on past its end.
-        self.nbytes = parts[0].channels * self.set_bytes + vector_bytes
+        self.sets_bytes = parts[0].channels * self.set_bytes
+        undealt = self.set_bytes // self.unit_bytes * units.undealt
+        self.nbytes = self.sets_bytes + undealt + vector_bytes
 
     def tap_offsets(self, part: int = 0) -> np.ndarray:
         """Byte offset of every (input of the sum, r, s) of a part in the buffer."""

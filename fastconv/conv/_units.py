@@ -1,4 +1,10 @@
-"""What ``depthwise`` has in the vector lanes, and how many rows of outputs make a task."""
+"""What ``depthwise`` has in the vector lanes, and how many rows of outputs make a task.
+
+A *unit* is what is summed together.  Channels-last it is a vector of neighbouring outputs: with one
+channel and one filter to a group they read the same vector of the input.  With a few of each, every
+channel of a group is *dealt* to the lanes of its filters (:mod:`fastconv.simd.dealing`), one vector
+for each input of the sum.  In the other memory order it is a group, whose rows run along the lanes.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.gemm.tiling import even_split
+from fastconv.simd.dealing import dealable
 from fastconv.simd.vector import lanes
 
 from ._planes import Planes
@@ -15,14 +22,23 @@ _FEWEST_ROWS = 4
 
 
 class Units:
-    """What runs in the lanes: vectors of channels (channels-last), or rows of single channels."""
+    """What runs in the lanes: vectors of outputs (channels-last), or rows of single channels."""
 
-    def __init__(self, channels: int, memory_format: str, itemsize: int):
+    def __init__(self, c: Correlation, memory_format: str, itemsize: int):
+        vector = lanes(itemsize)
+        several = c.channels * c.filters > 1
         self.splat = memory_format == "nchw"
-        self.lanes = 1 if self.splat else lanes(itemsize)
-        self.count = -(-channels // self.lanes)
-        self.channels = channels
+        self.dealt = several and not self.splat and dealable(c.channels, c.filters, vector)
+        self.lanes = 1 if self.splat else vector
+        self.filters = 1 if self.dealt else c.filters  # vectors of outputs, one after the other
+        self.channels = c.groups * c.filters // self.filters  # lanes of all units
+        self.count = -(-self.channels // self.lanes)
         self.nbytes = self.lanes * itemsize
+        # What is packed at once: neighbouring channels of the input, and how many times.
+        self.inputs = self.lanes // c.filters * c.channels if self.dealt else self.lanes
+        self.sets = 1 if self.dealt else c.channels
+        self.all_inputs = c.groups * c.channels // self.sets
+        self.undealt = self.inputs * itemsize if self.dealt else 0  # bytes of a pixel
 
     def arranged(self, values: np.ndarray) -> np.ndarray:
         """``values[channel, ...]`` as ``[unit, ..., lane]``, filled up with zeros."""
@@ -41,7 +57,7 @@ def rows_in_cache(c: Correlation, units: Units, vector_bytes: int) -> int:
     The units of a channels-last pixel lie side by side, so a task takes one after the other while
     the rows are in the cache.
     """
-    one, two = (Planes([c], rows, units.nbytes, vector_bytes) for rows in (1, 2))
+    one, two = (Planes([c], rows, units, vector_bytes) for rows in (1, 2))
     row = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
     halo = one.nbytes
     if not units.splat:

@@ -1,7 +1,8 @@
-"""``depthwise``: one input channel to a filter; vectors of outputs, one multiply-add a tap.
+"""``depthwise``: one or a few channels to a group; vectors of outputs, one multiply-add a tap.
 
 There is no reduction over channels to block for, so the data is cut into planes (:mod:`._planes`)
-in which any kernel size, stride and dilation is a table of offsets.
+in which any kernel size, stride and dilation is a table of offsets, and so is the channel of a
+group.
 """
 
 from __future__ import annotations
@@ -36,13 +37,25 @@ def _workspace(parts: list) -> int:
     return max((part.nbytes for part in parts), default=0)
 
 
+_MOST = 8
+
+
 class Depthwise(Algorithm):
     name = "depthwise"
 
     def refuses(self, problem: ConvProblem) -> str | None:
-        if problem.groups != problem.C:
-            return f"it needs one input channel to a group, not {problem.C // problem.groups}"
-        return too_large(_workspace(_parts(problem, 1)))
+        channels, filters = problem.C // problem.groups, problem.K // problem.groups
+        if channels > 1 and problem.groups == 1:
+            return "it needs groups"
+        if channels > 1 and max(channels, filters) > _MOST:
+            return (
+                f"it needs at most {_MOST} channels and filters to a group, "
+                f"not {channels} and {filters}"
+            )
+        parts = _parts(problem, 1)
+        if channels > 1 and not all(part.units.dealt or part.units.splat for part in parts):
+            return f"{channels} channels and {filters} filters to a group do not fill its vectors"
+        return too_large(_workspace(parts))
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         parts = _parts(problem, threads)
