@@ -105,7 +105,9 @@ class DepthwiseSum:
         """The kernel with its arguments; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
         return Stage(
-            self._kernel(),
+            depthwise_kernel(
+                self.itemsize, self.strips.sizes[0], _NARROW, units.splat, *units.dealing
+            ),
             self.workers,
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
@@ -121,7 +123,7 @@ class DepthwiseSum:
             plane_rows=planes.shape[0],
             plane_columns=planes.shape[1],
             planes_bytes=aligned(planes.nbytes),
-            dealt_bytes=planes.sets_bytes if units.dealt else 0,
+            dealt_bytes=planes.dealt_bytes,
             w_bytes=self._weight_bytes,
             unit_lanes=units.lanes,
             all_lanes=units.channels,
@@ -131,11 +133,6 @@ class DepthwiseSum:
             sizes=address(self.sizes),
             in_place=self.in_place,
         )
-
-    def _kernel(self):
-        c, units = self.c, self.units
-        dealt = (c.channels, c.filters) if units.dealt else (1, 1)
-        return depthwise_kernel(self.itemsize, self.strips.sizes[0], _NARROW, units.splat, *dealt)
 
     @property
     def flops(self) -> int:

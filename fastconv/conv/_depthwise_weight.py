@@ -90,9 +90,8 @@ class DepthwiseWeight:
     def multiply(self) -> Stage:
         """The sums of products; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
-        dealt = (c.channels, c.filters) if units.dealt else (1, 1)
         return Stage(
-            depthwise_weight_kernel(self.itemsize, self.mr, *dealt),
+            depthwise_weight_kernel(self.itemsize, self.mr, *units.dealing),
             self.copies * self.parts,
             scratch_bytes=self.worker_bytes,
             N=c.N,
@@ -109,7 +108,7 @@ class DepthwiseWeight:
             plane_rows=planes.shape[0],
             plane_columns=planes.shape[1],
             planes_bytes=aligned(planes.nbytes),
-            dealt_bytes=planes.sets_bytes if units.dealt else 0,
+            dealt_bytes=planes.dealt_bytes,
             copies=self.copies,
             parts=self.parts,
             copy_bytes=self.copy_bytes,

@@ -39,9 +39,10 @@ class Planes:
         self.plane_bytes = self.shape[0] * self.shape[1] * self.unit_bytes
         self.set_bytes = self.phases[0] * self.phases[1] * self.plane_bytes
         # The last vector of a short row reads on past its end.
-        self.sets_bytes = parts[0].channels * self.set_bytes
+        sets_bytes = parts[0].channels * self.set_bytes
+        self.dealt_bytes = sets_bytes if units.dealt else 0  # behind which is what they are from
         undealt = self.set_bytes // self.unit_bytes * units.undealt
-        self.nbytes = self.sets_bytes + undealt + vector_bytes
+        self.nbytes = sets_bytes + undealt + vector_bytes
 
     def tap_offsets(self, part: int = 0) -> np.ndarray:
         """Byte offset of every (input of the sum, r, s) of a part in the buffer."""

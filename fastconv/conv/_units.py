@@ -39,6 +39,7 @@ class Units:
         self.sets = 1 if self.dealt else c.channels
         self.all_inputs = c.groups * c.channels // self.sets
         self.undealt = self.inputs * itemsize if self.dealt else 0  # bytes of a pixel
+        self.dealing = (c.channels, c.filters) if self.dealt else (1, 1)
 
     def arranged(self, values: np.ndarray) -> np.ndarray:
         """``values[channel, ...]`` as ``[unit, ..., lane]``, filled up with zeros."""

@@ -11,6 +11,7 @@ import functools
 
 from fastconv.core.problem import ConvProblem
 from fastconv.gemm.tiling import workers_for
+from fastconv.simd.vector import lanes
 
 from . import correlation
 from ._correlation_plan import plan_of_parts
@@ -37,25 +38,26 @@ def _workspace(parts: list) -> int:
     return max((part.nbytes for part in parts), default=0)
 
 
-_MOST = 8
+def _too_wide(problem: ConvProblem) -> str | None:
+    """Why not, if groups have several channels; wide ones fill the vectors of others."""
+    channels, filters = problem.C // problem.groups, problem.K // problem.groups
+    most = lanes(problem.itemsize) // 2
+    if problem.groups == 1 or max(channels, filters) > most:
+        return (
+            f"it needs one channel to a group, or groups of at most {most} channels and filters, "
+            f"not {problem.groups} of {channels} and {filters}"
+        )
+    if not all(part.units.splat or part.units.dealt for part in _parts(problem, 1)):
+        return f"groups of {channels} channels and {filters} filters do not fill its vectors"
+    return None
 
 
 class Depthwise(Algorithm):
     name = "depthwise"
 
     def refuses(self, problem: ConvProblem) -> str | None:
-        channels, filters = problem.C // problem.groups, problem.K // problem.groups
-        if channels > 1 and problem.groups == 1:
-            return "it needs groups"
-        if channels > 1 and max(channels, filters) > _MOST:
-            return (
-                f"it needs at most {_MOST} channels and filters to a group, "
-                f"not {channels} and {filters}"
-            )
-        parts = _parts(problem, 1)
-        if channels > 1 and not all(part.units.dealt or part.units.splat for part in parts):
-            return f"{channels} channels and {filters} filters to a group do not fill its vectors"
-        return too_large(_workspace(parts))
+        reason = None if problem.groups == problem.C else _too_wide(problem)
+        return reason or too_large(_workspace(_parts(problem, 1)))
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         parts = _parts(problem, threads)
