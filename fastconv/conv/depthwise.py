@@ -39,7 +39,7 @@ def _workspace(parts: list) -> int:
 
 
 def _too_wide(problem: ConvProblem) -> str | None:
-    """Why not, if groups have several channels; wide ones fill the vectors of others."""
+    """Why not groups of several channels; wide ones fill the vectors of the dense algorithms."""
     channels, filters = problem.C // problem.groups, problem.K // problem.groups
     most = lanes(problem.itemsize) // 2
     if problem.groups == 1 or max(channels, filters) > most:
