@@ -14,8 +14,9 @@ _NAMES = {np.dtype(name): name for name in checks.DTYPES}  # ``dtype.name`` take
 
 def dense(array: np.ndarray) -> tuple[np.ndarray, str]:
     """The array and its memory order; an order that no kernel reads is made contiguous first."""
-    if array.flags.c_contiguous and array.strides[-1] == array.itemsize:
-        return array, "nchw"  # the usual case; sizes of 1 need the closer look below
+    # Planes of one pixel are contiguous in either order; the strides tell which was meant.
+    if array.flags.c_contiguous and array.strides[3] == array.itemsize:
+        return array, "nchw"
     order = checks.memory_format(array)
     if order is None:
         return np.ascontiguousarray(array), "nchw"
