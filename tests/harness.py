@@ -23,9 +23,23 @@ from fastconv.core import checks, threads, workspace
 from fastconv.core.problem import DIRECTIONS, FORMATS, ConvProblem
 
 DTYPES = ("float32", "float64")
+
+# A tile forced on winograd is one number in the same code: most tables leave those names out.
+FORCED = ("winograd2", "winograd4", "winograd6")
+DISTINCT = tuple(name for name in ALGORITHMS if name not in FORCED)
 FENCE = 1024  # bytes before and behind every array; all ones, so every float in them is NaN
 
-__all__ = ["DIRECTIONS", "DTYPES", "FORMATS", "Fences", "Trial", "assert_close", "fenced"]
+__all__ = [
+    "DIRECTIONS",
+    "DISTINCT",
+    "DTYPES",
+    "FORCED",
+    "FORMATS",
+    "Fences",
+    "Trial",
+    "assert_close",
+    "fenced",
+]
 
 
 def _between_fences(shape, dtype, align=1):

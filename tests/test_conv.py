@@ -7,18 +7,34 @@ import re
 import cases
 import numpy as np
 import pytest
-from harness import DIRECTIONS, Trial, assert_close
+from harness import DIRECTIONS, FORCED, Trial, assert_close
 
 import fastconv as fc
 from fastconv.conv import selector
 from fastconv.conv.options import Request
 from fastconv.core import checks, threads
 
-algorithms = pytest.mark.parametrize("algorithm", fc.algorithms())
-# A tile forced on winograd is one number in the same code; a few families suffice.
-FORCED = ("winograd2", "winograd4", "winograd6")
-FORCED_FAMILIES = ("channels", "kernel", "stride")
-FORCED_MEDIUM = ("medium-3x3", "medium-stride-2", "medium-dilated", "medium-groups")
+# The cases for the names that force a tile, and for depthwise transforms, each compiled anew.
+FORCED_CASES = ("channels-17-3", "kernel", "stride-2-3x3", "medium-3x3", "medium-stride-2",
+                "medium-dilated", "medium-groups")  # fmt: skip
+SPECTRAL_CASES = ("depthwise-3x3", "depthwise-31x31", "depthwise-same-4x4", "depthwise-7x7-dilated",
+                  "medium-depthwise-7x7")  # fmt: skip
+
+
+def pairs(table):
+    """Cases with the algorithms that compute them in a way of their own."""
+    some = []
+    for case in table:
+        for algorithm in fc.algorithms():
+            if algorithm in FORCED and not case.name.startswith(FORCED_CASES):
+                continue
+            spectral = algorithm == "fft" and case.groups == case.C > 1
+            if spectral and not case.name.startswith(SPECTRAL_CASES):
+                continue
+            some.append(pytest.param(case, algorithm, id=f"{case.name}-{algorithm}"))
+    return pytest.mark.parametrize(("case", "algorithm"), some)
+
+
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
 pytestmark = pytest.mark.usefixtures("no_second_try")
 
@@ -52,24 +68,18 @@ def _check(algorithm, trial):
 @pytest.mark.parametrize(
     ("dtype", "order"), [("float32", "nchw"), ("float32", "nhwc"), ("float64", "nchw")]
 )
-@algorithms
 @directions
-@pytest.mark.parametrize("case", cases.SMALL, ids=lambda case: case.name)
+@pairs(cases.SMALL)
 def test_small(case, direction, algorithm, dtype, order):
-    if algorithm in FORCED and case.name.split("-")[0] not in FORCED_FAMILIES:
-        pytest.skip("covered by winograd")
     _check(algorithm, Trial(case, direction, dtype, order))
 
 
 @pytest.mark.parametrize(
     ("dtype", "order"), [("float32", "nchw"), ("float32", "nhwc"), ("float64", "nhwc")]
 )
-@algorithms
 @directions
-@pytest.mark.parametrize("case", cases.MEDIUM, ids=lambda case: case.name)
+@pairs(cases.MEDIUM)
 def test_medium(case, direction, algorithm, dtype, order):
-    if algorithm in FORCED and case.name not in FORCED_MEDIUM:
-        pytest.skip("covered by winograd")
     _check(algorithm, Trial(case, direction, dtype, order))
 
 

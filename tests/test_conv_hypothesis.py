@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import Case
-from harness import DIRECTIONS, DTYPES, FORMATS, Trial, assert_close
+from harness import DIRECTIONS, DISTINCT, DTYPES, FORMATS, Trial, assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ def convolutions(draw):
     return Case("odd", n, c, h, w, k, r, s, stride, padding, dilation, groups), surplus
 
 
-@pytest.mark.parametrize("algorithm", fc.algorithms())
+@pytest.mark.parametrize("algorithm", DISTINCT)
 @given(
     convolution=convolutions(),
     dtype=st.sampled_from(DTYPES),
