@@ -17,7 +17,7 @@ import fastconv as fc
 
 algorithms = pytest.mark.parametrize("algorithm", DISTINCT)
 orders = pytest.mark.parametrize("order", FORMATS)
-values = pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+values = pytest.mark.parametrize("value", [np.nan, -np.inf])
 
 ANYWHERE = (
     "channels-3-17", "channels-17-3", "columns-29", "kernel-4x4", "stride-2-3x3", "stride-3-2x2",
