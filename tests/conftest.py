@@ -22,6 +22,9 @@ os.environ.setdefault(
     "FASTCONV_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "fastconv")
 )
 
+# Threads of several test processes that wait for work should not take it from each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Compiling a kernel takes longer than any deadline; the same examples in every run.
 settings.register_profile("fastconv", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("fastconv")
