@@ -13,7 +13,7 @@ import argparse
 import csv
 import statistics
 import time
-from pathlib import Path
+from importlib import resources
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ FORMATS = ("nchw", "nhwc")
 def layers(names: list[str]) -> dict[str, ConvProblem]:
     """The rows of layers.csv whose name contains one of ``names``."""
     found = {}
-    with open(Path(__file__).with_name("layers.csv"), newline="") as file:
+    with resources.files("fastconv.comparison").joinpath("layers.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             name = row.pop("name")
             if names and not any(part in name for part in names):

@@ -17,6 +17,8 @@ PACKAGE = ROOT / "fastconv"
 LAYERS = (
     ("__main__",),
     ("cli", "interop"),
+    ("report",),
+    ("comparison",),
     ("train", "models", "data"),
     ("nn", "optim"),
     ("autograd",),

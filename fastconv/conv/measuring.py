@@ -42,6 +42,7 @@ class Measured(NamedTuple):
     workspace: int | None = 0  # bytes, all threads together; not known of a peer
     spread: float = 0.0  # seconds from the first to the third quartile of the runs
     executed: float | None = None  # GFLOP/s, wasted lanes included; not known of a peer
+    phases: dict[str, float] | None = None  # seconds of a worker by phase; None where not known
 
 
 def measure(

@@ -1,0 +1,1 @@
+"""Comparing algorithms over many layers: which, measuring them, keeping the results."""
