@@ -133,13 +133,14 @@ def test_compiled_maps_are_their_matrices(tiling, which, dtype, fences):
         components = _memory(fences, room, dtype)
         components[:, :-1] = rng.normal(size=(count, tiling.components, n))
         tiles = _memory(fences, (t.rows, count, t.columns + 1, n), dtype)
-        bias = _memory(fences, (n,), dtype)
-        bias[:] = rng.normal(size=n)
+        bias = _memory(fences, (count, n), dtype)
+        bias[:] = rng.normal(size=bias.shape)
         flag = np.zeros(1, np.int64)
-        run, _alive = _compiled(gather, 12, itemsize, which, tiling)
+        run, _alive = _compiled(gather, 13, itemsize, which, tiling)
         at = (address(components), *components.strides[:2], address(tiles), tiles.strides[1])
-        steps = (tiles.strides[0], tiles.strides[2], address(temp), address(bias))
-        exact = np.einsum("eij,tel->itjl", matrix, components[:, :-1].astype(float)) + bias
+        steps = (tiles.strides[0], tiles.strides[2], address(temp), address(bias), bias.strides[0])
+        exact = np.einsum("eij,tel->itjl", matrix, components[:, :-1].astype(float))
+        exact += bias[:, None]
         for relu in (0, 1):
             tiles[...] = np.nan
             run(count, *at, *steps, relu, address(flag))
@@ -210,6 +211,9 @@ LARGE = (
     Case("large-phases", 2, 7, 61, 83, 40, 5, 5, stride=(2, 3), padding=2),
     Case("large-groups", 1, 21, 37, 53, 99, 3, 3, padding=1, groups=3),
     Case("large-stride-beyond-window", 1, 6, 70, 90, 36, 3, 2, stride=(2, 3)),
+    Case("large-vectors", 2, 16, 50, 61, 24, 3, 3, padding=1),
+    Case("large-vectors-phases", 2, 8, 61, 83, 16, 5, 5, stride=(2, 3), padding=2),
+    Case("large-vectors-lattices", 1, 32, 41, 67, 40, 3, 3, padding=3, dilation=(3, 2)),
     Case("large-depth", 1, 300, 13, 17, 40, 3, 3, padding=1),
 )
 

@@ -19,12 +19,10 @@ from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
 
 from ._bilinear_filters import MappedFilters
-from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, odd_lines, staggered
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, staggered
 from ._bilinear_kernel import bilinear_kernel
 from ._correlation_plan import lane_table, output_order
 from .correlation import Correlation
-
-_TILE_ROWS = 4  # register tiles that should share a trip of the filters through the cache
 
 
 class BilinearCorrelation:
@@ -37,7 +35,7 @@ class BilinearCorrelation:
         self.vector = lanes(itemsize)
         self.pixel = self.vector * self.itemsize
         self.grid = TileGrid(c, tiling)
-        self.mr, self.nv = choose_tile(self.grid.tiles, c.lanes, self.vector)
+        self.mr, self.nv = choose_tile(self.grid.tiles, c.lanes, self.vector, near=True)
         self.width = self.nv * self.vector
         self.filters = MappedFilters(self.grid, itemsize, self.width, threads)
         self.store = output_order(c, y_format)
@@ -49,34 +47,46 @@ class BilinearCorrelation:
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _share(self, threads: int) -> None:
-        """Tiles of a task: their components within L2, and filters used often enough."""
-        self.v_row = self.grid.v_row(self.vector, self.itemsize)
-        self.m_row = staggered(self.filters.tiles * self.width * self.itemsize)
-        tile = self.tiling.components * (self.v_row + self.m_row)
-        fitting = machine().l2 * 3 // 4 // tile // self.mr * self.mr
-        most = max(1, COMPONENT_BYTES // tile // self.mr) * self.mr
-        goal = min(max(_TILE_ROWS * self.mr, fitting), most)
-        fair = -(-self.grid.tiles // (3 * threads if threads > 1 else 1))
+        """Tiles of a task, and how its filters are cut."""
+        self.v_component = staggered(self.grid.v_row(self.vector, self.itemsize))
+        self.v_row = staggered(self.tiling.components * self.v_component)
+        tile = self.v_row + self._m_row(self.filters.tiles)
+        most = min(round_up(self.grid.tiles, self.mr), max(self.mr, COMPONENT_BYTES // tile))
         self.share = min(
-            round_up(self.grid.tiles, self.mr), max(self.mr, min(goal, round_up(fair, self.mr)))
+            range(self.mr, most + 1, self.mr), key=lambda share: self._cycles(share, tile, threads)
         )
         stretches = -(-self.grid.tiles // self.share) * self.c.groups
         wanted = -(-2 * threads // stretches) if threads > 1 else 1
         self.splits = max(1, min(self.filters.tiles, wanted))
         self.joined = -(-self.filters.tiles // self.splits)
-        self.m_row = staggered(self.joined * self.width * self.itemsize)
+        self.m_row = self._m_row(self.joined)
         self.tasks = stretches * self.splits
+
+    def _m_row(self, joined: int) -> int:
+        """Bytes of a tile's components of the output, for so many tiles of filters."""
+        self.m_component = staggered(joined * self.width * self.itemsize)
+        return staggered(self.tiling.components * self.m_component)
+
+    def _cycles(self, share: int, tile: int, threads: int) -> int:
+        """What tasks of ``share`` tiles take (see :attr:`.Effort.cycles`), to compare them.
+
+        Either the filters stay in the cache, or every task fetches them; components of tiles that
+        do not fit beside them are written, read and written again.
+        """
+        products = self.tiling.components * self.grid.depth * self.filters.tiles * self.nv
+        room, filters = machine().l2 * 3 // 4, self.filters.group_bytes
+        far = filters if filters > room // 2 else 0
+        far += 4 * max(0, share * tile - (room - filters if not far else room))
+        tasks = -(-self.grid.tiles // share) * self.c.groups
+        return -(-tasks // threads) * (share * products + far // 8)
 
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""
-        window = self.grid.segment_pixels(self.share)
-        self.room_bytes = aligned((self.tiling.components + window) * self.pixel)
+        self.room_bytes = self.grid.room_bytes(self.share, self.pixel)
         rows = round_up(self.share, self.mr)
-        self.v_component = odd_lines(rows * self.v_row)
-        self.m_component = odd_lines(rows * self.m_row)
-        tables = 16 * self.mr + 16 + 64 + self.width * self.itemsize
-        components = self.tiling.components * (self.v_component + self.m_component)
-        return aligned(tables + self.room_bytes + components)
+        self.v_bytes = aligned(rows * self.v_row)
+        row = self.width * self.itemsize
+        return aligned(row + self.room_bytes + self.v_bytes + rows * self.m_row)
 
     @property
     def flops(self) -> int:
@@ -111,6 +121,7 @@ class BilinearCorrelation:
             y_columns=c.columns.size,
             I=c.rows.outputs,
             J=c.columns.outputs,
+            w_group=self.filters.group_bytes,
             w_tile=self.filters.tile_bytes,
             w_component=self.filters.component_bytes,
             tiles=self.filters.tiles,
@@ -122,6 +133,7 @@ class BilinearCorrelation:
             depth=self.grid.depth,
             v_row=self.v_row,
             v_component=self.v_component,
+            v_bytes=self.v_bytes,
             m_row=self.m_row,
             m_component=self.m_component,
             **self.grid.constants(self.share, self.itemsize, self.pixel),

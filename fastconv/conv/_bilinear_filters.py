@@ -1,4 +1,4 @@
-"""Filters of a bilinear correlation: ``[group][tile][component][channel][lane]``.
+"""Filters of a bilinear correlation: ``[group][component][tile][channel][lane]``.
 
 Packed block by block into the first-level cache, and mapped from there.
 """
@@ -12,12 +12,14 @@ import numpy as np
 
 from fastconv.core.jit import Kernel, call, kernel, record
 from fastconv.core.machine import machine
+from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm import weights
 from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.weights import pack_task
 from fastconv.simd.copying import fence, next_task
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import WEIGHT
@@ -27,7 +29,10 @@ from ._correlation_plan import PackedFilters
 
 _PACKED_BYTES = 16 << 10  # filters packed at a time
 
-LAYOUT = record("scratch scratch_bytes weight_map tap_columns w_tile w_component " + weights.FIELDS)
+LAYOUT = record(
+    "profile scratch scratch_bytes weight_map tap_columns w_group w_tile w_component "
+    + weights.FIELDS
+)
 
 
 @functools.cache
@@ -43,6 +48,7 @@ def filter_map_kernel(itemsize: int) -> Kernel:
         row = a.tile * itemsize
         packed = a.scratch + worker * a.scratch_bytes
         temp = packed + a.n_taps * a.block * row
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -52,7 +58,8 @@ def filter_map_kernel(itemsize: int) -> Kernel:
             phase, block = block // a.phase_blocks, block % a.phase_blocks
             first = block * a.block
             channel = phase * a.channels + first
-            target = a.target + task // a.n_blocks * a.w_tile
+            tile = task // a.n_blocks
+            target = a.target + tile // a.tiles * a.w_group + tile % a.tiles * a.w_tile
             for at in range(0, row, pixel):
                 call(
                     a.weight_map, min(a.block, a.channels - first), packed + at, row,
@@ -60,6 +67,7 @@ def filter_map_kernel(itemsize: int) -> Kernel:
                     a.w_component, temp,
                 )  # fmt: skip
         fence()
+        lap(a.profile, worker, WEIGHT_PHASE, clock)
 
     return map_filters
 
@@ -77,18 +85,19 @@ class MappedFilters(PackedFilters):
         self.phase_blocks = self.n_blocks
         self.n_blocks *= grid.phases[0] * grid.phases[1]
         self.block_bytes = taps * block * width * itemsize
-        self.component_bytes = odd_lines(grid.depth * width * itemsize)
-        self.tile_bytes = tiling.components * self.component_bytes
+        self.tile_bytes = grid.depth * width * itemsize
+        self.component_bytes = odd_lines(self.tiles * self.tile_bytes)
+        self.group_bytes = tiling.components * self.component_bytes
         temp = tiling.components * lanes(itemsize) * itemsize
         self.worker_bytes = aligned(self.block_bytes + temp)
-        self.mapped_bytes = aligned(c.groups * self.tiles * self.tile_bytes)
+        self.mapped_bytes = aligned(c.groups * self.group_bytes)
         self.nbytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
 
     @functools.cached_property
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()
-        far = self.mapped_bytes > machine().l2
+        far = self.mapped_bytes > machine().l3 // 2
         return Stage(
             filter_map_kernel(self.itemsize),
             workers_for(8 * self.mapped_bytes // self.itemsize, constants["tasks"], self.threads),
@@ -96,6 +105,7 @@ class MappedFilters(PackedFilters):
             scratch_bytes=self.worker_bytes,
             weight_map=spread(self.itemsize, WEIGHT, *self.tiling, streaming=far).address,
             tap_columns=self.tiling.r_columns,
+            w_group=self.group_bytes,
             w_tile=self.tile_bytes,
             w_component=self.component_bytes,
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import address
-from fastconv.core.workspace import ALIGN
+from fastconv.core.workspace import ALIGN, aligned
 from fastconv.gemm.tiling import round_up
 from fastconv.transforms.tile_map import (
     GRADIENT,
@@ -22,7 +22,7 @@ from fastconv.transforms.tile_map import (
 
 from .correlation import Correlation
 
-COMPONENT_BYTES = 4 << 20  # components of the tiles that a worker has at a time
+COMPONENT_BYTES = 8 << 20  # components of the tiles that a worker has at a time
 _ALIASED = 1 << 10  # bytes; rows a multiple of this apart compete for sets of the cache
 
 
@@ -103,10 +103,25 @@ class TileGrid:
             tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 3 * far
         )
 
-    def segment_pixels(self, share: int) -> int:
-        """Pixels of the largest window that a segment of at most ``share`` tiles reads."""
+    def segment(self, share: int, pixel: int) -> int:
+        """Most tiles of a segment, in tasks of ``share``."""
+        fitting = 1
+        while (
+            fitting < min(self.shape[1], share)
+            and self._window_pixels(fitting + 1) * pixel <= machine().l1 // 2
+        ):
+            fitting += 1
+        return fitting
+
+    def _window_pixels(self, tiles: int) -> int:
+        """Pixels that a segment reads."""
         t = self.tiling
-        return t.rows * ((min(self.shape[1], share) - 1) * t.m_columns + t.columns)
+        return t.rows * ((tiles - 1) * t.m_columns + t.columns)
+
+    def room_bytes(self, share: int, pixel: int) -> int:
+        """Scratch for the window of a segment, and for what a map keeps between its axes."""
+        window = self._window_pixels(self.segment(share, pixel))
+        return aligned((self.tiling.components + window) * pixel)
 
     def constants(self, share: int, itemsize: int, pixel: int) -> dict[str, int]:
         """The arguments of :data:`._bilinear_tiles.FIELDS`."""
@@ -118,6 +133,7 @@ class TileGrid:
             grid_columns=self.shape[1],
             all_tiles=self.tiles,
             share=share,
+            segment=self.segment(share, pixel),
             m_rows=t.m_rows,
             m_columns=t.m_columns,
             tile_rows=t.rows,

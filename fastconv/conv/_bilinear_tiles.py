@@ -1,7 +1,7 @@
 """How a kernel divides the tiles of a bilinear correlation among its tasks.
 
 Tiles are numbered image by image, row by row; a task is a stretch of them, cut into *segments* of
-one row of tiles each.
+one row of tiles each, short enough for a copy of what they read to stay in the first-level cache.
 
 * With a dilation d, every d-th row and column of an image is an image of its own (a *lattice*),
   whose neighbouring pixels are d apart.
@@ -15,10 +15,11 @@ from fastconv.core.jit import call, inner
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
 
-# Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task.
+# Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task, and most
+# of a segment.
 # A tile's outputs and inputs along each axis, its components; scratch of a map between its axes.
 FIELDS = (
-    "lattice_rows lattice_columns grid_rows grid_columns all_tiles share "
+    "lattice_rows lattice_columns grid_rows grid_columns all_tiles share segment "
     "m_rows m_columns tile_rows tile_columns components item_bytes temp_bytes"
 )
 
@@ -50,6 +51,21 @@ def outputs_left(first, extent, step):
 
 
 @inner
+def _inside(a, x, row, rows, column, columns, length):
+    """The tiles of a segment that can be read where they are: from the first to before the last.
+
+    They lie inside an image whose pixels are whole vectors of channels.
+    """
+    last_row = row + (rows - 1) * x.row_source
+    if x.xc != a.item_bytes or x.channels % x.vector or row < 0 or last_row >= x.height:
+        return length, length
+    step = a.m_columns * x.column_source
+    low = min(length, max(0, (step - 1 - column) // step))
+    high = (x.width - 1 - column - (columns - 1) * x.column_source) // step + 1
+    return low, max(low, min(length, high))
+
+
+@inner
 def spread_tiles(
     like, a, x, spread, rows, columns, group, block0, block_end, first, count, target, row,
     component, room,
@@ -63,22 +79,34 @@ def spread_tiles(
     item = a.item_bytes
     pixel = x.vector * item
     temp, buffer = room, room + a.temp_bytes
+    across = a.m_columns * x.column_source
     t = 0
     while t < count:
         image, i0, j0, column = locate_tile(a, first + t)
-        length = min(count - t, a.grid_columns - column)
-        across = (length - 1) * a.m_columns + columns
+        length = min(count - t, a.grid_columns - column, a.segment)
         for phase in range(x.row_phases * x.column_phases):
             row0 = x.row_first + i0 * x.row_advance + phase // x.column_phases
             column0 = x.column_first + j0 * x.column_advance + phase % x.column_phases
-            for block in range(block0, block_end):
-                pack_block(
-                    like, x, item, buffer, image, group, block, row0, rows, column0, across
-                )  # fmt: skip
-                # Lanes beyond the last channel are overwritten by the next phase.
-                first_channel = phase * x.channels + (block - block0) * x.vector
+            to = target + t * row + phase * x.channels * item
+            low, high = _inside(a, x, row0, rows, column0, columns, length)
+            source = x.x + image * x.xn + group * x.xg + block0 * pixel + row0 * x.xh
+            for k in range(low, high):
                 call(
-                    spread, length, buffer, a.m_columns * pixel, across * pixel, pixel,
-                    target + t * row + first_channel * item, row, component, temp,
+                    spread, block_end - block0, source + (column0 + k * across) * x.xw, pixel,
+                    x.row_source * x.xh, x.column_source * x.xw, to + k * row, pixel, component,
+                    temp,
                 )  # fmt: skip
+            # The others from a copy, with zeros for what is outside the image.
+            for start, end in ((0, low), (high, length)):
+                width = (end - start - 1) * a.m_columns + columns
+                for block in range(block0, block_end if start < end else block0):
+                    pack_block(
+                        like, x, item, buffer, image, group, block, row0, rows,
+                        column0 + start * across, width,
+                    )  # fmt: skip
+                    # Lanes beyond the last channel are overwritten by the next phase.
+                    call(
+                        spread, end - start, buffer, a.m_columns * pixel, width * pixel, pixel,
+                        to + start * row + (block - block0) * pixel, row, component, temp,
+                    )  # fmt: skip
         t += length

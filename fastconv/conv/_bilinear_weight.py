@@ -81,8 +81,7 @@ class BilinearWeight:
         self.workers = self.copies * self.parts
         self.v_component = odd_lines(self.share * self.v_row)
         self.m_component = odd_lines(self.share * self.m_row)
-        window = self.grid.segment_pixels(self.share)
-        self.room_bytes = aligned((tiling.components + window) * self.pixel)
+        self.room_bytes = self.grid.room_bytes(self.share, self.pixel)
         tables = 8 * self.mr + 16 + 64 + self.row
         self.worker_bytes = aligned(
             tables + self.room_bytes + tiling.components * (self.v_component + self.m_component)

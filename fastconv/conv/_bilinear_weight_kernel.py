@@ -11,8 +11,10 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.simd.copying import accumulate, next_task, put_word, transpose_tile, zero
 from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 from . import _bilinear_tiles
@@ -22,7 +24,7 @@ _AHEAD = 8  # tiles whose components are asked for before they are multiplied
 
 WINDOW = record(WINDOW_FIELDS)
 LAYOUT = record(
-    "scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
+    "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
     # workers: so many copies of the sums (each for a part of the tiles) × parts of the units
     "copies parts units stretches "
     # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
@@ -30,7 +32,7 @@ LAYOUT = record(
     + _bilinear_tiles.FIELDS
 )
 SUM_LAYOUT = record(
-    "counter tasks scratch scratch_bytes sums copy_bytes copies u_component u_unit flag "
+    "counter profile tasks scratch scratch_bytes sums copy_bytes copies u_component u_unit flag "
     "weight_map components dw dk dc "
     # taps in the staging buffer: all, in a row; lines that are consecutive there and in dw
     "row_advance column_advance row_phases column_phases staged_taps staged_columns "
@@ -64,6 +66,7 @@ def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         first_unit, last_unit = part * a.units // a.parts, (part + 1) * a.units // a.parts
         first_stretch = share * a.stretches // a.copies
         sums = a.sums + share * a.copy_bytes
+        clock = started(a.profile)
         for stretch in range(first_stretch, (share + 1) * a.stretches // a.copies):
             first = stretch * a.share
             count = min(a.share, a.all_tiles - first)
@@ -75,10 +78,12 @@ def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     like, a, x, a.input_map, a.tile_rows, a.tile_columns, group, 0, x.n_blocks,
                     first, count, v, a.v_row, a.v_component, room,
                 )  # fmt: skip
+                clock = lap(a.profile, worker, INPUT, clock)
                 spread_tiles(
                     like, a, y, a.gradient_map, a.m_rows, a.m_columns, group, k0 * nv,
                     min(y.n_blocks, k_end * nv), first, count, m, a.m_row, a.m_component, room,
                 )  # fmt: skip
+                clock = lap(a.profile, worker, WEIGHT, clock)
                 for e in range(a.components):
                     for k in range(k0, k_end):
                         target = sums + (group * a.tiles_k + k) * a.u_unit + e * a.u_component
@@ -93,6 +98,7 @@ def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                                 init, pitch, 0, rows_at, 8, target,
                             )  # fmt: skip
                             target += mr * row
+                clock = lap(a.profile, worker, MULTIPLY, clock)
                 unit += k_end - k0
 
     return bilinear_weight
@@ -113,6 +119,7 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
         staged = nothing + pixel
         temp = staged + a.staged_taps * pixel
         zero(nothing, pixel)
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -137,7 +144,7 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
                             a.weight_map, 1, source, 0, a.u_component,
                             staged + (r * a.staged_columns + s) * pixel, 0,
                             a.row_advance * a.staged_columns * pixel, a.column_advance * pixel,
-                            temp, nothing, 0, a.flag,
+                            temp, nothing, 0, 0, a.flag,
                         )  # fmt: skip
                     k = group * a.filters + k0 + lane
                     for line in range(a.lines):
@@ -148,5 +155,6 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
                                 staged + (line * a.staged_columns + t) * pixel, pixel,
                                 min(vector, a.line_taps - t), min(vector, a.filters - k0 - lane),
                             )  # fmt: skip
+        lap(a.profile, worker, OUTPUT, clock)
 
     return bilinear_sum

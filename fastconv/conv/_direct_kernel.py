@@ -7,11 +7,13 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm import results, windows
 from fastconv.gemm.results import ROWS, store_tile
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_rows
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 from . import _pixel_tasks
@@ -20,7 +22,7 @@ from ._pixel_tasks import locate
 _TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 LAYOUT = record(
-    "counter scratch scratch_bytes relu "
+    "counter profile scratch scratch_bytes relu "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     # packed filters: bytes of a tile of lanes
@@ -86,6 +88,7 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         w_block = a.window_rows * a.window_columns * a.block * row
         for m in range(mr):
             put_word(relative + m * 8, m * row)
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -112,6 +115,7 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                         like, a, itemsize, buffer, n0, images, group, block, blocks, first_row,
                         first_column,
                     )  # fmt: skip
+                clock = lap(a.profile, worker, INPUT, clock)
                 for t in range(split * share, min(a.tiles, (split + 1) * share)):
                     index = group * a.tiles + t
                     lane = t * width
@@ -156,9 +160,12 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             a.relu if last else 0, to, step, shift,
                         )  # fmt: skip
                         if last and not straight:
+                            clock = lap(a.profile, worker, MULTIPLY, clock)
                             store_tile(
                                 like, a, itemsize, vector, tile, row, y, writing + m * 24, valid,
                                 a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
                             )  # fmt: skip
+                            clock = lap(a.profile, worker, OUTPUT, clock)
+                clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return direct

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from . import threads
+from . import profile, threads
 from .address import address
 from .jit import Kernel
 
@@ -14,7 +14,8 @@ __all__ = ["Stage", "address"]
 class Stage:
     """``kernel`` with ``constants`` for its arguments, to be run by ``workers`` at once.
 
-    The argument ``counter`` is the address of a task counter that starts at 0 in every run.
+    The argument ``counter`` is the address of a task counter that starts at 0 in every run,
+    ``profile`` that of :mod:`.profile`.
     """
 
     def __init__(self, kernel: Kernel, workers: int, **constants: int):
@@ -25,6 +26,7 @@ class Stage:
         # word is the counter.
         self._template = array("q", bytes(8 * (kernel.size + 1)))
         self._counts = "counter" in self._index
+        self._noted = "profile" in self._index
         for name, value in constants.items():
             self._template[self._index[name]] = value
 
@@ -36,4 +38,6 @@ class Stage:
             args[index[name]] = value
         if self._counts:
             args[index["counter"]] = pointer + 8 * self.kernel.size
+        if self._noted:
+            args[index["profile"]] = profile.target
         threads.launch(self.kernel, pointer, self.workers)

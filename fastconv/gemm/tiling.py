@@ -7,9 +7,12 @@ from fastconv.core.machine import machine
 _LONGEST_BLOCK = 128
 
 
-def choose_tile(rows: int, columns: int, vector: int) -> tuple[int, int]:
-    """The register tile (rows × vectors) that does best on a ``rows`` × ``columns`` result."""
-    return max(machine().isa.tiles, key=lambda tile: _score(tile, rows, columns, vector))
+def choose_tile(rows: int, columns: int, vector: int, near: bool = False) -> tuple[int, int]:
+    """The register tile (rows × vectors) that does best on a ``rows`` × ``columns`` result.
+
+    ``near`` says that the vectors come from the first-level cache.
+    """
+    return max(machine().isa.tiles, key=lambda tile: _score(tile, rows, columns, vector, near))
 
 
 def exact_tile(rows: int, columns: int, vector: int) -> tuple[int, int] | None:
@@ -23,15 +26,18 @@ def tile_score(rows: int, columns: int, vector: int) -> float:
     return max(_score(tile, rows, columns, vector) for tile in machine().isa.tiles)
 
 
-def _score(tile: tuple[int, int], rows: int, columns: int, vector: int) -> float:
+def _score(
+    tile: tuple[int, int], rows: int, columns: int, vector: int, near: bool = False
+) -> float:
     """Useful part of the tile × its own efficiency.
 
     The latter falls with the loads: one broadcast a row, one load a vector, and a reload of a
-    row's address now and then, four of which take the time of one fma.
+    row's address now and then, four of which take the time of one fma; a vector from the
+    second-level cache takes that of four loads.
     """
     mr, nv = tile
     used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
-    return used * mr * nv / (mr * nv + 0.25 * (1.25 * mr + nv))
+    return used * mr * nv / (mr * nv + 0.25 * (1.25 * mr + (1 if near else 4) * nv))
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -14,7 +14,9 @@ import numba
 import numpy as np
 
 from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.profile import WEIGHT
 from fastconv.simd.copying import copy, get_word, move, next_task, transpose_tile, zero
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 # What a kernel that packs filters needs in its arguments.
@@ -22,7 +24,7 @@ FIELDS = (
     "counter tasks w wg wk wc bias taps target bias_target "
     "order n_taps folds filters channels block n_blocks phase_blocks tile tiles vector"
 )
-LAYOUT = record(FIELDS)
+LAYOUT = record("profile " + FIELDS)
 
 # How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.
 SCATTERED, CHANNELS, LANES, TAPS, TAPS_REVERSED = range(5)
@@ -146,10 +148,12 @@ def pack_weights(itemsize: int) -> Kernel:
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
         size = a.n_taps * a.block * a.tile * itemsize
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
             pack_task(like, a, itemsize, vector, task, a.target + task * size)
+        lap(a.profile, worker, WEIGHT, clock)
 
     return pack

@@ -5,12 +5,14 @@
 ``mr`` rows of ``nv`` vectors stay in registers over the whole sum; ``init`` is added last, so that
 a long sum made of several tiles is a sum of short ones, whose rounding errors stay small.  (A
 ``pitch`` of 0 gives every row the same ``init``.)  One step of the sum reads
-``nv`` consecutive vectors of B.  A is read by broadcast, in one of two ways:
+``nv`` consecutive vectors of B.  A is read by broadcast, in one of three ways:
 
 * ``rows``: every row has an address of its own (a table), and steps are consecutive elements.
   This is implicit GEMM: a row is an output pixel, a run is a stretch of input that it sums over,
   and neither images nor matrices need to be contiguous (Dukhan, "The Indirect Convolution
   Algorithm", 2019).
+* ``pitched``: rows are any number of bytes apart, and steps are consecutive elements.  A few
+  registers then hold the addresses of all rows, and one is left to prefetch with.
 * ``panel``: rows are consecutive elements, or several stretches of them, and a step moves by any
   number of bytes.
 
@@ -25,6 +27,7 @@ from numba.extending import intrinsic
 
 from .vector import I64, Vectors, i64, literal, outlined
 
+_REACH = 5  # rows whose addresses one base serves
 _UNROLL = 4  # steps between two reloads of the row addresses, which do not all fit in registers
 
 
@@ -117,6 +120,58 @@ def tile_rows(
 ):  # fmt: skip
     """The tile with row m of A at ``a_rows[m] + a_shift``; steps are consecutive elements."""
     return types.void(like, mr, nv, *[types.int64] * 12), _emit("tile_rows", 2, _rows)
+
+
+def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
+    """Addresses of ``mr`` rows: what one instruction adds to a base, times 1, 2 or 4."""
+    builder = v.builder
+    offsets = [i64(0), pitch, builder.shl(pitch, i64(1)), pitch3, builder.shl(pitch, i64(2))]
+    return [builder.add(bases[m // _REACH], offsets[m % _REACH]) for m in range(mr)]
+
+
+def _pitched(v: Vectors, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init, pitch, c, c_pitch):
+    builder = v.builder
+    step = nv * v.nbytes
+    a_pitch, a_pitch3 = v.opaque(a_pitch), v.opaque(builder.mul(a_pitch, i64(3)))
+    far = builder.mul(a_pitch, i64(_REACH))
+    bases = [v.opaque(builder.add(a, builder.mul(far, i64(i)))) for i in range(-(-mr // _REACH))]
+
+    def block(size):
+        def steps(index, carried):
+            b, fetch, *rest = carried
+            bases, acc = rest[: len(rest) - mr * nv], rest[len(rest) - mr * nv :]
+            rows = _pitched_rows(v, bases, a_pitch, a_pitch3, mr)
+            for u in range(size):
+                v.prefetch(fetch)
+                fetch = builder.add(fetch, fetch_step)
+                at = [v.offset(row, u * v.itemsize) for row in rows]
+                acc = _step(v, acc, at, v.offset(b, u * step), nv)
+            bases = [v.offset(base, size * v.itemsize) for base in bases]
+            return [v.offset(b, size * step), fetch, *bases, *acc]
+
+        return steps
+
+    blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(length, i64(_UNROLL - 1)))
+    carried = [b, fetch, *bases, *[v.zero] * (mr * nv)]
+    carried = v.loop(rest, v.loop(blocks, carried, block(_UNROLL)), block(1))
+    acc = carried[len(carried) - mr * nv :]
+    for m in range(mr):
+        start = v.offset(init, builder.mul(pitch, i64(m)))
+        row = v.offset(c, builder.mul(c_pitch, i64(m)))
+        for j in range(nv):
+            v.store(builder.fadd(acc[m * nv + j], v.load(start, j)), row, j)
+
+
+@intrinsic(prefer_literal=True)
+def tile_pitched(
+    typingctx, like, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init, pitch, c, c_pitch
+):  # fmt: skip
+    """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
+
+    Every step prefetches the cache line at ``fetch``, which moves by ``fetch_step``.
+    """
+    return types.void(like, mr, nv, *[types.int64] * 10), _emit("tile_pitched", 2, _pitched)
 
 
 def _panel(

@@ -156,20 +156,22 @@ def _spread(
 
 def _gather(
     v: Vectors, m: TileMap, count, components, component_tile, step, tile, tile_step, row_step,
-    column_step, temp, bias, relu, flag,
+    column_step, temp, bias, bias_step, relu, flag,
 ):  # fmt: skip
     builder = v.builder
     active = builder.icmp_signed("!=", relu, i64(0))
-    start = v.load(bias)
 
     def one(index, carried):
-        components, tile, spoilt = carried
+        components, tile, bias, spoilt = carried
+        start = v.load(bias)
         spoilt = gather_tile(
             v, m, components, step, tile, row_step, column_step, temp, start, active, spoilt
         )
-        return [builder.add(components, component_tile), builder.add(tile, tile_step), spoilt]
+        steps = (component_tile, tile_step, bias_step)
+        moved = map(builder.add, (components, tile, bias), steps)
+        return [*moved, spoilt]
 
-    raise_flag(v, v.loop(count, [components, tile, v.zero], one)[2], flag)
+    raise_flag(v, v.loop(count, [components, tile, bias, v.zero], one)[3], flag)
 
 
 @intrinsic(prefer_literal=True)
@@ -232,21 +234,24 @@ def gather(
     r_columns: int,
     method: int,
 ) -> Function:
-    """Map components to ``count`` tiles of vectors, add the vector at ``bias``; perhaps a ReLU.
+    """Map components to ``count`` tiles of vectors, add vectors of a bias; perhaps a ReLU.
+
+    Tiles are ``tile_step`` bytes apart, their components ``component_tile``, their vectors of the
+    bias ``bias_step``.
 
     Sets the word at ``flag`` if a result is not finite: the maps mix the values of a tile, so one
     NaN or Inf spoils outputs that it should not reach.
     """
 
-    @c_function(12)
+    @c_function(13)
     def gather(
         count, components, component_tile, step, tile, tile_step, row_step, column_step, temp,
-        bias, relu, flag,
+        bias, bias_step, relu, flag,
     ):  # fmt: skip
         _apply(
             element(itemsize), 0, which, m_rows, r_rows, m_columns, r_columns, method, count,
             components, component_tile, step, tile, tile_step, row_step, column_step, temp,
-            bias, relu, flag,
+            bias, bias_step, relu, flag,
         )  # fmt: skip
 
     return gather

@@ -1,0 +1,28 @@
+"""Where kernels note the time of their phases, while somebody asks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from .address import address
+
+# Maps of the input or copies of it; the same of the filters; products; the result.
+PHASES = ("input", "weight", "multiply", "output")
+INPUT, WEIGHT, MULTIPLY, OUTPUT = range(len(PHASES))
+WORDS = 8  # of each worker: a cache line of its own
+
+target = 0  # address of the ticks of all workers, [worker][word]; 0 while nobody asks
+
+
+@contextlib.contextmanager
+def noted(ticks: np.ndarray) -> Iterator[None]:
+    """Have the kernels of a ``with`` block add to ``ticks`` (from one Python thread at a time)."""
+    global target
+    target = address(ticks)
+    try:
+        yield
+    finally:
+        target = 0
