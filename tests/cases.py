@@ -75,6 +75,7 @@ SMALL = (
     Case("columns-29", 1, 4, 3, 31, 16, 3, 3),
     Case("columns-56", 1, 3, 2, 56, 16, 1, 3, padding=(0, 1)),
     # kernels
+    Case("kernel-1x1-long", 1, 1060, 4, 7, 70, 1, 1),
     Case("kernel-1x1", 2, 5, 4, 7, 18, 1, 1),
     Case("kernel-1x2", 1, 4, 5, 6, 17, 1, 2),
     Case("kernel-2x1", 1, 4, 5, 6, 17, 2, 1, padding=(1, 0)),

@@ -84,6 +84,9 @@ ARRAYS = {
     "byte-swapped": lambda array: array.astype(array.dtype.newbyteorder()),
     "turned": _turned,
     "channels-last": lambda array: array.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2),
+    "cropped-channels-last": lambda array: _cropped(array.transpose(0, 2, 3, 1)).transpose(
+        0, 3, 1, 2
+    ),
     "dlpack": lambda array: Exporter(array.copy()),
     "subclass": lambda array: array.copy().view(Subclass),
 }

@@ -102,7 +102,8 @@ def _multiply(like, a, mr, nv, v, w, following, count, nothing, m):
             terms, at = min(_TERMS, a.depth - c), w + c * row
             tile_pitched(
                 like, mr, nv, v + i * a.v_row + c * a.item_bytes, a.v_row, terms, at,
-                at + following + i // mr * terms * step, step, init, pitch, target, a.m_row,
+                at + following + i // mr * terms * step, step, init, pitch, 0, target,
+                a.m_row,
             )  # fmt: skip
             init, pitch = target, a.m_row
 

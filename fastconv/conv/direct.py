@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._direct_correlation import DirectCorrelation
 from ._direct_weight import DirectWeight
+from ._matrix_correlation import MatrixCorrelation
 from ._pointwise_correlation import PointwiseCorrelation
 from ._product import ProductAlgorithm
 
@@ -13,6 +14,7 @@ class Direct(ProductAlgorithm):
     weight = DirectWeight
 
     def correlation(self, c, itemsize, x_format, y_format, threads):
-        if PointwiseCorrelation.applies(c, itemsize, x_format, y_format):
-            return PointwiseCorrelation(c, itemsize, threads)
+        for special in (MatrixCorrelation, PointwiseCorrelation):
+            if special.applies(c, itemsize, x_format, y_format):
+                return special(c, itemsize, threads)
         return DirectCorrelation(c, itemsize, x_format, y_format, threads)

@@ -53,18 +53,26 @@ def _step(v: Vectors, acc, rows, b, nv):
     return out
 
 
-def _finish(v: Vectors, acc, init, pitch, relu, c_rows, c_step, c_shift, mr, nv):
-    """Add ``init[m]`` and store row ``m`` at ``c_rows[m] + c_shift``, through a ReLU if asked for.
+def _finish(v: Vectors, acc, init, pitch, relu, row, mr, nv):
+    """Add ``init[m]`` and store at ``row(m)``, through a ReLU if asked for.
 
-    The rows of ``init`` are ``pitch`` bytes apart, the entries of the table ``c_rows`` ``c_step``.
+    The rows of ``init`` are ``pitch`` bytes apart.
     """
     active = v.builder.icmp_signed("!=", relu, i64(0))
     for m in range(mr):
-        start = v.offset(init, v.builder.mul(pitch, i64(m)))
-        row = v.offset(_word(v, v.offset(c_rows, v.builder.mul(c_step, i64(m))), 0), c_shift)
+        start, target = v.offset(init, v.builder.mul(pitch, i64(m))), row(m)
         for j in range(nv):
             value = v.builder.fadd(acc[m * nv + j], v.load(start, j))
-            v.store(v.builder.select(active, v.relu(value), value), row, j)
+            v.store(v.builder.select(active, v.relu(value), value), target, j)
+
+
+def _listed(v: Vectors, c_rows, c_step, c_shift):
+    """Where row m goes: to ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart."""
+
+    def row(m):
+        return v.offset(_word(v, v.offset(c_rows, v.builder.mul(c_step, i64(m))), 0), c_shift)
+
+    return row
 
 
 def _emit(name, literals, body):
@@ -110,7 +118,7 @@ def _rows(
         return v.loop(rest, carried, block(1))[2:]
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
-    _finish(v, acc, init, pitch, relu, c_rows, c_step, c_shift, mr, nv)
+    _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
 
 
 @intrinsic(prefer_literal=True)
@@ -129,7 +137,9 @@ def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
     return [builder.add(bases[m // _REACH], offsets[m % _REACH]) for m in range(mr)]
 
 
-def _pitched(v: Vectors, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init, pitch, c, c_pitch):
+def _pitched(
+    v: Vectors, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
+):  # fmt: skip
     builder = v.builder
     step = nv * v.nbytes
     a_pitch, a_pitch3 = v.opaque(a_pitch), v.opaque(builder.mul(a_pitch, i64(3)))
@@ -156,22 +166,23 @@ def _pitched(v: Vectors, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init,
     carried = [b, fetch, *bases, *[v.zero] * (mr * nv)]
     carried = v.loop(rest, v.loop(blocks, carried, block(_UNROLL)), block(1))
     acc = carried[len(carried) - mr * nv :]
-    for m in range(mr):
-        start = v.offset(init, builder.mul(pitch, i64(m)))
-        row = v.offset(c, builder.mul(c_pitch, i64(m)))
-        for j in range(nv):
-            v.store(builder.fadd(acc[m * nv + j], v.load(start, j)), row, j)
+
+    def row(m):
+        return v.offset(c, builder.mul(c_pitch, i64(m)))
+
+    _finish(v, acc, init, pitch, relu, row, mr, nv)
 
 
 @intrinsic(prefer_literal=True)
 def tile_pitched(
-    typingctx, like, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init, pitch, c, c_pitch
+    typingctx, like, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c,
+    c_pitch,
 ):  # fmt: skip
     """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
 
     Every step prefetches the cache line at ``fetch``, which moves by ``fetch_step``.
     """
-    return types.void(like, mr, nv, *[types.int64] * 10), _emit("tile_pitched", 2, _pitched)
+    return types.void(like, mr, nv, *[types.int64] * 11), _emit("tile_pitched", 2, _pitched)
 
 
 def _panel(
@@ -198,7 +209,7 @@ def _panel(
         return v.loop(length, [*_run_start(v, runs, index, a, b), *acc], steps)[2:]
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
-    _finish(v, acc, init, pitch, relu, c_rows, c_step, c_shift, mr, nv)
+    _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
 
 
 @intrinsic(prefer_literal=True)

@@ -1,0 +1,128 @@
+"""``direct`` for 1×1 filters on channels-last pixels: y[pixel, k] = Σ_c x[pixel, c] · w[c, k].
+
+Both arrays are matrices as they stand, with pixels an even number of bytes apart, so a register
+tile finds its rows without a table, and has a register left to fetch the next ones with: the
+product takes hardly longer than moving the arrays, and should not wait for them.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned, scratch
+from fastconv.gemm.tiling import choose_tile, even_split, workers_for
+from fastconv.simd.vector import lanes
+
+from ._correlation_plan import PackedFilters
+from ._matrix_kernel import matrix_kernel
+from .correlation import Correlation
+
+_TILES = 24  # of pixels in a task
+
+
+class MatrixCorrelation:
+    """One correlation of a plan, like :class:`.BlockedCorrelation`."""
+
+    def __init__(self, c: Correlation, itemsize: int, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.threads = threads
+        self.mr, self.nv = choose_tile(c.pixels, c.filters, lanes(itemsize), near=True)
+        self.width = self.nv * lanes(itemsize)
+        self.filters = PackedFilters(c, itemsize, self.width, c.channels, threads)
+        self.worker_bytes = aligned(self.mr * self.width * itemsize)
+        self.workers = workers_for(self.flops, c.groups * -(-c.pixels // self.mr), threads)
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    @staticmethod
+    def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
+        """Whether this plan can run ``c``: 1×1, channels-last, every pixel, enough for a tile."""
+        mr, _ = choose_tile(c.pixels, c.filters, lanes(itemsize), near=True)
+        return (
+            x_format == y_format == "nhwc"
+            and all(
+                (a.window, a.advance, a.step, a.first, a.start) == (1, 1, 1, 0, 0)
+                and a.outputs == a.size == a.inputs
+                for a in (c.rows, c.columns)
+            )
+            and c.rows.outputs * c.columns.outputs >= mr
+        )
+
+    @property
+    def outputs(self) -> int:
+        """Pixels of the results."""
+        return self.c.pixels
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors filled up with zeros."""
+        c = self.c
+        return 2 * c.groups * c.pixels * c.channels * self.filters.tiles * self.width
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of packing: written once, read once."""
+        return 2 * self.filters.nbytes
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        c = self.c
+        return Stage(
+            matrix_kernel(self.itemsize, self.mr, self.nv),
+            self.workers,
+            scratch_bytes=self.worker_bytes,
+            w_tile=self.filters.tile_bytes,
+            tiles=self.filters.tiles,
+            filters=c.filters,
+            channels=c.channels,
+            groups=c.groups,
+            fetches_y=c.filters >= c.channels,
+        )
+
+    def _lines(self, x, y) -> tuple[int, int, int]:
+        """How the pixels lie: images, lines of an image, and pixels of a line, evenly apart."""
+        images, lines, length = self.c.N, self.c.rows.outputs, self.c.columns.outputs
+        if all(a.strides[2] == length * a.strides[3] for a in (x, y)):
+            lines, length = 1, lines * length
+            if all(a.strides[0] == length * a.strides[3] for a in (x, y)):
+                images, length = 1, images * length
+        return images, lines, length
+
+    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
+        c = self.c
+        images, lines, length = self._lines(x, y)
+        if length < self.mr:  # rows of a part of an array; y is whole
+            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+            images, lines, length = self._lines(x, y)
+        tiles = -(-length // self.mr)
+        most = min(_TILES, -(-images * lines * tiles * c.groups // (3 * self.workers)))
+        span = even_split(tiles, most) * self.mr
+        spans = -(-length // span)
+        base = scratch(self.nbytes)
+        packed, biases = self.filters.pack(w, forward, bias, base)
+        (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
+        self.stage.run(
+            scratch=base + self.filters.nbytes,
+            relu=relu,
+            x=address(x),
+            xn=xn,
+            xh=xh,
+            xg=xc * c.channels,
+            xw=xw,
+            y=address(y),
+            yn=yn,
+            yh=yh,
+            yg=yk * c.filters,
+            yw=yw,
+            lines=lines,
+            w=packed,
+            bias=biases,
+            length=length,
+            span=span,
+            spans=spans,
+            tasks=images * lines * spans * c.groups,
+        )

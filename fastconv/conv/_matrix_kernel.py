@@ -1,0 +1,88 @@
+"""The kernel of 1×1 filters on channels-last pixels: a product of matrices as they stand."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.profile import MULTIPLY
+from fastconv.simd.copying import copy, next_task
+from fastconv.simd.microkernel import tile_pitched
+from fastconv.simd.phases import lap, started
+from fastconv.simd.vector import element, lanes
+
+_TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
+
+LAYOUT = record(
+    "counter profile tasks scratch scratch_bytes relu "
+    # the arrays: bytes between images, lines, groups, pixels; lines of an image
+    "x xn xh xg xw y yn yh yg yw lines "
+    # packed filters, bytes of a tile of them
+    "w bias w_tile tiles filters channels groups "
+    # pixels of a line, of a task; tasks of a line
+    "length span spans "
+    # whether y is fetched ahead, or x
+    "fetches_y"
+)
+
+
+@inner
+def _multiply(like, a, item, mr, row, nv, x, y, ahead, step, group, tile):
+    """``mr`` pixels by all filters of a group; fetches what stands ``ahead`` meanwhile."""
+    for t in range(a.tiles):
+        index = group * a.tiles + t
+        left = a.filters * item - t * row
+        w, init, pitch = a.w + index * a.w_tile, a.bias + index * row, 0
+        for c in range(0, a.channels, _TERMS):
+            last = c + _TERMS >= a.channels
+            target, to = tile, row
+            if last and left >= row:
+                target, to = y + t * row, a.yw
+            tile_pitched(
+                like, mr, nv, x + c * item, a.xw, min(_TERMS, a.channels - c), w + c * row,
+                ahead + (t * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
+                target, to,
+            )  # fmt: skip
+            init, pitch = tile, row
+        if left < row:
+            for m in range(mr):
+                copy(y + m * a.yw + t * row, tile + m * row, left)
+
+
+@functools.cache
+def matrix_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
+    """Multiply tiles of ``mr`` pixels by tiles of ``nv`` vectors of filters.
+
+    The last tile of a line begins so many pixels before its end, and computes some again.
+    """
+    row = nv * lanes(itemsize) * itemsize
+
+    @kernel(LAYOUT)
+    def matrix(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(itemsize)
+        tile = a.scratch + worker * a.scratch_bytes
+        pixel = a.yw if a.fetches_y else a.xw
+        step = mr * pixel // (a.tiles * a.channels)
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            group, rest = task % a.groups, task // a.groups
+            line, first = rest // a.spans, rest % a.spans * a.span
+            image, line = line // a.lines, line % a.lines
+            x = a.x + image * a.xn + line * a.xh + group * a.xg
+            y = a.y + image * a.yn + line * a.yh + group * a.yg
+            for start in range(first, min(first + a.span, a.length), mr):
+                p = min(start, a.length - mr)
+                ahead = (y if a.fetches_y else x) + (p + mr) * pixel
+                _multiply(
+                    like, a, itemsize, mr, row, nv, x + p * a.xw, y + p * a.yw, ahead, step, group,
+                    tile,
+                )  # fmt: skip
+        lap(a.profile, worker, MULTIPLY, clock)
+
+    return matrix
