@@ -1,8 +1,9 @@
 """``direct`` for 1×1 filters on channels-last pixels: y[pixel, k] = Σ_c x[pixel, c] · w[c, k].
 
-Both arrays are matrices as they stand, with pixels an even number of bytes apart, so a register
-tile finds its rows without a table, and has a register left to fetch the next ones with: the
-product takes hardly longer than moving the arrays, and should not wait for them.
+The lines of both arrays are matrices as they stand, with pixels an even number of bytes apart (all
+lines together, without a stride), so a register tile finds its rows without a table, and has a
+register left to fetch the next ones with: the product takes hardly longer than moving the arrays,
+and should not wait for them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import choose_tile, even_split, workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters
@@ -21,6 +22,12 @@ from ._matrix_kernel import matrix_kernel
 from .correlation import Correlation
 
 _TILES = 24  # of pixels in a task
+_LONGEST = 1.15  # times the pixels of a line: what tiles may compute
+
+
+def _dense(c: Correlation) -> bool:
+    """Whether the pixels of all rows are evenly apart, in whole arrays."""
+    return all(a.advance == a.step == 1 and a.outputs == a.inputs for a in (c.rows, c.columns))
 
 
 class MatrixCorrelation:
@@ -39,16 +46,21 @@ class MatrixCorrelation:
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
-        """Whether this plan can run ``c``: 1×1, channels-last, every pixel, enough for a tile."""
+        """Whether this plan can run ``c`` and suits it.
+
+        It can: 1×1, channels-last, no padding.  It suits: tiles of pixels fill the lines.
+        """
         mr, _ = choose_tile(c.pixels, c.filters, lanes(itemsize), near=True)
+        line = c.columns.outputs * (c.rows.outputs if _dense(c) else 1)
         return (
             x_format == y_format == "nhwc"
+            and not c.folded
             and all(
-                (a.window, a.advance, a.step, a.first, a.start) == (1, 1, 1, 0, 0)
-                and a.outputs == a.size == a.inputs
+                a.window == 1 and a.first >= 0 and a.first + (a.outputs - 1) * a.advance < a.inputs
                 for a in (c.rows, c.columns)
             )
-            and c.rows.outputs * c.columns.outputs >= mr
+            and line >= mr
+            and round_up(line, mr) <= _LONGEST * line
         )
 
     @property
@@ -86,7 +98,7 @@ class MatrixCorrelation:
     def _lines(self, x, y) -> tuple[int, int, int]:
         """How the pixels lie: images, lines of an image, and pixels of a line, evenly apart."""
         images, lines, length = self.c.N, self.c.rows.outputs, self.c.columns.outputs
-        if all(a.strides[2] == length * a.strides[3] for a in (x, y)):
+        if _dense(self.c) and all(a.strides[2] == length * a.strides[3] for a in (x, y)):
             lines, length = 1, lines * length
             if all(a.strides[0] == length * a.strides[3] for a in (x, y)):
                 images, length = 1, images * length
@@ -108,16 +120,16 @@ class MatrixCorrelation:
         self.stage.run(
             scratch=base + self.filters.nbytes,
             relu=relu,
-            x=address(x),
+            x=address(x) + c.rows.first * xh + c.columns.first * xw,
             xn=xn,
-            xh=xh,
+            xh=c.rows.advance * xh,
             xg=xc * c.channels,
-            xw=xw,
-            y=address(y),
+            xw=c.columns.advance * xw,
+            y=address(y) + c.rows.start * yh + c.columns.start * yw,
             yn=yn,
-            yh=yh,
+            yh=c.rows.step * yh,
             yg=yk * c.filters,
-            yw=yw,
+            yw=c.columns.step * yw,
             lines=lines,
             w=packed,
             bias=biases,
