@@ -12,7 +12,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.results import PLANES, SCATTER
+from fastconv.gemm.results import PLANES, ROWS, SCATTER
 from fastconv.gemm.tiling import choose_tile, round_up, workers_for
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
@@ -21,7 +21,7 @@ from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
 from ._bilinear_filters import MappedFilters
 from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, staggered
 from ._bilinear_kernel import bilinear_kernel
-from ._correlation_plan import lane_table, output_order
+from ._correlation_plan import lane_table
 from .correlation import Correlation
 
 
@@ -38,9 +38,11 @@ class BilinearCorrelation:
         self.mr, self.nv = choose_tile(self.grid.tiles, c.lanes, self.vector, near=True)
         self.width = self.nv * self.vector
         self.filters = MappedFilters(self.grid, itemsize, self.width, threads)
-        self.store = output_order(c, y_format)
+        self.store = ROWS if y_format == "nhwc" else PLANES
         if self.store == PLANES and c.columns.spread > 1:
             self.store = SCATTER
+        # A vector of a fold's last lanes reaches beyond it, after the last fold into nothing.
+        self.m_beyond = self.pixel if c.folded and c.filters % self.vector else 0
         self._share(threads)
         self.worker_bytes = self._worker_bytes()
         self.workers = workers_for(self.flops, self.tasks, threads)
@@ -57,6 +59,8 @@ class BilinearCorrelation:
         )
         stretches = -(-self.grid.tiles // self.share) * self.c.groups
         wanted = -(-2 * threads // stretches) if threads > 1 else 1
+        if self.store == PLANES and self.c.columns.block > 1:
+            wanted = 1  # columns of the folds are interleaved
         self.splits = max(1, min(self.filters.tiles, wanted))
         self.joined = -(-self.filters.tiles // self.splits)
         self.m_row = self._m_row(self.joined)
@@ -64,7 +68,7 @@ class BilinearCorrelation:
 
     def _m_row(self, joined: int) -> int:
         """Bytes of a tile's components of the output, for so many tiles of filters."""
-        self.m_component = staggered(joined * self.width * self.itemsize)
+        self.m_component = staggered(joined * self.width * self.itemsize + self.m_beyond)
         return staggered(self.tiling.components * self.m_component)
 
     def _cycles(self, share: int, tile: int, threads: int) -> int:
@@ -82,7 +86,7 @@ class BilinearCorrelation:
 
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""
-        self.room_bytes = self.grid.room_bytes(self.share, self.pixel)
+        self.room_bytes = self.grid.room_bytes(self.share, self.pixel, self.c.columns.block)
         rows = round_up(self.share, self.mr)
         self.v_bytes = aligned(rows * self.v_row)
         row = self.width * self.itemsize
@@ -117,6 +121,9 @@ class BilinearCorrelation:
             y_row_step=c.rows.block * c.rows.step,
             y_column_first=c.columns.start,
             y_column_step=c.columns.block * c.columns.step,
+            row_folds=c.rows.block,
+            column_folds=c.columns.block,
+            filters=c.filters,
             y_rows=c.rows.size,
             y_columns=c.columns.size,
             I=c.rows.outputs,
@@ -134,6 +141,7 @@ class BilinearCorrelation:
             v_row=self.v_row,
             v_component=self.v_component,
             v_bytes=self.v_bytes,
+            m_beyond=self.m_beyond,
             m_row=self.m_row,
             m_component=self.m_component,
             **self.grid.constants(self.share, self.itemsize, self.pixel),

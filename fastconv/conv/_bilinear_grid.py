@@ -85,7 +85,9 @@ class TileGrid:
         """What the steps take, for the result or for the weight gradient."""
         c, tiling = self.c, self.tiling
         lanes = -(-c.lanes // vector)
-        inputs = self.phases[0] * self.phases[1] * -(-c.channels // vector)
+        # The phases of a few channels share vectors.
+        whole = c.channels if c.channels < vector else round_up(c.channels, vector)
+        inputs = -(-self.phases[0] * self.phases[1] * whole // vector)
         on_lanes, on_weights = (GRADIENT, WEIGHT_GRADIENT) if weight else (OUTPUT, WEIGHT)
         maps = inputs * map_instructions(INPUT, tiling) + lanes * map_instructions(on_lanes, tiling)
         filters = c.groups * self.depth * lanes
@@ -118,9 +120,11 @@ class TileGrid:
         t = self.tiling
         return t.rows * ((tiles - 1) * t.m_columns + t.columns)
 
-    def room_bytes(self, share: int, pixel: int) -> int:
-        """Scratch for the window of a segment, and for what a map keeps between its axes."""
-        window = self._window_pixels(self.segment(share, pixel))
+    def room_bytes(self, share: int, pixel: int, folds: int = 1) -> int:
+        """Scratch for the window of a segment, or for its outputs in so many folds of columns, and
+        for what a map keeps between its axes."""
+        t, segment = self.tiling, self.segment(share, pixel)
+        window = max(self._window_pixels(segment), segment * folds * t.m_rows * t.m_columns)
         return aligned((self.tiling.components + window) * pixel)
 
     def constants(self, share: int, itemsize: int, pixel: int) -> dict[str, int]:

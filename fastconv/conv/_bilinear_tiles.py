@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from fastconv.core.jit import call, inner
 from fastconv.gemm import windows
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.windows import pack_block, pack_lane
+from fastconv.simd.copying import zero
 
 # Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task, and most
 # of a segment.
@@ -66,6 +67,62 @@ def _inside(a, x, row, rows, column, columns, length):
 
 
 @inner
+def _spread_phase(
+    like, a, x, spread, rows, columns, image, group, block0, block_end, row0, column0, length, to,
+    row, component, room,
+):  # fmt: skip
+    """A segment of one phase, whose first tile begins at a row and a column of the input."""
+    item = a.item_bytes
+    pixel = x.vector * item
+    temp, buffer = room, room + a.temp_bytes
+    across = a.m_columns * x.column_source
+    low, high = _inside(a, x, row0, rows, column0, columns, length)
+    source = x.x + image * x.xn + group * x.xg + block0 * pixel + row0 * x.xh
+    for k in range(low, high):
+        call(
+            spread, block_end - block0, source + (column0 + k * across) * x.xw, pixel,
+            x.row_source * x.xh, x.column_source * x.xw, to + k * row, pixel, component, temp,
+        )  # fmt: skip
+    # The others from a copy, with zeros for what is outside the image.
+    for start, end in ((0, low), (high, length)):
+        width = (end - start - 1) * a.m_columns + columns
+        for block in range(block0, block_end if start < end else block0):
+            pack_block(
+                like, x, item, buffer, image, group, block, row0, rows, column0 + start * across,
+                width,
+            )  # fmt: skip
+            # Lanes beyond the last channel are overwritten by the next phase.
+            call(
+                spread, end - start, buffer, a.m_columns * pixel, width * pixel, pixel,
+                to + start * row + (block - block0) * pixel, row, component, temp,
+            )  # fmt: skip
+
+
+@inner
+def _spread_joined(
+    like, a, x, spread, rows, columns, image, group, row0, column0, length, to, row, component, room
+):  # fmt: skip
+    """A segment of all phases at once: so few channels that those of several fill a vector."""
+    item = a.item_bytes
+    pixel = x.vector * item
+    temp, buffer = room, room + a.temp_bytes
+    width = (length - 1) * a.m_columns + columns
+    depth = x.row_phases * x.column_phases * x.channels
+    for first in range(0, depth, x.vector):
+        zero(buffer, rows * width * pixel)
+        for lane in range(min(x.vector, depth - first)):
+            phase, c = (first + lane) // x.channels, (first + lane) % x.channels
+            pack_lane(
+                like, x, item, buffer + lane * item, pixel, image, group, c,
+                row0 + phase // x.column_phases, rows, column0 + phase % x.column_phases, width,
+            )  # fmt: skip
+        call(
+            spread, length, buffer, a.m_columns * pixel, width * pixel, pixel, to + first * item,
+            row, component, temp,
+        )  # fmt: skip
+
+
+@inner
 def spread_tiles(
     like, a, x, spread, rows, columns, group, block0, block_end, first, count, target, row,
     component, room,
@@ -76,37 +133,24 @@ def spread_tiles(
     tiles are ``row`` bytes apart and components ``component``; ``room`` holds what the map keeps
     between its axes and the window of a segment.
     """
-    item = a.item_bytes
-    pixel = x.vector * item
-    temp, buffer = room, room + a.temp_bytes
-    across = a.m_columns * x.column_source
+    phases = x.row_phases * x.column_phases
     t = 0
     while t < count:
         image, i0, j0, column = locate_tile(a, first + t)
         length = min(count - t, a.grid_columns - column, a.segment)
-        for phase in range(x.row_phases * x.column_phases):
-            row0 = x.row_first + i0 * x.row_advance + phase // x.column_phases
-            column0 = x.column_first + j0 * x.column_advance + phase % x.column_phases
-            to = target + t * row + phase * x.channels * item
-            low, high = _inside(a, x, row0, rows, column0, columns, length)
-            source = x.x + image * x.xn + group * x.xg + block0 * pixel + row0 * x.xh
-            for k in range(low, high):
-                call(
-                    spread, block_end - block0, source + (column0 + k * across) * x.xw, pixel,
-                    x.row_source * x.xh, x.column_source * x.xw, to + k * row, pixel, component,
-                    temp,
+        row0 = x.row_first + i0 * x.row_advance
+        column0 = x.column_first + j0 * x.column_advance
+        to = target + t * row
+        if phases > 1 and x.channels < x.vector:
+            _spread_joined(
+                like, a, x, spread, rows, columns, image, group, row0, column0, length, to, row,
+                component, room,
+            )  # fmt: skip
+        else:
+            for phase in range(phases):
+                _spread_phase(
+                    like, a, x, spread, rows, columns, image, group, block0, block_end,
+                    row0 + phase // x.column_phases, column0 + phase % x.column_phases, length,
+                    to + phase * x.channels * a.item_bytes, row, component, room,
                 )  # fmt: skip
-            # The others from a copy, with zeros for what is outside the image.
-            for start, end in ((0, low), (high, length)):
-                width = (end - start - 1) * a.m_columns + columns
-                for block in range(block0, block_end if start < end else block0):
-                    pack_block(
-                        like, x, item, buffer, image, group, block, row0, rows,
-                        column0 + start * across, width,
-                    )  # fmt: skip
-                    # Lanes beyond the last channel are overwritten by the next phase.
-                    call(
-                        spread, end - start, buffer, a.m_columns * pixel, width * pixel, pixel,
-                        to + start * row + (block - block0) * pixel, row, component, temp,
-                    )  # fmt: skip
         t += length

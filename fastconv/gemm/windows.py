@@ -65,15 +65,37 @@ def _pixels(like, a, target, source, count, valid, item):
 
 
 @inner
+def _reach(a, column, columns):
+    """The positions of a row, from the first to before the last, that the source has."""
+    low = min(columns, max(0, -(column // a.column_source)))
+    return low, max(low, min(columns, (a.width - 1 - column) // a.column_source + 1))
+
+
+@inner
+def pack_lane(like, a, item, target, pixel, image, group, channel, row, rows, column, columns):
+    """One channel of ``rows`` × ``columns`` positions, ``pixel`` bytes apart in ``target``.
+
+    Positions that the source does not have are left as they are.
+    """
+    low, high = _reach(a, column, columns)
+    step = a.column_source * a.xw
+    source = a.x + image * a.xn + group * a.xg + channel * a.xc + column * a.xw
+    for b in range(rows):
+        h = row + b * a.row_source
+        if 0 <= h < a.height:
+            at, to = source + h * a.xh, target + b * columns * pixel
+            for j in range(low, high):
+                move(like, to + j * pixel, at + j * step)
+
+
+@inner
 def pack_block(like, a, item, target, image, group, block, row, rows, column, columns):
     """Fill ``target`` with ``rows`` × ``columns`` positions of one block of channels.
 
     The first position holds the source's row ``row`` and column ``column``, if it has them.
     """
     pixel = a.block * item
-    low = max(0, -(column // a.column_source))
-    high = min(columns, (a.width - 1 - column) // a.column_source + 1)
-    high = max(low, high)
+    low, high = _reach(a, column, columns)
     valid = min(a.block, a.channels - block * a.block)
     cleared = valid < a.block or columns * pixel <= _SHORT_ROW
     if cleared:
