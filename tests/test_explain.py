@@ -99,9 +99,9 @@ float32, nchw, 1 thread; 2.07e-05 GFLOP; accuracy 'default' (error ≤ 5.0e-05)
 
   algorithm  predicted  measured  GFLOP  scratch  error ≤
 ─────────────────────────────────────────────────────────
-● first        4.00 ms            0.367   1000 B  1.0e-06
-  second       5.00 ms            0.459    3 MiB  1.0e-06
-  last          250 ms               23   1000 B  1.2e-07
+● first        4.00 ms            0.339   1000 B  1.0e-06
+  second       5.00 ms            0.424    3 MiB  1.0e-06
+  last          250 ms             21.2   1000 B  1.2e-07
   tight       its error bound 2.0e-04 exceeds the 5.0e-05 of accuracy='default'; accuracy='fast' allows it
   never       it needs wings
 
@@ -118,8 +118,8 @@ def test_table(fakes):
         after = str(fc.explain(*shapes, **how)).splitlines()
     assert before + "\n" == BEFORE
     first, second = (" ".join(line.split()) for line in after[5:7])
-    assert first == "● second 5.00 ms 2 ms 0.459 3 MiB 1.0e-06"
-    assert re.fullmatch(r"first 4.00 ms 4(.00)? ms 0.367 1000 B 1.0e-06", second)
+    assert first == "● second 5.00 ms 2 ms 0.424 3 MiB 1.0e-06"
+    assert re.fullmatch(r"first 4.00 ms 4(.00)? ms 0.339 1000 B 1.0e-06", second)
     assert after[-1] == "● second: measured"
 
 

@@ -16,7 +16,7 @@ from fastconv.gemm.results import PLANES, ROWS, SCATTER
 from fastconv.gemm.tiling import choose_tile, round_up, workers_for
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
-from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
+from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling, map_instructions
 
 from ._bilinear_filters import MappedFilters
 from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, staggered
@@ -49,40 +49,54 @@ class BilinearCorrelation:
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _share(self, threads: int) -> None:
-        """Tiles of a task, and how its filters are cut."""
+        """Tiles of a task, and into how many parts its filters are cut."""
         self.v_component = staggered(self.grid.v_row(self.vector, self.itemsize))
         self.v_row = staggered(self.tiling.components * self.v_component)
         tile = self.v_row + self._m_row(self.filters.tiles)
         most = min(round_up(self.grid.tiles, self.mr), max(self.mr, COMPONENT_BYTES // tile))
-        self.share = min(
-            range(self.mr, most + 1, self.mr), key=lambda share: self._cycles(share, tile, threads)
+        self.share, self.splits = min(
+            (
+                (share, splits)
+                for share in range(self.mr, most + 1, self.mr)
+                for splits in self._possible_splits(share, threads)
+            ),
+            key=lambda sizes: self._cycles(*sizes, tile, threads),
         )
-        stretches = -(-self.grid.tiles // self.share) * self.c.groups
-        wanted = -(-2 * threads // stretches) if threads > 1 else 1
-        if self.store == PLANES and self.c.columns.block > 1:
-            wanted = 1  # columns of the folds are interleaved
-        self.splits = max(1, min(self.filters.tiles, wanted))
         self.joined = -(-self.filters.tiles // self.splits)
         self.m_row = self._m_row(self.joined)
-        self.tasks = stretches * self.splits
+        self.tasks = self._stretches(self.share) * self.splits
+
+    def _stretches(self, share: int) -> int:
+        return -(-self.grid.tiles // share) * self.c.groups
+
+    def _possible_splits(self, share: int, threads: int) -> set[int]:
+        """One, or enough to have one or two tasks for each thread."""
+        if self.store == PLANES and self.c.columns.block > 1:
+            return {1}  # columns of the folds are interleaved
+        wanted = {1, *(-(-n * threads // self._stretches(share)) for n in (1, 2))}
+        return {min(self.filters.tiles, splits) for splits in wanted}
 
     def _m_row(self, joined: int) -> int:
         """Bytes of a tile's components of the output, for so many tiles of filters."""
         self.m_component = staggered(joined * self.width * self.itemsize + self.m_beyond)
         return staggered(self.tiling.components * self.m_component)
 
-    def _cycles(self, share: int, tile: int, threads: int) -> int:
-        """What tasks of ``share`` tiles take (see :attr:`.Effort.cycles`), to compare them.
+    def _cycles(self, share: int, splits: int, tile: int, threads: int) -> int:
+        """What tasks of such sizes take (see :attr:`.Effort.cycles`), to compare them.
 
-        Either the filters stay in the cache, or every task fetches them; components of tiles that
-        do not fit beside them are written, read and written again.
+        Either the filters stay in the cache, or every task fetches its part of them; components of
+        tiles that do not fit beside them are written, read and written again.
         """
-        products = self.tiling.components * self.grid.depth * self.filters.tiles * self.nv
+        tiles = -(-self.filters.tiles // splits)
+        products = self.tiling.components * self.grid.depth * tiles * self.nv
+        maps = -(-self.grid.depth // self.vector) * map_instructions(INPUT, self.tiling)
         room, filters = machine().l2 * 3 // 4, self.filters.group_bytes
-        far = filters if filters > room // 2 else 0
-        far += 4 * max(0, share * tile - (room - filters if not far else room))
-        tasks = -(-self.grid.tiles // share) * self.c.groups
-        return -(-tasks // threads) * (share * products + far // 8)
+        near = filters <= room // 2
+        far = 4 * max(0, share * tile - (room - filters if near else room))
+        if not near:
+            far += filters * tiles // self.filters.tiles
+        tasks = self._stretches(share) * splits
+        return -(-tasks // threads) * (share * (products + maps) + far // 8)
 
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""

@@ -1,6 +1,6 @@
 """Filters of a bilinear correlation: ``[group][component][tile][channel][lane]``.
 
-Packed block by block into the first-level cache, and mapped from there.
+Packed block by block into the cache, and mapped from there.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from fastconv.transforms.tile_map import WEIGHT
 
 from ._bilinear_grid import TileGrid, odd_lines
 from ._correlation_plan import PackedFilters
-
-_PACKED_BYTES = 16 << 10  # filters packed at a time
 
 LAYOUT = record(
     "profile scratch scratch_bytes weight_map tap_columns w_group w_tile w_component "
@@ -60,11 +58,11 @@ def filter_map_kernel(itemsize: int) -> Kernel:
             channel = phase * a.channels + first
             tile = task // a.n_blocks
             target = a.target + tile // a.tiles * a.w_group + tile % a.tiles * a.w_tile
-            for at in range(0, row, pixel):
+            for c in range(min(a.block, a.channels - first)):
                 call(
-                    a.weight_map, min(a.block, a.channels - first), packed + at, row,
-                    a.tap_columns * a.block * row, a.block * row, target + channel * row + at, row,
-                    a.w_component, temp,
+                    a.weight_map, row // pixel, packed + c * row, pixel,
+                    a.tap_columns * a.block * row, a.block * row, target + (channel + c) * row,
+                    pixel, a.w_component, temp,
                 )  # fmt: skip
         fence()
         lap(a.profile, worker, WEIGHT_PHASE, clock)
@@ -73,12 +71,16 @@ def filter_map_kernel(itemsize: int) -> Kernel:
 
 
 class MappedFilters(PackedFilters):
-    """The components of the filters of a correlation, made anew in every call."""
+    """The components of the filters of a correlation, made anew in every call.
+
+    So many channels are packed at a time that memory is written in long stretches, though there
+    are as many of those as components.
+    """
 
     def __init__(self, grid: TileGrid, itemsize: int, width: int, threads: int):
         c, tiling = grid.c, grid.tiling
         taps = tiling.r_rows * tiling.r_columns
-        block = max(1, min(c.channels, _PACKED_BYTES // (taps * width * itemsize)))
+        block = max(1, min(c.channels, machine().l2 // 16 // (taps * width * itemsize)))
         super().__init__(c, itemsize, width, block, threads)
         self.tiling = tiling
         self.taps = _phase_taps(self.taps, grid)

@@ -93,7 +93,8 @@ class TileGrid:
         filters = c.groups * self.depth * lanes
         products = tiling.components * (self.depth + _SETUP) * lanes
         tiles = self.tiles * c.groups
-        # Components are stored and loaded again; what does not fit the cache goes to memory.
+        # Components are stored and loaded again; what does not fit the cache goes to memory (and
+        # comes back while others are multiplied).
         pixel = vector * itemsize * tiling.components
         tile = pixel * (-(-self.depth // vector) + lanes)
         far = sum(
@@ -102,7 +103,7 @@ class TileGrid:
             if near > machine().l2
         )
         return Effort(
-            tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 3 * far
+            tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 2 * far
         )
 
     def segment(self, share: int, pixel: int) -> int:

@@ -25,7 +25,7 @@ from ._bilinear_weight_kernel import WINDOW, bilinear_sum_kernel, bilinear_weigh
 from .correlation import unfolded
 
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
-_SUM_BLOCK = 16  # channels of a task of the last stage
+_SUM_BLOCKS = (64, 16)  # channels of a task of the last stage: many, for memory; or a few
 
 
 class BilinearWeight:
@@ -134,7 +134,9 @@ class BilinearWeight:
     def _sum_stage(self) -> Stage:
         c = self.c
         R, S = c.rows.window, c.columns.window
-        n_blocks = -(-c.channels // _SUM_BLOCK)
+        many, few = _SUM_BLOCKS
+        block = many if self.units * c.channels >= 4 * self.threads * many else few
+        n_blocks = -(-c.channels // block)
         return Stage(
             bilinear_sum_kernel(self.itemsize),
             workers_for(self.copies * self.copy_bytes, self.units * n_blocks, self.threads),
@@ -154,7 +156,7 @@ class BilinearWeight:
             copies=self.copies,
             u_component=self.u_component,
             u_unit=self.u_unit,
-            block=_SUM_BLOCK,
+            block=block,
             n_blocks=n_blocks,
             tiles_k=self.tiles_k,
             width=self.nv * self.vector,

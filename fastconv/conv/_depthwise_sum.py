@@ -15,7 +15,7 @@ from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import PART, WINDOW_BYTES, depthwise_kernel
 from ._planes import Planes, windows_in_place
-from ._strips import Fetch, Place, Strips
+from ._strips import Place, Strips
 from ._units import Units, rows_in_cache, rows_in_order
 from .correlation import Correlation
 
@@ -190,20 +190,8 @@ class DepthwiseSum:
                     y_first, y_step = sums, np.array([line, pixel])
                 per_part.append(Place(origin, x_step, taps, w_first, y_first, y_step))
                 w_first += c.steps * unit
-            fetches = self._fetches(x_strides, y_strides) if self.in_place and straight else None
-            self._tables[key] = self.strips.tables(per_part, unit, fetches)
+            self._tables[key] = self.strips.tables(per_part, unit)
         return self._tables[key]
-
-    def _fetches(self, x_strides, y_strides) -> list[Fetch]:
-        """What a worker's next block will read and write, from where this one begins."""
-        c, units = self.c, self.units.count
-        xh, yh = x_strides[2], y_strides[2]
-        inputs, outputs = self.rows * c.rows.advance, self.rows * c.rows.step
-        seen = c.rows.first + (c.rows.window - 1) * c.rows.spread
-        return [
-            Fetch((seen + self.workers * inputs) * xh, inputs * abs(xh), units),
-            Fetch(self.workers * outputs * yh, outputs * abs(yh), units),
-        ]
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         units = self.units

@@ -19,6 +19,7 @@ from ._blocked_weight import BlockedWeight
 from ._correlation_plan import plan_of_parts
 from ._pieces import Piece, pieces
 from .algorithm import WORKSPACE, Algorithm, Cost, Plan, Work, summation_error, too_large
+from .correlation import Correlation
 
 
 class ProductAlgorithm(Algorithm):
@@ -41,6 +42,7 @@ class ProductAlgorithm(Algorithm):
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         c, workers = part.c, part.workers
         columns = c.groups * c.pixels * c.steps * part.itemsize if self.gathers else 0
+        columns += _moved_singly(c, part.itemsize)
         return (
             Work("copy", 0, part.packed_bytes, workers),
             Work("gather", 0, 2 * columns, workers, launches=0),
@@ -92,6 +94,17 @@ class ProductAlgorithm(Algorithm):
                 plain(first, second, out, bias, relu)
 
         return run
+
+
+def _moved_singly(c: Correlation, itemsize: int) -> int:
+    """Bytes of the vectors that could be moved while a few channels, or folded outputs, are."""
+    vector = lanes(itemsize)
+    moved = 0
+    if c.channels < vector:
+        moved += c.N * c.rows.inputs * c.columns.inputs
+    if c.folded:
+        moved += c.pixels * c.lanes
+    return c.groups * moved * vector * itemsize if c.groups > 1 else 0
 
 
 @functools.lru_cache(maxsize=16)

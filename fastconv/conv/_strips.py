@@ -47,18 +47,6 @@ class Place(NamedTuple):
     y_step: np.ndarray
 
 
-class Fetch(NamedTuple):
-    """A stretch of memory that the strips of a block fetch: each its share, ``units`` times."""
-
-    first: int
-    nbytes: int
-    units: int
-
-    def lines(self, strips: int) -> int:
-        """Cache lines for each of so many strips, and for each unit."""
-        return -(-self.nbytes // (64 * self.units * strips))
-
-
 def _spacing(axis: Axis) -> tuple[int, int]:
     """Outputs between the vectors of a strip, taps between those of a chunk."""
     common = gcd(axis.advance, axis.spread)
@@ -111,7 +99,6 @@ class Strips:
                     self._add_block(part, down, across)
                 ranges[key] = (start, len(self.groups))
             blocks.append(ranges[key])
-        self.ranges = list(ranges.values())
         self.blocks = np.array(blocks, np.int64)  # block b has groups [b, 0] … [b, 1]
         # Vectors multiplied for one unit, and the time in such multiplications.
         works = np.array([self._work(group) for group in self.groups]).reshape(-1, 2)
@@ -191,32 +178,24 @@ class Strips:
                     found[len(some) - 1].append(first)
         return [np.array(some, np.int64).reshape(-1, 2) for some in found]
 
-    def tables(self, places: list[Place], weight_bytes: int, fetches: list[Fetch] | None):
+    def tables(self, places: list[Place], weight_bytes: int):
         """The records of all groups (see ``GROUP``), and the arrays that they point at."""
         records = np.zeros((len(self.groups), GROUP_WORDS), np.int64)
         kept = []
-        for first, last in self.ranges:
-            number, total = 0, sum(len(g.corners) for g in self.groups[first:last])
-            for record, group in zip(records[first:last], self.groups[first:last], strict=True):
-                place, chunks = places[group.part], self.chunks(group)
-                strips = np.zeros((len(group.corners), STRIP_WORDS), np.int64)
-                strips[:, 0] = place.x_first + group.corners @ place.x_step
-                strips[:, 1] = place.y_first + group.corners @ place.y_step
-                lines = [0, 0]
-                for i, fetch in enumerate(fetches or ()):
-                    lines[i] = fetch.lines(total)
-                    share = 64 * fetch.units * lines[i]
-                    strips[:, 2 + i] = fetch.first + (number + np.arange(len(strips))) * share
-                number += len(strips)
-                taps, tap_step = self._taps(group, chunks, place, weight_bytes)
-                kept += [strips, taps]
-                c = self.parts[group.part]
-                every = self._every(group)
-                record[:] = (
-                    address(strips), len(strips), address(taps), every * place.x_step[group.axis],
-                    tap_step, every * place.y_step[group.axis], *lines,
-                    *(c.channels * len(some) for some in chunks),
-                )  # fmt: skip
+        for record, group in zip(records, self.groups, strict=True):
+            place, chunks = places[group.part], self.chunks(group)
+            strips = np.zeros((len(group.corners), STRIP_WORDS), np.int64)
+            strips[:, 0] = place.x_first + group.corners @ place.x_step
+            strips[:, 1] = place.y_first + group.corners @ place.y_step
+            taps, tap_step = self._taps(group, chunks, place, weight_bytes)
+            kept += [strips, taps]
+            c = self.parts[group.part]
+            every = self._every(group)
+            record[:] = (
+                address(strips), len(strips), address(taps), every * place.x_step[group.axis],
+                tap_step, every * place.y_step[group.axis],
+                *(c.channels * len(some) for some in chunks),
+            )  # fmt: skip
         return records, kept
 
     def _every(self, group: Group) -> int:

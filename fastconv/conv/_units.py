@@ -70,8 +70,8 @@ def rows_in_cache(c: Correlation, units: Units, vector_bytes: int) -> int:
 def rows_in_order(c: Correlation, units: Units, outputs: int) -> int:
     """Output rows to a task that reads and writes channels-last pixels in place.
 
-    The rows it works on and those it fetches, with ``outputs`` pixels to a row of the result,
-    share half the L2 cache.
+    They fit a quarter of the L2 cache, with ``outputs`` pixels to a row of the result: what is
+    fetched for the next task needs room too.
     """
     pixel = units.count * units.nbytes
     row = (c.rows.advance * c.columns.inputs + outputs) * pixel

@@ -28,9 +28,9 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "product": Kind(0.92),  # a register tile over operands in cache
+    "product": Kind(0.85),  # a register tile over operands in cache
     "taps": Kind(0.5),  # one multiply-add for each load
-    "transform": Kind(0.25, near=True),  # additions and multiplications of whole vectors
+    "transform": Kind(0.2, near=True),  # additions and multiplications of whole vectors
     "gather": Kind(1.0, near=True),  # no arithmetic: columns copied out of a window
     "copy": Kind(1.0),  # no arithmetic: operands packed
     "numpy": Kind(0.02),  # tap by tap through temporary arrays

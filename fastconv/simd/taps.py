@@ -18,9 +18,9 @@ CHUNK = 4  # most taps that share their loads of x
 
 # What :func:`sum_strips` reads of a group: addresses and counts of its strips and taps, steps in
 # bytes, and the number of chunks of 1, 2, … CHUNK taps.
-GROUP = ("strips", "n_strips", "taps", "x_step", "w_step", "y_step", "x_lines", "y_lines")
+GROUP = ("strips", "n_strips", "taps", "x_step", "w_step", "y_step")
 GROUP_WORDS = len(GROUP) + CHUNK
-STRIP_WORDS = 4  # byte offsets in x and y of its first vector, and of what it fetches
+STRIP_WORDS = 2  # byte offsets in x and y of its first vector
 
 
 def _fetch(v: Vectors, address, lines, step, write: bool):
@@ -59,13 +59,11 @@ def _chunk(v: Vectors, mr, splat, length, x, x_step, w, w_step):
 def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes):
     builder = v.builder
     words = [_word(v, group, i) for i in range(GROUP_WORDS)]
-    strips, n_strips, taps, x_step, w_step, y_step, x_lines, y_lines, *counts = words
+    strips, n_strips, taps, x_step, w_step, y_step, *counts = words
     least = v.load(floor)
 
     def unit(index, carried):
-        x, w, init, y, x_next, y_next = carried
-        x_next = _fetch(v, x_next, x_lines, _LINE, False)
-        y_next = _fetch(v, y_next, y_lines, _LINE, True)
+        x, w, init, y = carried
         state = [taps, *[v.load(init)] * mr]
         for length in range(CHUNK, 0, -1):
             body = _chunk(v, mr, splat, length, x, x_step, w, w_step)
@@ -75,15 +73,12 @@ def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, units, w_byt
             v.store(v.at_least(value, least), target)
             target = builder.add(target, step)
         bases = [v.offset(x, v.nbytes), builder.add(w, w_bytes), v.offset(init, v.nbytes)]
-        return [*bases, builder.add(y, y_bytes), x_next, y_next]
+        return [*bases, builder.add(y, y_bytes)]
 
     def strip(index, carried):
         entry = carried[0]
-        offsets = [_word(v, entry, i) for i in range(STRIP_WORDS)]
-        x_at, y_at, x_next, y_next = (
-            builder.add(base, offset) for base, offset in zip((x, y, x, y), offsets, strict=True)
-        )
-        v.loop(units, [x_at, w, init, y_at, x_next, y_next], unit)
+        x_at, y_at = (builder.add(base, _word(v, entry, i)) for i, base in enumerate((x, y)))
+        v.loop(units, [x_at, w, init, y_at], unit)
         return [v.offset(entry, 8 * STRIP_WORDS)]
 
     v.loop(n_strips, [strips], strip)
@@ -101,8 +96,7 @@ def sum_strips(
     element for all lanes.
 
     A strip is computed for ``units`` neighbouring vectors of channels before the next, for memory
-    is fast only if it is read and written in order; before each it fetches cache lines of x and y
-    that later strips will need.
+    is fast only if it is read and written in order.
     """
 
     def codegen(context, builder, signature, arguments):
