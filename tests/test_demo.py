@@ -18,11 +18,11 @@ from fastconv.cli import (
     console,
     demo,
     output,
-    recording,
     stages,
     tables,
     training,
 )
+from fastconv.comparison import recording
 from fastconv.conv import _peers, measuring, selector
 from fastconv.conv.options import Request
 from fastconv.core import jit
