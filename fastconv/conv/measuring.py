@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -123,27 +123,17 @@ def _error(result: np.ndarray, exact: np.ndarray) -> float:
 def _interleaved(runs: dict[str, Callable], budget: float) -> dict[str, list[float]]:
     """Seconds of the runs of each, in turns with the others until each has used up its budget."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    racing = list(runs)
-    for number in itertools.count():
-        for name in _order(racing, number):
+    racing, chance = list(runs), random.Random(0)
+    while racing:
+        # A run finds the caches as the one before it left them: chance decides who follows whom.
+        chance.shuffle(racing)
+        for name in racing:
             began = clock()
             runs[name]()
             times[name].append(clock() - began)
-        fastest = min(map(min, times.values()), default=0.0)
+        fastest = min(map(min, times.values()))
         racing = [name for name in racing if not _finished(times[name], budget, fastest)]
-        if not racing:
-            return times
-
-
-def _order(names: list[str], number: int) -> list[str]:
-    """The order of one round: A B C, C B A, B C A, A C B …
-
-    A run finds the caches as the one before it left them; so over the rounds each of them follows
-    each other one equally often.
-    """
-    first = number // 2 % len(names) if names else 0
-    turned = names[first:] + names[:first]
-    return turned[::-1] if number % 2 else turned
+    return times
 
 
 def _finished(times: list[float], budget: float, fastest: float) -> bool:
@@ -181,13 +171,13 @@ def _shapes(problem: ConvProblem) -> dict[str, tuple[tuple[int, ...], str]]:
 
 def _operands(problem: ConvProblem) -> list[np.ndarray]:
     """What the problem's pass reads, filled with fixed normal numbers."""
-    random = np.random.default_rng(0)
+    numbers = np.random.default_rng(0)
 
     def array(shape, order):
         if order == "nhwc":
             n, c, h, w = shape
             return array((n, h, w, c), "nchw").transpose(0, 3, 1, 2)
-        return random.standard_normal(shape).astype(problem.dtype)
+        return numbers.standard_normal(shape).astype(problem.dtype)
 
     shapes = _shapes(problem)
     return [array(*shapes[name]) for name in _OPERANDS[problem.direction][:-1]]
