@@ -130,7 +130,7 @@ def test_who_is_hopelessly_slow_runs_once(monkeypatch):
         rows = measuring.measure(SMALL, budget=4.0)
     assert {row.algorithm: row.runs for row in rows} == {"quick": 4, "slow": 3, "hopeless": 1}
     assert rows[-1].seconds == pytest.approx(5.1) and rows[-1].spread == 0
-    with only(Fake("quick", clock, 1e-3), Fake("hopeless", clock, 1.0)):
+    with only(Fake("quick", clock, 0.1), Fake("hopeless", clock, 1.0)):
         rows = measuring.measure(SMALL, budget=10.0)
     assert rows[-1].runs == 10  # within its budget everybody goes on
 
@@ -143,10 +143,10 @@ def test_everybody_follows_everybody_equally_often(monkeypatch):
         order.append(name)
         measuring.clock.now += 1.0
 
-    measuring._interleaved({name: functools.partial(run, name) for name in "abcd"}, 4000.0)
+    measuring._interleaved({name: functools.partial(run, name) for name in "abcd"}, 1000.0)
     pairs = Counter(itertools.pairwise(order))
     for rival, name in itertools.permutations("abcd", 2):
-        assert 1100 < pairs[rival, name] < 1400
+        assert 200 < pairs[rival, name] < 300
 
 
 def test_a_peer_measured_against_itself_is_level(monkeypatch):

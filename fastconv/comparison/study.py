@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
     seconds: float  # for each algorithm and peer
 
 
-Kept = Mapping[Case, Entry]
+Entries = dict[Case, Entry]
 
 
 def cases(
@@ -53,7 +53,7 @@ def cases(
     return list(dict.fromkeys(some))
 
 
-def entry(case: Case, how: Settings, kept: Kept) -> Entry:
+def entry(case: Case, how: Settings, kept: Entries) -> Entry:
     """A case measured: one that is kept and was measured like this, or now."""
     known = kept.get(case)
     if known is not None and _like_this(known, how):
@@ -86,7 +86,7 @@ def host(dtype: str, peers: Iterable[str]) -> Host:
     )
 
 
-def resumed(before: Results, now: Host) -> dict[Case, Entry]:
+def resumed(before: Results, now: Host) -> Entries:
     """What results of this host hold; ``ValueError`` says how the host differs."""
     for name in ("processor", "isa", "threads", "versions"):
         then, today = getattr(before.host, name), getattr(now, name)
@@ -95,7 +95,7 @@ def resumed(before: Results, now: Host) -> dict[Case, Entry]:
     return {Case(e.layer, e.measured.problem): e for e in before.entries}
 
 
-def results(host: Host, entries: Kept) -> Results:
+def results(host: Host, entries: Entries) -> Results:
     """All that is measured so far; the host's peak is the best that was seen beside any of it."""
     peaks = [entry.measured.peak for entry in entries.values()]
     return Results(host._replace(peak=max(host.peak, *peaks)), tuple(entries.values()))
