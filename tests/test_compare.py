@@ -146,7 +146,7 @@ def test_everybody_follows_everybody_equally_often(monkeypatch):
     measuring._interleaved({name: functools.partial(run, name) for name in "abcd"}, 1000.0)
     pairs = Counter(itertools.pairwise(order))
     for rival, name in itertools.permutations("abcd", 2):
-        assert 200 < pairs[rival, name] < 300
+        assert 250 < pairs[rival, name] < 375
 
 
 def test_a_peer_measured_against_itself_is_level(monkeypatch):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import re
+from difflib import get_close_matches
 from pathlib import Path
 
 from fastconv.comparison import layers as tables
@@ -96,7 +96,7 @@ def _named(word: str, batch: int | None) -> list[Layer]:
         wanted = [one for one in found if one.name == word]
     if not wanted:
         known = [*tables.TABLES, *zoo.MODELS, *(one.name for one in found)]
-        near = difflib.get_close_matches(word, known)
+        near = [name for name in known if word in name][:3] or get_close_matches(word, known)
         hint = f"did you mean {' or '.join(near)}?" if near else f"expected {_KINDS}"
         raise Usage(f"there is no layer {word!r}: {hint}")
     return wanted

@@ -64,7 +64,7 @@ class Pass(NamedTuple):
         if first.spread > _NOISY * first.seconds:
             return f"the runs of {first.algorithm} differ by {first.spread / first.seconds:.0%}"
         for other in self.contest:
-            close = other.seconds - first.seconds < (other.spread + first.spread) / 2
+            close = other.seconds - first.seconds <= (other.spread + first.spread) / 2
             if close and not _alike(other, first):
                 return f"{first.algorithm} and {other.algorithm} are within each other's spread"
         return None
