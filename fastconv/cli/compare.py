@@ -122,26 +122,25 @@ def _compare(job: _Job) -> None:
     from .console import console
 
     screen = console(_WIDTH)
-    begun: list[study.Case] = []
+    done: list[Entry] = []
     try:
-        _measure(screen, job, begun)
+        _measure(screen, job, done)
     finally:
-        done = [job.entries[case] for case in begun if case in job.entries]
         if done:
             _conclude(screen, job, done)
 
 
-def _measure(screen: Console, job: _Job, begun: list[study.Case]) -> None:
+def _measure(screen: Console, job: _Job, done: list[Entry]) -> None:
     from . import measured
     from .console import progress
 
     with progress(screen, len(job.cases)) as begin:
         for case in job.cases:
-            begun.append(case)
             begin(f"{case.layer}  {case.problem.direction}")
-            job.entries[case] = study.entry(case, job.how, job.entries)
+            entry = job.entries[case] = study.entry(case, job.how, job.entries)
+            done.append(entry)
             job.write("json")
-            screen.print(measured.passed(job.entries[case]))
+            screen.print(measured.passed(entry))
 
 
 def _conclude(screen: Console, job: _Job, done: list[Entry]) -> None:
