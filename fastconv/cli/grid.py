@@ -16,7 +16,8 @@ def table(columns: Iterable[str], rightmost: int = 0) -> Table:
     empty = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, name in enumerate(columns):
         figures = 0 < rightmost <= number
-        empty.add_column(name, justify="right" if figures else "left", no_wrap=figures)
+        justify = "right" if figures else "left"
+        empty.add_column(name, justify=justify, no_wrap=figures, overflow="fold")
     return empty
 
 
