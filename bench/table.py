@@ -10,15 +10,14 @@ operations ("effective"); the peak they are compared with is measured in the sam
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import time
-from importlib import resources
 
 import numpy as np
 import torch
 
 import fastconv as fc
+from fastconv.comparison.layers import shipped
 from fastconv.core.problem import ConvProblem
 from fastconv.simd.limits import bandwidth, fma_peak
 
@@ -27,22 +26,12 @@ FORMATS = ("nchw", "nhwc")
 
 
 def layers(names: list[str]) -> dict[str, ConvProblem]:
-    """The rows of layers.csv whose name contains one of ``names``."""
-    found = {}
-    with resources.files("fastconv.comparison").joinpath("layers.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            name = row.pop("name")
-            if names and not any(part in name for part in names):
-                continue
-            v = {key: int(value) for key, value in row.items()}
-            found[name] = ConvProblem(
-                *(v[key] for key in "NCHWKRS"),
-                stride=(v["stride"],) * 2,
-                padding=(v["pad_h"],) * 2 + (v["pad_w"],) * 2,
-                dilation=(v["dilation"],) * 2,
-                groups=v["groups"],
-            )
-    return found
+    """The layers of the shipped table whose name contains one of ``names``."""
+    return {
+        layer.name: layer.problem
+        for layer in shipped()
+        if not names or any(part in layer.name for part in names)
+    }
 
 
 class Layer:
@@ -116,7 +105,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--algorithm", default="auto")
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
-    parser.add_argument("--layers", nargs="+", default=[], help="parts of names in layers.csv")
+    parser.add_argument("--layers", nargs="+", default=[], help="parts of their names")
     parser.add_argument("--threads", type=int, default=fc.get_num_threads())
     parser.add_argument("--seconds", type=float, default=0.5, help="for each layer and pass")
     parser.add_argument(

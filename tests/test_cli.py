@@ -58,6 +58,26 @@ def test_help_names_every_option(capsys, command):
     expected = {
         (): cli.COMMANDS,
         ("demo",): ("--epochs", "--output", "--seed", "--quick"),
+        ("compare",): (
+            "WHAT",
+            "--stride",
+            "--padding",
+            "--dilation",
+            "--groups",
+            "--passes",
+            "--algorithms",
+            "--peers",
+            "--format",
+            "--dtype",
+            "--accuracy",
+            "--threads",
+            "--seconds",
+            "--json",
+            "--csv",
+            "--html",
+            "--resume",
+        ),
+        ("explain",): ("WHAT", "--stride", "--batch", "--passes", "--format", "--threads"),
         ("info",): ("--json",),
         ("warmup",): ("--layer", "--demo", "--dtype", "--format", "--directions"),
     }
@@ -66,7 +86,7 @@ def test_help_names_every_option(capsys, command):
 
 LAYER = "8x16x9x9:32x16x3x3"
 MISTAKES = [
-    ([], "a command is needed: demo, info, warmup"),
+    ([], "a command is needed: demo, compare, explain, info, warmup"),
     (["train"], "invalid choice: 'train'"),
     (["info", "--yaml"], "unrecognized arguments: --yaml"),
     (["info", "--js"], "unrecognized arguments: --js"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from fastconv.core import checks
+
 from .errors import Usage
 
 
@@ -30,3 +32,11 @@ def at_least(least: int):
         return value
 
     return integer
+
+
+def positive(text: str) -> float:
+    """An argument type: a finite number above 0."""
+    try:
+        return checks.positive(float(text), "it")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}") from None

@@ -11,7 +11,9 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import compiling, output, recording
+from fastconv.comparison import recording
+
+from . import compiling, output
 from .arguments import at_least
 from .errors import Failure
 from .stages import Stages
@@ -19,7 +21,8 @@ from .stages import Stages
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .recording import Layer
+    from fastconv.comparison.recording import Layer
+
     from .training import Digits, Trained
 
 HELP = "train a CNN on real digits and compare the algorithms on its layers"

@@ -7,11 +7,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from fastconv.comparison.recording import Layer, Run
 from fastconv.conv.measuring import Measured
 from fastconv.core.problem import DIRECTIONS, ConvProblem
 
 from .console import amount, duration
-from .recording import Layer, Run
 
 _STYLE = {"box": box.SIMPLE_HEAD, "show_edge": False}
 _UNUSED = "not needed"

@@ -11,10 +11,11 @@ from functools import partial
 import numpy as np
 
 import fastconv
+from fastconv.comparison import recording
 from fastconv.core.checks import DTYPES
 from fastconv.core.problem import DIRECTIONS, FORMATS
 
-from . import compiling, demo, recording
+from . import compiling, demo
 from .errors import Usage
 from .layer import SYNTAX, Layer, parse
 

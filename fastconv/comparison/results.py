@@ -1,12 +1,15 @@
-"""Results of a comparison: plain data, and the JSON file that keeps them."""
+"""Results of a comparison: plain data, the JSON file that keeps them, a CSV file for others."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from typing import Any, NamedTuple
 
-from fastconv.conv.compare import Pass
 from fastconv.conv.measuring import Measured
+from fastconv.conv.options import Request
+from fastconv.conv.outcome import Pass
 from fastconv.core.problem import ConvProblem
 
 FORMAT = 1  # of the file; readers refuse others
@@ -41,11 +44,29 @@ class Results(NamedTuple):
         entries = [
             {"layer": entry.layer, **entry.measured._asdict()}
             | {"problem": entry.measured.problem._asdict()}
+            | {"asked": entry.measured.asked._asdict()}
             | {"rows": [row._asdict() for row in entry.measured.rows]}
             for entry in self.entries
         ]
         whole = {"fastconv": "comparison", "format": FORMAT, "host": self.host._asdict()}
         return json.dumps(whole | {"entries": entries}, indent=1)
+
+    def to_csv(self) -> str:
+        """A line for each algorithm and peer on each pass; tuples as ``1x2``, nothing for None."""
+        lines = [
+            {"layer": entry.layer, **entry.measured.problem._asdict()}
+            | {"threads": entry.measured.threads, "peak": entry.measured.peak}
+            | {"chosen": row.algorithm == entry.measured.chosen, **row._asdict()}
+            | {f"phase_{name}": seconds for name, seconds in (row.phases or {}).items()}
+            for entry in self.entries
+            for row in entry.measured.rows
+        ]
+        columns = dict.fromkeys(name for line in lines for name in line if name != "phases")
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
+        return text.getvalue()
 
     @classmethod
     def from_json(cls, text: str) -> Results:
@@ -61,6 +82,12 @@ class Results(NamedTuple):
 
 def _entry(fields: dict[str, Any]) -> Entry:
     layer, rows = fields.pop("layer"), fields.pop("rows")
-    problem = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.pop("problem").items()}
+    asked = Request(**fields.pop("asked", {}))
+    values = fields.pop("problem").items()
+    problem: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
     measured = tuple(Measured(**row) for row in rows)
-    return Entry(layer, Pass(ConvProblem(**problem), rows=measured, **fields))
+    return Entry(layer, Pass(ConvProblem(**problem), rows=measured, asked=asked, **fields))
+
+
+def _cell(value: Any) -> Any:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else value

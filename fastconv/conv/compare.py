@@ -2,62 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from fastconv.core import checks, text, threads
+from fastconv.core import checks, threads
 from fastconv.core.problem import DIRECTIONS, ConvProblem
 from fastconv.simd import limits
 
-from . import _peers, measuring, options, selector
+from . import _peers, eligibility, measuring, options, selector
 from ._peers import PEERS
 from .arguments import described
-from .measuring import Measured
+from .outcome import Pass
+from .registry import ALGORITHMS
 
-_PEAK_SECONDS = 0.02  # of measuring what speeds are shares of
-
-
-class Pass(NamedTuple):
-    """One direction: who took how long."""
-
-    problem: ConvProblem
-    threads: int
-    peak: float  # GFLOP/s of nothing but multiply-adds, all threads, the better of before and after
-    chosen: str  # what "auto" runs
-    why: str
-    rows: tuple[Measured, ...]  # algorithms in registry order, then peers
-
-    def __str__(self) -> str:
-        p = self.problem
-        workers = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
-        title = (
-            f"{p.direction} of {p.summary}\n{p.dtype}, {p.x_format}, {workers}; "
-            f"{p.flops / 1e9:.3g} GFLOP; peak {self.peak:.0f} GFLOP/s"
-        )
-        lines = (title, "", *self._table(), "", f"● {self.chosen}: {self.why}")
-        return "\n".join(lines)
-
-    def _table(self) -> list[str]:
-        """The fastest first, then who cannot run it."""
-        ran = sorted((row for row in self.rows if row.reason is None), key=lambda r: r.seconds)
-        header = ("  algorithm", "time", "±", "GFLOP/s", "executed", "of peak", "scratch", "error")
-        rows: list[tuple[str, ...]] = [self._cells(row) for row in ran]
-        rows += [(f"  {r.algorithm}", f" {r.reason}") for r in self.rows if r.reason is not None]
-        return text.table(header, rows)
-
-    def _cells(self, row: Measured) -> tuple[str, ...]:
-        mark = "●" if row.algorithm == self.chosen else " "
-        inside = ("", "", "")
-        if row.executed is not None and row.workspace is not None:
-            share = f"{row.executed / self.peak:.0%}"
-            inside = (f"{row.executed:.1f}", share, text.amount(row.workspace))
-        return (
-            f"{mark} {row.algorithm}",
-            text.duration(row.seconds),
-            f"{row.spread / row.seconds / 2:.0%}",
-            f"{row.gflops:.1f}",
-            *inside,
-            f"{row.error:.1e}",
-        )
+_PEAK_SECONDS = (0.02, 0.2)  # of measuring what speeds are shares of; and of a doubtful one
 
 
 class Comparison(NamedTuple):
@@ -82,6 +40,7 @@ def compare(
     directions=DIRECTIONS,
     dtype="float32",
     memory_format="nchw",
+    algorithms=None,
     peers=("torch",),
     seconds=0.1,
 ) -> Comparison:
@@ -95,12 +54,15 @@ def compare(
     directions : passes, some of ``"forward"``, ``"backward_input"``, ``"backward_weight"``
     dtype : float32 or float64
     memory_format : ``"nchw"`` or ``"nhwc"``, of the input and the output
+    algorithms : names of :func:`fastconv.algorithms`; None for all but the slow reference
     peers : libraries beside, of ``"torch"``; one that is not installed is left out
     seconds : of measuring each algorithm in each pass, after its kernels are compiled
 
-    All algorithms that can run the shape are measured, also those beyond the accuracy asked for;
-    ``chosen`` is what a call under the present :func:`fastconv.options` runs.  Runs are interleaved
-    and times are medians, with half the distance of the quartiles as ±.  Rates are effective (the
+    Algorithms beyond the accuracy or the scratch asked for are measured too, but do not count for
+    ``winner``; ``chosen`` is what a call under the present :func:`fastconv.options` runs, and
+    ``regret`` its time over the winner's.  Runs are interleaved, in an order that favours nobody,
+    and times are medians, with half the distance of the quartiles as ±; ``doubt`` tells where
+    another run may have another winner.  Rates are effective (the
     direct sum's operations) and executed (all operations, wasted lanes included); the share is
     that of the executed rate in the peak, measured before and after.  Errors are
     max|y − y64| / max|y64| on normal random numbers.
@@ -114,6 +76,7 @@ def compare(
     TypeError, ValueError : naming the argument.
     """
     directions = _names(directions, "directions", DIRECTIONS)
+    algorithms = _names(usual() if algorithms is None else algorithms, "algorithms", ALGORITHMS)
     peers = _names(peers, "peers", PEERS)
     seconds = checks.positive(seconds, "seconds")
     problems = [
@@ -125,18 +88,35 @@ def compare(
     ]  # fmt: skip
     present = [peer for peer in peers if _peers.installed(peer)]
     missing = tuple(peer for peer in peers if peer not in present)
-    return Comparison(tuple(_pass(p, seconds, present) for p in problems), missing)
+    passes = tuple(measured(p, algorithms, present, seconds) for p in problems)
+    return Comparison(passes, missing)
 
 
-def _pass(problem: ConvProblem, seconds: float, peers: list[str]) -> Pass:
-    workers = threads.get_num_threads()
-    request = options.request()
-    measuring.settle(problem, request)
-    peaks = [limits.fma_peak(problem.dtype, workers, _PEAK_SECONDS)]
-    rows = measuring.measure(problem, seconds, peers)
-    peaks.append(limits.fma_peak(problem.dtype, workers, _PEAK_SECONDS))
-    choice = selector.choose(problem, request, workers)
-    return Pass(problem, workers, max(peaks) / 1e9, choice.algorithm, choice.why, tuple(rows))
+def usual() -> tuple[str, ...]:
+    """The algorithms that a comparison is about: all but the fallback, which is slow."""
+    return tuple(name for name, algorithm in ALGORITHMS.items() if not algorithm.fallback)
+
+
+def measured(
+    problem: ConvProblem, algorithms: Iterable[str], peers: Iterable[str], seconds: float
+) -> Pass:
+    """One pass under the present options."""
+    workers, asked = threads.get_num_threads(), options.request()
+    measuring.settle(problem, asked)
+    brief, longer = _PEAK_SECONDS
+    peaks = [limits.fma_peak(problem.dtype, workers, brief)]
+    rows = measuring.measure(problem, seconds, peers, algorithms)
+    peaks.append(limits.fma_peak(problem.dtype, workers, brief))
+    if any(row.executed and row.executed > max(peaks) / 1e9 for row in rows):
+        peaks.append(limits.fma_peak(problem.dtype, workers, longer))
+    choice = selector.choose(problem, asked, workers)
+    judged = eligibility.candidates(problem, asked, workers)
+    barred = {c.algorithm: c.reason for c in judged if c.cost is not None}
+    return Pass(
+        problem, workers, max(peaks) / 1e9, choice.algorithm, choice.why,
+        tuple(row._replace(barred=barred.get(row.algorithm)) for row in rows),
+        asked, seconds,
+    )  # fmt: skip
 
 
 def _names(values, name: str, known) -> tuple[str, ...]:

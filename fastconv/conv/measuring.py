@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -17,10 +18,11 @@ from ._peers import PEERS
 from .options import Request
 from .reference import Reference
 from .registry import ALGORITHMS
-from .selector import plan_for
+from .selector import choose, plan_for
 
 clock = time.perf_counter  # seconds; tests bring their own
 _LEAST_RUNS = 3
+_HOPELESS = 5  # times the fastest: one run tells enough
 _YARDSTICK = Reference()
 
 # The operands of each pass, in the order in which a plan takes them; the last is the result.
@@ -43,12 +45,17 @@ class Measured(NamedTuple):
     spread: float = 0.0  # seconds from the first to the third quartile of the runs
     executed: float | None = None  # GFLOP/s, wasted lanes included; not known of a peer
     phases: dict[str, float] | None = None  # seconds of a worker by phase; None where not known
+    runs: int = 0  # that were timed
+    barred: str | None = None  # why "auto" may not take it, though it can run the shape
 
 
 def measure(
-    problem: ConvProblem, budget: float = 0.05, peers: Iterable[str] = ()
+    problem: ConvProblem,
+    budget: float = 0.05,
+    peers: Iterable[str] = (),
+    algorithms: Iterable[str] | None = None,
 ) -> list[Measured]:
-    """``problem`` on random arrays under every algorithm of the registry, in its order, then peers.
+    """``problem`` on random arrays under some algorithms (None: all of the registry), then peers.
 
     After a first run that makes its kernels, each is run for about ``budget`` seconds, in turns
     with the others.  A run makes the array of its result, and what is known of the problem
@@ -57,7 +64,8 @@ def measure(
     """
     workers = threads.get_num_threads()
     operands = _operands(problem)
-    runs, reasons = _runs(problem, operands, peers, workers)
+    names = tuple(ALGORITHMS if algorithms is None else algorithms)
+    runs, reasons = _runs(problem, operands, names, peers, workers)
     exact = _exact(problem, *operands)
     with contextlib.ExitStack() as stack:
         for name in runs.keys() & PEERS.keys():
@@ -65,7 +73,7 @@ def measure(
         errors = {name: _error(run(), exact) for name, run in runs.items()}
         times = _interleaved(runs, budget)
     rows = []
-    for name in (*ALGORITHMS, *peers):
+    for name in (*names, *peers):
         if name in reasons:
             rows.append(Measured(name, reasons[name]))
         else:
@@ -73,10 +81,11 @@ def measure(
     return rows
 
 
-def _runs(problem, operands, peers, workers) -> tuple[dict[str, Callable], dict[str, str]]:
+def _runs(problem, operands, names, peers, workers) -> tuple[dict[str, Callable], dict[str, str]]:
     """Name → a call that returns the result; or name → the reason why there is none."""
     runs, reasons = {}, {}
-    for name, algorithm in ALGORITHMS.items():
+    for name in names:
+        algorithm = ALGORITHMS[name]
         reason = algorithm.refuses(problem)
         if reason is None:
             runs[name] = _run(problem, algorithm.plan(problem, workers), operands)
@@ -112,25 +121,32 @@ def _error(result: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _interleaved(runs: dict[str, Callable], budget: float) -> dict[str, list[float]]:
-    """Seconds of the runs of each, in turns (A B C A B C …).
-
-    One that is far slower than the rest leaves when it has used up its own budget.
-    """
+    """Seconds of the runs of each, in turns with the others until each has used up its budget."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    racing = list(runs)
+    racing, chance = list(runs), random.Random(0)
     while racing:
+        # A run finds the caches as the one before it left them: chance decides who follows whom.
+        chance.shuffle(racing)
         for name in racing:
             began = clock()
             runs[name]()
             times[name].append(clock() - began)
-        racing = [n for n in racing if len(times[n]) < _LEAST_RUNS or sum(times[n]) < budget]
+        fastest = min(map(min, times.values()))
+        racing = [name for name in racing if not _finished(times[name], budget, fastest)]
     return times
+
+
+def _finished(times: list[float], budget: float, fastest: float) -> bool:
+    hopeless = min(times) > _HOPELESS * fastest
+    return sum(times) >= budget and (hopeless or len(times) >= _LEAST_RUNS)
 
 
 def _row(problem, name, times, error, workers) -> Measured:
     median = statistics.median(times)
-    first, _, third = statistics.quantiles(times, n=4, method="inclusive")
-    row = Measured(name, None, median, problem.flops / median / 1e9, error, spread=third - first)
+    row = Measured(name, None, median, problem.flops / median / 1e9, error, runs=len(times))
+    if len(times) > 1:
+        first, _, third = statistics.quantiles(times, n=4, method="inclusive")
+        row = row._replace(spread=third - first)
     if name not in ALGORITHMS:
         return row._replace(workspace=None)
     cost = ALGORITHMS[name].cost(problem, workers)
@@ -138,9 +154,10 @@ def _row(problem, name, times, error, workers) -> Measured:
 
 
 def settle(problem: ConvProblem, request: Request) -> None:
-    """Run the problem once as a call with this request would: what is undecided is decided."""
-    operands = _operands(problem)
-    _run(problem, plan_for(problem, request, threads.get_num_threads()), operands)()
+    """Decide what is undecided, as a call with this request would: by running the problem once."""
+    workers = threads.get_num_threads()
+    if choose(problem, request, workers).contenders:
+        _run(problem, plan_for(problem, request, workers), _operands(problem))()
 
 
 def _shapes(problem: ConvProblem) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -154,13 +171,13 @@ def _shapes(problem: ConvProblem) -> dict[str, tuple[tuple[int, ...], str]]:
 
 def _operands(problem: ConvProblem) -> list[np.ndarray]:
     """What the problem's pass reads, filled with fixed normal numbers."""
-    random = np.random.default_rng(0)
+    numbers = np.random.default_rng(0)
 
     def array(shape, order):
         if order == "nhwc":
             n, c, h, w = shape
             return array((n, h, w, c), "nchw").transpose(0, 3, 1, 2)
-        return random.standard_normal(shape).astype(problem.dtype)
+        return numbers.standard_normal(shape).astype(problem.dtype)
 
     shapes = _shapes(problem)
     return [array(*shapes[name]) for name in _OPERANDS[problem.direction][:-1]]
