@@ -1,0 +1,63 @@
+"""Cost against size: how each algorithm's time grows with the arithmetic."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from fastconv.comparison.results import Entry, Results
+from fastconv.core.text import duration
+from fastconv.report.grouping import by_pass
+from fastconv.report.ranking import ran
+
+from .panel import Mark, Panel, line, log, name_ends, number, points
+
+TITLE = "Cost against size"
+CAPTION = (
+    "Time against the arithmetic of the direct sum, for all layers, and the power that fits each "
+    "algorithm best. A line of slope 1 takes twice as long for twice the arithmetic; a flatter one "
+    "gains on larger layers."
+)
+NEEDS = "No two layers differ in size: compare several with fastconv compare."
+
+
+def panels(results: Results) -> list[Panel]:
+    return [
+        Panel(
+            group.title, group.direction, "GFLOP of the direct sum", "time",
+            partial(_draw, clouds=clouds),
+        )
+        for group in by_pass(results.entries)
+        if (clouds := _clouds(group.entries))
+    ]  # fmt: skip
+
+
+def _clouds(entries: list[Entry]) -> dict[str, list[Mark]]:
+    """The marks of the algorithms that ran layers of several sizes."""
+    clouds: dict[str, list[Mark]] = {}
+    for layer, one in entries:
+        for row in ran(one):
+            tip = f"{row.algorithm} on {layer}: {duration(row.seconds)}"
+            mark = Mark(one.problem.flops / 1e9, row.seconds, tip)
+            clouds.setdefault(row.algorithm, []).append(mark)
+    return {name: marks for name, marks in clouds.items() if len({mark.x for mark in marks}) > 1}
+
+
+def _fit(marks: list[Mark]) -> list[Mark]:
+    """The ends of the line through the marks, least squares in the logarithms; the slope as tip."""
+    x, y = (np.log([mark[axis] for mark in marks]) for axis in (0, 1))
+    slope, offset = np.polyfit(x, y, 1)
+    ends = (min(x), max(x))
+    return [Mark(np.exp(end), np.exp(offset + slope * end), f"^{slope:.2f}") for end in ends]
+
+
+def _draw(axes: Axes, clouds: dict[str, list[Mark]]) -> None:
+    fits = {name: _fit(marks) for name, marks in clouds.items()}
+    for name, marks in clouds.items():
+        line(axes, name, fits[name])
+        points(axes, name, marks, alpha=0.55, ms=3.5)
+    log(axes.xaxis, number)
+    log(axes.yaxis, duration)
+    name_ends(axes, [(name, ends[-1]) for name, ends in fits.items()])
