@@ -60,6 +60,7 @@ def test_help_names_every_option(capsys, command):
         ("demo",): ("--epochs", "--output", "--seed", "--quick"),
         ("info",): ("--json",),
         ("warmup",): ("--layer", "--demo", "--dtype", "--format", "--directions"),
+        ("report",): ("RESULTS.json", "--html", "--plots"),
     }
     assert all(word in text for word in expected[command])
 

@@ -63,6 +63,6 @@ def _label(axes: Axes, panel: Panel) -> None:
     """The title at the panel's left edge, and what the axes show, written across."""
     up = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "baseline"}
     left = 12 - panel.frame.left
-    axes.annotate(panel.title, (0, 1), (left, 23), fontsize=9.5, fontweight="bold", **up)
-    axes.annotate(panel.y, (0, 1), (left, 8), color=light("soft"), fontsize=8, **up)
-    axes.set_xlabel(panel.x, color=light("soft"), fontsize=8)
+    axes.annotate(panel.title, (0, 1), (left, 25), fontsize=10.5, fontweight="bold", **up)
+    axes.annotate(panel.y, (0, 1), (left, 9), color=light("soft"), fontsize=8.5, **up)
+    axes.set_xlabel(panel.x, color=light("soft"), fontsize=8.5)

@@ -47,7 +47,9 @@ def by_pass(entries: Iterable[Entry]) -> list[Passes]:
     varies = [len(set(values)) > 1 for values in zip(*groups, strict=True)]
     return [
         Passes(
-            ", ".join([key[0], *(v for v, shown in zip(key[1:], varies[1:], strict=True) if shown)]),
+            ", ".join(
+                [key[0], *(v for v, shown in zip(key[1:], varies[1:], strict=True) if shown)]
+            ),
             key[0],
             members,
         )
@@ -62,7 +64,7 @@ def families(entries: Iterable[Entry]) -> list[Family]:
         sizes = {entry.measured.problem.R: entry for entry in members}
         if len(sizes) >= _LEAST_SIZES:
             found.append(Family(members[0].measured.problem, dict(sorted(sizes.items()))))
-    return sorted(found, key=lambda family: (family.problem.C, family.problem.K))
+    return sorted(found, key=lambda family: (family.problem.C, family.problem.K, family.rest))
 
 
 def grids(entries: Iterable[Entry]) -> list[list[Family]]:

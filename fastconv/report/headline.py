@@ -57,4 +57,6 @@ def _certainty(results: Results) -> list[Fact]:
     if not total:
         return []
     sure = sum(not uncertain(e.measured) for e in results.entries)
-    return [Fact("sure winners", f"{sure} of {total}", "ahead of the second by more than the spread")]
+    return [
+        Fact("sure winners", f"{sure} of {total}", "ahead of the second by more than the spread")
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -123,5 +124,6 @@ def _badges(one: Pass, row: Measured) -> str:
 
 
 def _td(cell: Cell) -> str:
-    value = "" if cell.value is None else f' data-value="{cell.value!r}"'
+    known = cell.value is not None and math.isfinite(cell.value)
+    value = f' data-value="{cell.value!r}"' if known else ""
     return f"<td{value}>{html.escape(cell.text)}</td>"

@@ -83,7 +83,7 @@
   const tip = document.getElementById("tip");
   const titles = new WeakMap();
   const show = (event) => {
-    const shape = event.target.closest(".series > use, .series > path, .series use, .series path");
+    const shape = event.target.closest(".series use, .series path");
     const title = shape?.querySelector("title");
     if (title) {
       titles.set(shape, title.textContent);

@@ -23,7 +23,7 @@ def render(results: Results) -> str:
         script=_file("page.js"),
         processor=html.escape(host.processor),
         layers=f"{len(layers)} layer{'' if len(layers) == 1 else 's'}",
-        date=html.escape(host.date),
+        date=html.escape(host.date.replace("T", " ")),
         versions=html.escape(", ".join(f"{name} {v}" for name, v in host.versions.items())),
         facts="\n".join(map(_fact, headline.facts(results))),
         passes="\n".join(map(_choice, _directions(results))),

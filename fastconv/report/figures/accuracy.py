@@ -58,4 +58,4 @@ def _draw(axes: Axes, clouds: dict[str, list[Mark]], levels: dict[str, float]) -
         level(axes, bound, name)
     log(axes.xaxis, number)
     log(axes.yaxis, power)
-    name_ends(axes, [(name, max(marks)) for name, marks in clouds.items()])
+    name_ends(axes, {name: max(marks) for name, marks in clouds.items()})

@@ -20,7 +20,7 @@ CAPTION = (
     "sum n² as much, so a level line means a time that grows as the arithmetic does."
 )
 NEEDS = (
-    "No three layers differ in the filter's size alone. The table of crossings has such layers: "
+    "No three layers differ in the filter’s size alone. The table of crossings has such layers: "
     "fastconv compare crossings."
 )
 
@@ -49,4 +49,4 @@ def _draw(axes: Axes, family: Family, peak: float) -> None:
     axes.set_xticks(list(family.sizes))
     axes.grid(axis="x", visible=False)
     level(axes, peak, f"peak {peak:.0f}")
-    name_ends(axes, [(name, marks[-1]) for name, marks in lines.items()])
+    name_ends(axes, {name: marks[-1] for name, marks in lines.items()})

@@ -12,22 +12,23 @@ from fastconv.core.text import duration
 from fastconv.report.grouping import by_pass
 from fastconv.report.ranking import ran
 
-from .panel import Mark, Panel, line, log, name_ends, number, points
+from .panel import Frame, Mark, Panel, line, log, name_ends, number, points
 
 TITLE = "Cost against size"
 CAPTION = (
     "Time against the arithmetic of the direct sum, for all layers, and the power that fits each "
-    "algorithm best. A line of slope 1 takes twice as long for twice the arithmetic; a flatter one "
-    "gains on larger layers."
+    "algorithm best, by number: 1.00 takes twice as long for twice the arithmetic, and less gains on "
+    "larger layers."
 )
 NEEDS = "No two layers differ in size: compare several with fastconv compare."
+_FRAME = Frame(left=46, right=96)
 
 
 def panels(results: Results) -> list[Panel]:
     return [
         Panel(
             group.title, group.direction, "GFLOP of the direct sum", "time",
-            partial(_draw, clouds=clouds),
+            partial(_draw, clouds=clouds), _FRAME,
         )
         for group in by_pass(results.entries)
         if (clouds := _clouds(group.entries))
@@ -45,19 +46,19 @@ def _clouds(entries: list[Entry]) -> dict[str, list[Mark]]:
     return {name: marks for name, marks in clouds.items() if len({mark.x for mark in marks}) > 1}
 
 
-def _fit(marks: list[Mark]) -> list[Mark]:
-    """The ends of the line through the marks, least squares in the logarithms; the slope as tip."""
+def _power(marks: list[Mark]) -> tuple[float, list[Mark]]:
+    """The slope of the marks in their logarithms, by least squares, and the ends of its line."""
     x, y = (np.log([mark[axis] for mark in marks]) for axis in (0, 1))
     slope, offset = np.polyfit(x, y, 1)
-    ends = (min(x), max(x))
-    return [Mark(np.exp(end), np.exp(offset + slope * end), f"^{slope:.2f}") for end in ends]
+    return slope, [Mark(np.exp(end), np.exp(offset + slope * end)) for end in (min(x), max(x))]
 
 
 def _draw(axes: Axes, clouds: dict[str, list[Mark]]) -> None:
-    fits = {name: _fit(marks) for name, marks in clouds.items()}
+    powers = {name: _power(marks) for name, marks in clouds.items()}
     for name, marks in clouds.items():
-        line(axes, name, fits[name])
+        line(axes, name, powers[name][1])
         points(axes, name, marks, alpha=0.55, ms=3.5)
     log(axes.xaxis, number)
     log(axes.yaxis, duration)
-    name_ends(axes, [(name, ends[-1]) for name, ends in fits.items()])
+    ends = {name: fit[-1] for name, (_, fit) in powers.items()}
+    name_ends(axes, ends, {name: f"{slope:.2f}" for name, (slope, _) in powers.items()})

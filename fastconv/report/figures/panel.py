@@ -14,7 +14,7 @@ from fastconv.report.palette import light, token
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8.5,
+    "font.size": 9,
     "text.color": light("ink"),
     "axes.edgecolor": light("line"),
     "axes.facecolor": light("card"),
@@ -29,24 +29,24 @@ STYLE: dict[str, Any] = {
     "ytick.color": light("line"),
     "xtick.labelcolor": light("soft"),
     "ytick.labelcolor": light("soft"),
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
     "hatch.linewidth": 1.0,
     "svg.fonttype": "none",
     "svg.hashsalt": "fastconv",
 }
-_LEADING = 10.5  # points from one name to the next
+_LEADING = 11  # points from one name to the next
 
 
 class Frame(NamedTuple):
     """The size of a panel and of the margins around its axes, in points."""
 
-    width: float = 310
-    height: float = 230
-    left: float = 38
-    right: float = 62
-    top: float = 40
-    bottom: float = 36
+    width: float = 288
+    height: float = 222
+    left: float = 40
+    right: float = 66
+    top: float = 42
+    bottom: float = 38
 
 
 class Panel(NamedTuple):
@@ -90,38 +90,42 @@ def series(algorithm: str, tips: Iterable[str] = ()) -> str:
 def level(axes: Axes, y: float, text: str) -> None:
     """A dashed line across at a height that means something."""
     axes.axhline(y, color=light("soft"), lw=0.9, ls=(0, (4, 3)), zorder=1)
-    axes.text(
-        0.012, y, text, transform=axes.get_yaxis_transform(), va="bottom", clip_on=True,
-        color=light("soft"), fontsize=8,
-    )  # fmt: skip
+    if axes.get_ylim()[0] <= y <= axes.get_ylim()[1]:
+        axes.annotate(
+            text, (0, y), (3, 3), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+            color=light("soft"), fontsize=8.5,
+        )  # fmt: skip
 
 
-def name_ends(axes: Axes, ends: Iterable[tuple[str, Mark]]) -> None:
+def name_ends(axes: Axes, ends: dict[str, Mark], notes: dict[str, str] | None = None) -> None:
     """Names beside the right edge, each as near as can be to the height where its line ends."""
-    ends = sorted(ends, key=lambda end: end[1].y)
+    places = {name: _place(axes, mark) for name, mark in ends.items()}
+    names = sorted(places, key=lambda name: places[name][1])
     heights: list[float] = []
-    for _, mark in ends:
-        y = _place(axes, mark)[1]
+    for name in names:
+        y = places[name][1]
         heights.append(max(y, heights[-1] + _LEADING) if heights else y)
     top = axes.bbox.y1 + _LEADING / 2
     for rank in range(len(heights)):  # from above, so that the highest name stays inside
         heights[-1 - rank] = min(heights[-1 - rank], top - rank * _LEADING)
-    for (algorithm, mark), height in zip(ends, heights, strict=True):
-        _name(axes, algorithm, mark, (axes.bbox.x1 + 8, height))
+    for name, height in zip(names, heights, strict=True):
+        text = f"{name} {notes[name]}" if notes else name
+        _name(axes, name, text, ends[name], (axes.bbox.x1 + 9, height))
 
 
-def _name(axes: Axes, algorithm: str, mark: Mark, place: tuple[float, float]) -> None:
-    """An algorithm's name at ``place`` of the figure, and a thin line to what it names."""
-    colour = light(token(algorithm))
-    text = axes.annotate(
-        algorithm, (mark.x, mark.y), place, textcoords="figure points", va="center",
-        color=colour, fontsize=8.5, fontweight="bold", gid=series(algorithm), zorder=5,
+def _name(axes: Axes, algorithm: str, text: str, mark: Mark, place: tuple[float, float]) -> None:
+    """A name at ``place`` of the figure, and a thin line to what it names."""
+    colour, gid = light(token(algorithm)), series(algorithm)
+    drawn = axes.annotate(
+        text, (mark.x, mark.y), place, textcoords="figure points", va="center",
+        color=colour, fontsize=9, fontweight="bold", gid=gid, zorder=5,
         arrowprops={
-            "arrowstyle": "-", "color": colour, "lw": 0.6, "relpos": (0, 0.5),
-            "shrinkA": 1, "shrinkB": 0,
+            "arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.6, "relpos": (0, 0.5),
+            "shrinkA": 1, "shrinkB": 3,
         },
     )  # fmt: skip
-    text.arrow_patch.set_gid(series(algorithm))
+    if drawn.arrow_patch:
+        drawn.arrow_patch.set_gid(gid)
 
 
 def _place(axes: Axes, mark: Mark) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from .panel import Frame, Mark, Panel, line, log, number, points
 
 TITLE = "Beside the peers"
 CAPTION = (
-    "How many times as fast as the fastest peer the selector's choice is, layer by layer, in the "
+    "How many times as fast as the fastest peer the selector’s choice is, layer by layer, in the "
     "colour of the algorithm that it chose; right of 1 fastconv is faster. Bars are the spread of "
     "both times."
 )
@@ -24,7 +24,7 @@ NEEDS = (
     "No peer was measured: install one (pip install 'fastconv[peers]') and compare with "
     "fastconv compare --peers torch."
 )
-_ROW, _FRAME = 13, Frame(left=118, right=16)
+_ROW, _FRAME = 13, Frame(left=122, right=16)
 
 
 def panels(results: Results) -> list[Panel]:

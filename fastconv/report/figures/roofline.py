@@ -16,7 +16,7 @@ from .panel import Mark, Panel, log, name_ends, number, points, series
 TITLE = "Roofline"
 CAPTION = (
     "What each algorithm reaches on each layer, under what the machine can do. A dot is the "
-    "effective rate (the direct sum's arithmetic over the time), a ring the executed one (what was "
+    "effective rate (the direct sum’s arithmetic over the time), a ring the executed one (what was "
     "really computed). An algorithm that leaves arithmetic out lifts its dot over the roof; no ring "
     "can be above it."
 )
@@ -54,7 +54,7 @@ def _draw(axes: Axes, entries: list[Entry], host: Host) -> None:
     for name, marks in effective.items():
         points(axes, name, marks)
     _roof(axes, host)
-    name_ends(axes, [(name, max(marks)) for name, marks in effective.items()])
+    name_ends(axes, {name: max(marks) for name, marks in effective.items()})
 
 
 def _roof(axes: Axes, host: Host) -> None:
@@ -68,5 +68,10 @@ def _roof(axes: Axes, host: Host) -> None:
     axes.set_xlim(low, high)
     text = f"{host.peak:.0f} GFLOP/s, {host.bandwidth:.0f} GB/s"
     axes.annotate(
-        text, (low, host.peak), (4, 3), textcoords="offset points", color=light("soft"), fontsize=8
+        text,
+        (low, host.peak),
+        (4, 3),
+        textcoords="offset points",
+        color=light("soft"),
+        fontsize=8.5,
     )

@@ -11,7 +11,7 @@ from fastconv.comparison.results import Entry, Results
 from fastconv.core.text import duration
 from fastconv.report.grouping import Family, grids
 from fastconv.report.palette import light, token
-from fastconv.report.ranking import best_of_families, uncertain
+from fastconv.report.ranking import best_of_families, family, uncertain
 
 from .panel import Frame, Panel, series
 
@@ -25,7 +25,8 @@ NEEDS = (
     "No families of filter sizes differ in their channels. The table of crossings has such layers: "
     "fastconv compare crossings."
 )
-_ROW, _FRAME = 30, Frame(left=46, right=10)
+_ROW, _FRAME = 30, Frame(left=42, right=8)
+_LETTER = 0.72  # width of a bold letter and its share of the margins, in parts of its size
 
 
 def panels(results: Results) -> list[Panel]:
@@ -42,9 +43,10 @@ def panels(results: Results) -> list[Panel]:
 
 def _draw(axes: Axes, grid: list[Family]) -> None:
     sizes = sorted({size for family in grid for size in family.sizes})
-    for row, family in enumerate(grid):
-        for size, entry in family.sizes.items():
-            _cell(axes, sizes.index(size), row, entry)
+    width = axes.bbox.width / len(sizes)
+    for row, channels in enumerate(grid):
+        for size, entry in channels.sizes.items():
+            _cell(axes, sizes.index(size), row, entry, width)
     axes.set_xlim(-0.5, len(sizes) - 0.5)
     axes.set_ylim(-0.5, len(grid) - 0.5)
     axes.set_xticks(range(len(sizes)), map(str, sizes))
@@ -54,20 +56,21 @@ def _draw(axes: Axes, grid: list[Family]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _cell(axes: Axes, x: int, y: int, entry: Entry) -> None:
+def _cell(axes: Axes, x: int, y: int, entry: Entry, width: float) -> None:
     best = best_of_families(entry.measured)
     if not best:
         return
     first, doubtful = best[0], uncertain(entry.measured)
-    ahead = f"{best[1].seconds / first.seconds:.2g}×" if len(best) > 1 else ""
+    ahead = f"{best[1].seconds / first.seconds:.2f}×" if len(best) > 1 else ""
     second = f", {ahead} as fast as {best[1].algorithm}" if ahead else ""
     tip = f"{entry.layer}: {first.algorithm}, {duration(first.seconds)}{second}"
-    name = first.algorithm.rstrip("0123456789")
+    name = family(first.algorithm)
     colour = light(token(name))
     gid = series(name, [tip + (" (uncertain)" if doubtful else "")])
     place = {"xy": (x - 0.47, y - 0.46), "width": 0.94, "height": 0.92}
     axes.add_patch(Rectangle(**place, fc=colour, ec="none", alpha=0.28, gid=gid))
     if doubtful:
         axes.add_patch(Rectangle(**place, fc="none", ec=colour, hatch="///", lw=0, alpha=0.45))
-    axes.text(x, y + 0.16, name, ha="center", va="center", fontsize=7.5, fontweight="bold")
-    axes.text(x, y - 0.22, ahead, ha="center", va="center", fontsize=7.5, color=light("soft"))
+    text = {"ha": "center", "va": "center", "fontsize": min(8.5, width / (_LETTER * len(name)))}
+    axes.text(x, y + 0.18, name, fontweight="bold", **text)
+    axes.text(x, y - 0.23, ahead, **text)
