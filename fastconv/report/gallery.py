@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -61,7 +62,11 @@ def figure(panels: list[Panel], across: int = 1) -> Figure:
 
 def _label(axes: Axes, panel: Panel) -> None:
     """The title at the panel's left edge, and what the axes show, written across."""
-    up = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "baseline"}
+    up: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+        "va": "baseline",
+    }
     left = 12 - panel.frame.left
     axes.annotate(panel.title, (0, 1), (left, 25), fontsize=10.5, fontweight="bold", **up)
     axes.annotate(panel.y, (0, 1), (left, 9), color=light("soft"), fontsize=8.5, **up)

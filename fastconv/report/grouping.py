@@ -22,7 +22,7 @@ class Passes(NamedTuple):
 
 
 class Family(NamedTuple):
-    """Layers that differ in the size of their square filter, and in the padding that goes with it."""
+    """Layers that differ in the size of their square filter, and in the padding it needs."""
 
     problem: ConvProblem  # one of them
     sizes: dict[int, Entry]  # rising
@@ -77,7 +77,6 @@ def grids(entries: Iterable[Entry]) -> list[list[Family]]:
 
 
 def _grouped(entries: Iterable[Entry], key: Callable[[ConvProblem], tuple]) -> dict:
-    """Key → entries; square filters' alone have one where the key is of families."""
     groups: dict[tuple, list[Entry]] = {}
     ordered = sorted(entries, key=lambda entry: DIRECTIONS.index(entry.measured.problem.direction))
     for entry in ordered:
@@ -97,6 +96,6 @@ def _beside_the_filter(p: ConvProblem) -> ConvProblem:
     return p._replace(
         R=0,
         S=0,
-        padding=_SAME if (p.P, p.Q) == kept else p.padding,
+        padding=_SAME if kept == (p.P, p.Q) else p.padding,
         groups=_DEPTHWISE if p.depthwise else p.groups,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import geometric_mean
 from typing import NamedTuple
 
 from fastconv.comparison.results import Results
-from fastconv.core.problem import DIRECTIONS
 
-from .ranking import mean, ratio, regret, uncertain
+from .grouping import by_pass
+from .ranking import ratio, uncertain
 
 
 class Fact(NamedTuple):
@@ -32,31 +33,30 @@ def _machine(results: Results) -> list[Fact]:
 def _ratios(results: Results) -> list[Fact]:
     """The geometric mean of each pass beside the peers."""
     found = []
-    for direction in DIRECTIONS:
-        passes = [e.measured for e in results.entries if e.measured.problem.direction == direction]
-        ratios = [value for one in passes if (value := ratio(one)) is not None]
+    for group in by_pass(results.entries):
+        ratios = [value for e in group.entries if (value := ratio(e.measured)) is not None]
         if ratios:
             ahead = sum(value > 1 for value in ratios)
             note = f"as fast as the fastest peer; ahead on {ahead} of {len(ratios)}"
-            found.append(Fact(direction, f"{mean(ratios):.2f}×", note))
+            found.append(Fact(group.title, f"{geometric_mean(ratios):.2f}×", note))
     return found
 
 
 def _selector(results: Results) -> list[Fact]:
-    """How much longer its choices take than the fastest algorithms."""
-    regrets = [value for e in results.entries if (value := regret(e.measured)) is not None]
+    """How much longer its choices take than the fastest algorithms that it may take."""
+    regrets = [value for e in results.entries if (value := e.measured.regret) is not None]
     if not regrets:
         return []
-    lost = mean(1 + value for value in regrets) - 1
-    note = f"longer than the best algorithm, in the mean; {max(regrets):.0%} at worst"
-    return [Fact("selector’s regret", f"{lost:.1%}", note)]
+    note = f"longer than the best allowed, in the mean; {max(regrets) - 1:.0%} at worst"
+    return [Fact("selector’s regret", f"{geometric_mean(regrets) - 1:.1%}", note)]
 
 
 def _certainty(results: Results) -> list[Fact]:
     total = len(results.entries)
-    if not total:
-        return []
-    sure = sum(not uncertain(e.measured) for e in results.entries)
-    return [
-        Fact("sure winners", f"{sure} of {total}", "ahead of the second by more than the spread")
-    ]
+    sure = sum(not uncertain(entry.measured) for entry in results.entries)
+    found = [Fact("sure winners", f"{sure} of {total}", "ahead by more than times are known")]
+    disturbed = sum(bool(entry.measured.disturbed) for entry in results.entries)
+    if disturbed:
+        note = "above the peak: something else used the processor while that was measured"
+        found.append(Fact("disturbed", f"{disturbed} of {total}", note))
+    return found

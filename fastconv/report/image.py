@@ -49,7 +49,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _group(found: re.Match) -> str:
-    """``<g id="series NAME⏎tip⏎tip…">`` as a group of class ``series`` whose shapes tell the tips."""
+    """A group whose id is ``series NAME⏎tip⏎tip…``, as one of class ``series`` that tells tips."""
     name, tips, drawn = found.groups()
     waiting = iter(tips.split("\n") if tips else ())
 

@@ -5,99 +5,64 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 from fastconv.comparison.results import Entry, Results
-from fastconv.conv.compare import Pass
 from fastconv.conv.measuring import Measured
-from fastconv.core.text import amount, duration
+from fastconv.conv.outcome import Pass
+from fastconv.core.text import duration
 
 from .palette import token
-from .ranking import chosen, ran, uncertain
+from .ranking import chosen, podium, uncertain
 
-
-class Cell(NamedTuple):
-    text: str
-    value: float | None = None  # to sort by
-
-
-_UNKNOWN = Cell("")
-
-
-class Column(NamedTuple):
-    heading: str
-    meaning: str
-    cell: Callable[[Pass, Measured], Cell]
-
-
-def _share(one: Pass, row: Measured) -> Cell:
-    if row.executed is None:
-        return _UNKNOWN
-    share = row.executed / one.peak
-    return Cell(f"{share:.0%}", share)
-
-
-def _phases(one: Pass, row: Measured) -> Cell:
-    phases = row.phases or {}
-    return Cell(", ".join(f"{name} {duration(seconds)}" for name, seconds in phases.items()))
-
-
-_COLUMNS = (
-    Column("time", "median of the runs", lambda _, r: Cell(duration(r.seconds), r.seconds)),
-    Column(
-        "±",
+# What the figures of a pass (their text is `Pass.figures`) mean, and what to sort them by.
+_FIGURES: dict[str, tuple[str, Callable[[Pass, Measured], float | None]]] = {
+    "time": ("median of the runs", lambda _, row: row.seconds),
+    "±": (
         "half the distance of the quartiles, in parts of the time",
-        lambda _, r: Cell(f"{r.spread / r.seconds / 2:.0%}", r.spread / r.seconds),
+        lambda _, row: row.spread / row.seconds,
     ),
-    Column(
-        "GFLOP/s",
+    "GFLOP/s": (
         "effective: the direct sum’s arithmetic over the time",
-        lambda _, r: Cell(f"{r.gflops:.1f}", r.gflops),
+        lambda _, row: row.gflops,
     ),
-    Column(
-        "executed",
-        "GFLOP/s of all arithmetic that was done",
-        lambda _, r: _UNKNOWN if r.executed is None else Cell(f"{r.executed:.1f}", r.executed),
+    "executed": ("GFLOP/s of all arithmetic that was done", lambda _, row: row.executed),
+    "of peak": (
+        "the executed rate in the measured peak",
+        lambda one, row: None if row.executed is None else row.executed / one.peak,
     ),
-    Column("of peak", "the executed rate in the measured peak", _share),
-    Column(
-        "scratch",
-        "bytes of workspace, all threads together",
-        lambda _, r: _UNKNOWN if r.workspace is None else Cell(amount(r.workspace), r.workspace),
-    ),
-    Column("error", "max|y − y64| / max|y64|", lambda _, r: Cell(f"{r.error:.1e}", r.error)),
-)
-_PHASES = Column("phases", "where a worker’s time went", _phases)
-_NAMES = (("layer", ""), ("pass", ""), ("algorithm", "an algorithm, or another library"))
+    "scratch": ("bytes of workspace, all threads together", lambda _, row: row.workspace),
+    "error": ("max|y − y64| / max|y64|", lambda _, row: row.error),
+}
+_NAMES = {"layer": "", "pass": "", "algorithm": "an algorithm, or another library"}
+_PHASES = {"phases": "where a worker’s time went"}
+_CLASSES = dict.fromkeys((*_NAMES, *_PHASES), ' class="name"')
 
 
 def table(results: Results) -> str:
     """The table's HTML; phases have a column where any are known."""
     known = any(row.phases for entry in results.entries for row in entry.measured.rows)
-    columns = (*_COLUMNS, _PHASES) if known else _COLUMNS
-    names = [*_NAMES, *((column.heading, column.meaning) for column in columns)]
+    columns = _NAMES | {name: meaning for name, (meaning, _) in _FIGURES.items()}
+    columns |= _PHASES if known else {}
     head = "".join(
-        f'<th scope="col"{" class=name" if place < len(_NAMES) else ""} title="{html.escape(meaning)}">'
-        f'<button type="button">{html.escape(heading)}</button></th>'
-        for place, (heading, meaning) in enumerate(names)
+        f'<th scope="col"{_CLASSES.get(name, "")} title="{html.escape(meaning)}">'
+        f'<button type="button">{html.escape(name)}</button></th>'
+        for name, meaning in columns.items()
     )
-    body = "\n".join(line for entry in results.entries for line in _lines(entry, columns))
+    width = len(columns) - len(_NAMES)
+    body = "\n".join(line for entry in results.entries for line in _lines(entry, width))
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
-def _lines(entry: Entry, columns: tuple[Column, ...]) -> list[str]:
+def _lines(entry: Entry, width: int) -> list[str]:
     """The rows of one pass of one layer: the fastest first, then who cannot run it."""
     one = entry.measured
-    measured = ran(one)
     lines = [
-        _line(entry, row, _badges(one, row), "", "".join(_td(c.cell(one, row)) for c in columns))
-        for row in measured
+        _line(entry, row, _badges(one, row), "", _cells(one, row, width)) for row in one.ranked
     ]
     for row in one.rows:
-        if row not in measured:
-            reason = html.escape(row.reason or "it was not measured")
-            cells = f'<td class="reason" colspan="{len(columns)}">{reason}</td>'
-            lines.append(_line(entry, row, "", "refused", cells))
+        if row.reason is not None:
+            reason = f'<td class="reason" colspan="{width}">{html.escape(row.reason)}</td>'
+            lines.append(_line(entry, row, "", "refused", reason))
     return lines
 
 
@@ -114,16 +79,31 @@ def _line(entry: Entry, row: Measured, badges: str, kind: str, cells: str) -> st
 
 
 def _badges(one: Pass, row: Measured) -> str:
-    """What is to be said of a row beside its figures."""
+    """What is to be said of a row beside its figures: word → why, where there is more to say."""
+    first = row == podium(one)[0] if podium(one) else False
     badges = {
-        "fastest": row == ran(one)[0],
-        "uncertain": row == ran(one)[0] and uncertain(one),
-        "chosen": row == chosen(one),
+        "winner": "" if first else None,
+        "uncertain": (one.doubt or "the second is close") if first and uncertain(one) else None,
+        "chosen": one.why if row == chosen(one) else None,
+        "barred": row.barred,
     }
-    return "".join(f' <span class="{name}">{name}</span>' for name, on in badges.items() if on)
+    return "".join(
+        f' <span class="{word}" title="{html.escape(why)}">{word}</span>'
+        for word, why in badges.items()
+        if why is not None
+    )
 
 
-def _td(cell: Cell) -> str:
-    known = cell.value is not None and math.isfinite(cell.value)
-    value = f' data-value="{cell.value!r}"' if known else ""
-    return f"<td{value}>{html.escape(cell.text)}</td>"
+def _cells(one: Pass, row: Measured, width: int) -> str:
+    values = [value(one, row) for _, value in _FIGURES.values()]
+    cells = [_cell(text, value) for text, value in zip(one.figures(row), values, strict=True)]
+    if width > len(cells):
+        phases = (f"{name} {duration(took)}" for name, took in (row.phases or {}).items())
+        cells.append(f'<td class="name">{html.escape(", ".join(phases))}</td>')
+    return "".join(cells)
+
+
+def _cell(text: str, value: float | None) -> str:
+    known = value is not None and math.isfinite(value)
+    sort_by = f' data-value="{value!r}"' if known else ""
+    return f"<td{sort_by}>{html.escape(text)}</td>"

@@ -1,8 +1,8 @@
 """The colours, each by a name and in two themes: plots are drawn in the light one.
 
-An algorithm has the same colour everywhere.  The hues are those of Okabe and Ito (2008), which people
-with any of the usual colour blindnesses can tell apart, made darker on light and lighter on dark
-ground so that words in them can be read.
+An algorithm has the same colour everywhere.  The hues are those of Okabe and Ito (2008), which
+people with any of the usual colour blindnesses can tell apart, made darker on light and lighter on
+dark ground so that words in them can be read.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from fastconv.comparison.results import Entry, Results
 from fastconv.conv.algorithm import ACCURACIES
 from fastconv.report.grouping import Passes, by_pass
-from fastconv.report.ranking import ran
 
 from .panel import Mark, Panel, level, log, name_ends, number, points, power
 
@@ -37,7 +36,7 @@ def panels(results: Results) -> list[Panel]:
 def _clouds(entries: list[Entry]) -> dict[str, list[Mark]]:
     clouds: dict[str, list[Mark]] = {}
     for layer, one in entries:
-        for row in ran(one):
+        for row in one.ranked:
             if 0 < row.error < np.inf:
                 tip = f"{row.algorithm} on {layer}: error {row.error:.1e}, {row.gflops:.3g} GFLOP/s"
                 clouds.setdefault(row.algorithm, []).append(Mark(row.gflops, row.error, tip))
@@ -56,6 +55,6 @@ def _draw(axes: Axes, clouds: dict[str, list[Mark]], levels: dict[str, float]) -
         points(axes, name, marks)
     for name, bound in levels.items():
         level(axes, bound, name)
-    log(axes.xaxis, number)
-    log(axes.yaxis, power)
+    log(axes, axes.xaxis, number)
+    log(axes, axes.yaxis, power)
     name_ends(axes, {name: max(marks) for name, marks in clouds.items()})

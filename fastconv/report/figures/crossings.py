@@ -9,15 +9,14 @@ from matplotlib.axes import Axes
 from fastconv.comparison.results import Results
 from fastconv.core.text import duration
 from fastconv.report.grouping import Family, families
-from fastconv.report.ranking import ran
 
 from .panel import Mark, Panel, level, line, name_ends, points
 
 TITLE = "Where the algorithms cross"
 CAPTION = (
-    "Effective rate against the size of the filter, on layers that differ in nothing else; above is "
-    "faster. Where two lines cross, the better algorithm changes. A filter of n×n costs the direct "
-    "sum n² as much, so a level line means a time that grows as the arithmetic does."
+    "Effective rate against the size of the filter, on layers that differ in nothing else: higher "
+    "is faster. Where two lines cross, the better algorithm changes. A level line is a time that "
+    "grows as the arithmetic does."
 )
 NEEDS = (
     "No three layers differ in the filter’s size alone. The table of crossings has such layers: "
@@ -39,7 +38,7 @@ def panels(results: Results) -> list[Panel]:
 def _draw(axes: Axes, family: Family, peak: float) -> None:
     lines: dict[str, list[Mark]] = {}
     for size, (layer, one) in family.sizes.items():
-        for row in ran(one):
+        for row in one.ranked:
             tip = f"{row.algorithm} on {layer}: {row.gflops:.3g} GFLOP/s, {duration(row.seconds)}"
             lines.setdefault(row.algorithm, []).append(Mark(size, row.gflops, tip))
     for name, marks in lines.items():

@@ -10,15 +10,14 @@ from matplotlib.axes import Axes
 from fastconv.comparison.results import Entry, Results
 from fastconv.core.text import duration
 from fastconv.report.grouping import by_pass
-from fastconv.report.ranking import ran
 
 from .panel import Frame, Mark, Panel, line, log, name_ends, number, points
 
 TITLE = "Cost against size"
 CAPTION = (
     "Time against the arithmetic of the direct sum, for all layers, and the power that fits each "
-    "algorithm best, by number: 1.00 takes twice as long for twice the arithmetic, and less gains on "
-    "larger layers."
+    "algorithm best, by number: 1.00 takes twice as long for twice the arithmetic, and less "
+    "gains on larger layers."
 )
 NEEDS = "No two layers differ in size: compare several with fastconv compare."
 _FRAME = Frame(left=46, right=96)
@@ -39,7 +38,7 @@ def _clouds(entries: list[Entry]) -> dict[str, list[Mark]]:
     """The marks of the algorithms that ran layers of several sizes."""
     clouds: dict[str, list[Mark]] = {}
     for layer, one in entries:
-        for row in ran(one):
+        for row in one.ranked:
             tip = f"{row.algorithm} on {layer}: {duration(row.seconds)}"
             mark = Mark(one.problem.flops / 1e9, row.seconds, tip)
             clouds.setdefault(row.algorithm, []).append(mark)
@@ -58,7 +57,7 @@ def _draw(axes: Axes, clouds: dict[str, list[Mark]]) -> None:
     for name, marks in clouds.items():
         line(axes, name, powers[name][1])
         points(axes, name, marks, alpha=0.55, ms=3.5)
-    log(axes.xaxis, number)
-    log(axes.yaxis, duration)
+    log(axes, axes.xaxis, number)
+    log(axes, axes.yaxis, duration)
     ends = {name: fit[-1] for name, (_, fit) in powers.items()}
     name_ends(axes, ends, {name: f"{slope:.2f}" for name, (slope, _) in powers.items()})

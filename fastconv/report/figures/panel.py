@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from fastconv.report.palette import light, token
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {  # of matplotlib
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
@@ -70,16 +70,15 @@ class Mark(NamedTuple):
 
 def points(axes: Axes, algorithm: str, marks: Sequence[Mark], **style: Any) -> None:
     """Dots in the algorithm's colour that say something when one points at them."""
-    style = {"marker": "o", "ms": 4.5, "mec": light("card"), "mew": 0.5} | style
+    dots: dict[str, Any] = {"marker": "o", "ms": 4.5, "mec": light("card"), "mew": 0.5} | style
     xs, ys, tips = zip(*marks, strict=True)
     gid = series(algorithm, tips)
-    axes.plot(xs, ys, ls="none", color=light(token(algorithm)), gid=gid, **style)
+    axes.plot(xs, ys, ls="none", color=light(token(algorithm)), gid=gid, **dots)
 
 
 def line(axes: Axes, algorithm: str, marks: Sequence[Mark], **style: Any) -> None:
-    style = {"lw": 1.6, "solid_capstyle": "round"} | style
     xs, ys, _ = zip(*marks, strict=True)
-    axes.plot(xs, ys, color=light(token(algorithm)), gid=series(algorithm), **style)
+    axes.plot(xs, ys, color=light(token(algorithm)), lw=1.6, gid=series(algorithm), **style)
 
 
 def series(algorithm: str, tips: Iterable[str] = ()) -> str:
@@ -135,13 +134,12 @@ def _place(axes: Axes, mark: Mark) -> tuple[float, float]:
     return float(x), float(y)
 
 
-def log(axis: Axis, text: Callable[[float], str]) -> None:
+def log(axes: Axes, axis: Axis, text: Callable[[float], str]) -> None:
     """A logarithmic axis with a few ticks, written by ``text``."""
-    {"x": axis.axes.set_xscale, "y": axis.axes.set_yscale}[axis.axis_name]("log")
+    axes.set(**{"xscale" if axis is axes.xaxis else "yscale": "log"})
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 40 * low else (1,), numticks=7))
     axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from statistics import geometric_mean
 
 from matplotlib.axes import Axes
 
@@ -10,7 +11,7 @@ from fastconv.comparison.results import Entry, Results
 from fastconv.core.text import duration
 from fastconv.report.grouping import by_pass
 from fastconv.report.palette import light
-from fastconv.report.ranking import chosen, fastest_peer, mean, ratio
+from fastconv.report.ranking import chosen, fastest_peer, ratio
 
 from .panel import Frame, Mark, Panel, line, log, number, points
 
@@ -50,7 +51,7 @@ def _order(results: Results) -> dict[str, float]:
     for layer, one in results.entries:
         if (value := ratio(one)) is not None:
             ratios.setdefault(layer, []).append(value)
-    return {layer: mean(values) for layer, values in ratios.items()}
+    return {layer: geometric_mean(values) for layer, values in ratios.items()}
 
 
 def _draw(axes: Axes, entries: list[Entry]) -> None:
@@ -66,7 +67,7 @@ def _draw(axes: Axes, entries: list[Entry]) -> None:
         ends = [Mark(max(value - spread, value / 10), y), Mark(value + spread, y)]
         line(axes, choice.algorithm, ends, alpha=0.5)
         points(axes, choice.algorithm, [Mark(value, y, tip)], ms=6)
-    log(axes.xaxis, number)
+    log(axes, axes.xaxis, number)
     axes.set_ylim(-0.7, len(entries) - 0.3)
     axes.set_yticks(range(len(entries)), [entry.layer for entry in entries])
     axes.tick_params(axis="y", length=0)

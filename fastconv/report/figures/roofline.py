@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from fastconv.comparison.results import Entry, Host, Results
 from fastconv.report.grouping import by_pass
 from fastconv.report.palette import light, token
-from fastconv.report.ranking import ran
 
 from .panel import Mark, Panel, log, name_ends, number, points, series
 
@@ -17,8 +16,8 @@ TITLE = "Roofline"
 CAPTION = (
     "What each algorithm reaches on each layer, under what the machine can do. A dot is the "
     "effective rate (the direct sum’s arithmetic over the time), a ring the executed one (what was "
-    "really computed). An algorithm that leaves arithmetic out lifts its dot over the roof; no ring "
-    "can be above it."
+    "really computed). An algorithm that leaves arithmetic out lifts its dot, over the roof even; "
+    "no ring can be above it."
 )
 NEEDS = "Nothing was measured: compare a layer under every algorithm with fastconv compare."
 
@@ -26,11 +25,12 @@ NEEDS = "Nothing was measured: compare a layer under every algorithm with fastco
 def panels(results: Results) -> list[Panel]:
     return [
         Panel(
-            group.title, group.direction, "FLOP of the direct sum per byte of the arrays", "GFLOP/s",
+            group.title, group.direction,
+            "FLOP of the direct sum per byte of the arrays", "GFLOP/s",
             partial(_draw, entries=group.entries, host=results.host),
         )
         for group in by_pass(results.entries)
-        if any(ran(entry.measured) for entry in group.entries)
+        if any(entry.measured.ranked for entry in group.entries)
     ]  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def _draw(axes: Axes, entries: list[Entry], host: Host) -> None:
     executed: dict[str, list[Mark]] = {}
     for layer, one in entries:
         intensity = one.problem.flops / one.problem.nbytes
-        for row in ran(one):
+        for row in one.ranked:
             tip = f"{row.algorithm} on {layer}: {row.gflops:.3g} GFLOP/s effective"
             effective.setdefault(row.algorithm, []).append(Mark(intensity, row.gflops, tip))
             if row.executed is not None:
@@ -59,8 +59,8 @@ def _draw(axes: Axes, entries: list[Entry], host: Host) -> None:
 
 def _roof(axes: Axes, host: Host) -> None:
     """The peak, and to its left what the memory can feed."""
-    log(axes.xaxis, number)
-    log(axes.yaxis, number)
+    log(axes, axes.xaxis, number)
+    log(axes, axes.yaxis, number)
     low, high = axes.get_xlim()
     ridge = min(max(low, host.peak / host.bandwidth), high)
     heights = [min(host.peak, host.bandwidth * x) for x in (low, ridge, high)]
