@@ -27,9 +27,9 @@ GROUND = {
 ALGORITHMS = {
     "direct": Colour("#0072b2", "#4fa8e8"),
     "im2col": Colour("#3f97c4", "#9fdcff"),
-    "depthwise": Colour("#8a7400", "#e6d24a"),
+    "depthwise": Colour("#a08900", "#e6d24a"),
     "winograd": Colour("#c84e00", "#ff8345"),
-    "winograd2": Colour("#d18a45", "#ffcfa3"),
+    "winograd2": Colour("#c97f36", "#ffcfa3"),
     "winograd4": Colour("#b8691f", "#f2ab6d"),
     "winograd6": Colour("#8c3600", "#e0651f"),
     "fft": Colour("#008060", "#35c79a"),
