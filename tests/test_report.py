@@ -198,6 +198,13 @@ def test_growth_finds_the_power():
     assert "direct 1.00" in names and "fft 0.50" in names  # c² operations at c GFLOP/s
 
 
+def test_long_names_of_layers_are_cut():
+    (axes,) = report.plots(results(entry(ONE, layer="l" * 24), entry(ONE, layer="m" * 25)))[
+        "peers"
+    ].axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["l" * 24, "m" * 23 + "…"]
+
+
 def test_names_at_the_edge_do_not_overlap():
     rates = {name: 50.0 for name in palette.ALGORITHMS if name != "other"}
     entries = [entry(problem(8, r), rates) for r in (3, 5, 7)]

@@ -138,7 +138,7 @@ def log(axes: Axes, axis: Axis, text: Callable[[float], str]) -> None:
     """A logarithmic axis with a few ticks, written by ``text``."""
     axes.set(**{"xscale" if axis is axes.xaxis else "yscale": "log"})
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 40 * low else (1,), numticks=7))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=7))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
 

@@ -26,6 +26,7 @@ NEEDS = (
     "fastconv compare --peers torch."
 )
 _ROW, _FRAME = 13, Frame(left=122, right=16)
+_LETTERS = 24  # of a name that fit
 
 
 def panels(results: Results) -> list[Panel]:
@@ -69,5 +70,9 @@ def _draw(axes: Axes, entries: list[Entry]) -> None:
         points(axes, choice.algorithm, [Mark(value, y, tip)], ms=6)
     log(axes, axes.xaxis, number)
     axes.set_ylim(-0.7, len(entries) - 0.3)
-    axes.set_yticks(range(len(entries)), [entry.layer for entry in entries])
+    axes.set_yticks(range(len(entries)), [_short(entry.layer) for entry in entries])
     axes.tick_params(axis="y", length=0)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
