@@ -80,6 +80,7 @@ def test_help_names_every_option(capsys, command):
         ("explain",): ("WHAT", "--stride", "--batch", "--passes", "--format", "--threads"),
         ("info",): ("--json",),
         ("warmup",): ("--layer", "--demo", "--dtype", "--format", "--directions"),
+        ("report",): ("RESULTS.json", "--html", "--plots"),
     }
     assert all(word in text for word in expected[command])
 

@@ -15,7 +15,7 @@ import warnings
 
 import fastconv
 
-from . import compare, demo, explain, info, warmup
+from . import compare, demo, explain, info, report, warmup
 from .arguments import Parser
 from .errors import Failure, Usage
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": demo,
     "compare": compare,
     "explain": explain,
+    "report": report,
     "info": info,
     "warmup": warmup,
 }

@@ -7,7 +7,6 @@ layers under every algorithm; writes a picture of the curve, the filters and the
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from fastconv.comparison import recording
 from . import compiling, output
 from .arguments import at_least
 from .errors import Failure
+from .requirements import require
 from .stages import Stages
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     output.check(args.output, ".png")
-    _require("sklearn", "matplotlib")
+    require("the demo", "demo", "sklearn", "matplotlib")
     from .console import console
 
     screen = console()
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def warm_up() -> None:
     """Run everything once that the demo compiles: an epoch, and every algorithm."""
-    _require("sklearn")
+    require("the demo", "demo", "sklearn")
     from fastconv.conv import measuring
 
     from . import training
@@ -84,12 +84,6 @@ def warm_up() -> None:
     for layer in _layers(runs):
         for run in layer.values():
             measuring.measure(run.problem, 0)
-
-
-def _require(*packages: str) -> None:
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Failure(f"the demo needs {' and '.join(missing)}: pip install 'fastconv[demo]'")
 
 
 def _layers(runs: list[recording.Run]) -> list[Layer]:

@@ -26,6 +26,14 @@ def check(path: Path, suffix: str) -> None:
         raise Usage(f"output {str(path)!r} cannot be written: {error.strerror}") from None
 
 
+def make_folder(path: Path) -> None:
+    """Raise :class:`Usage` unless ``path`` is a folder, or can be made one."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise Usage(f"folder {str(path)!r} cannot be made: {error.strerror}") from None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to; it becomes ``path`` if the block succeeds."""
