@@ -10,6 +10,7 @@ from fastconv.conv.measuring import Measured
 from . import axes
 
 _SECONDS = 0.05  # of measuring an algorithm at a point
+_TIMEOUT = 600  # seconds
 _UNKNOWN = math.nan  # what asv itself puts down for a benchmark that is skipped
 
 Figures = dict[tuple[str, int], tuple[Measured, float]]
@@ -21,7 +22,7 @@ class Tracked(axes.Axis):
     A subclass has its own ``setup_cache``, as asv knows it by the line where it stands.
     """
 
-    timeout = 300
+    timeout = _TIMEOUT
 
     def compare(self) -> Figures:
         """(algorithm, x) → what was measured, and the peak in GFLOP/s."""
@@ -65,55 +66,28 @@ class Tracked(axes.Axis):
     track_error.unit = "of max|y|"
 
 
-class ForwardFilterSize(axes.FilterSize, Tracked):
+class Forward(axes.FilterSize, Tracked):
     direction = "forward"
 
     def setup_cache(self):
         return self.compare()
 
-    setup_cache.timeout = 600
+    setup_cache.timeout = _TIMEOUT
 
 
-class ForwardChannels(axes.Channels, Tracked):
-    direction = "forward"
-
-    def setup_cache(self):
-        return self.compare()
-
-    setup_cache.timeout = 600
-
-
-class BackwardInputFilterSize(axes.FilterSize, Tracked):
+class BackwardInput(axes.FilterSize, Tracked):
     direction = "backward_input"
 
     def setup_cache(self):
         return self.compare()
 
-    setup_cache.timeout = 600
+    setup_cache.timeout = _TIMEOUT
 
 
-class BackwardInputChannels(axes.Channels, Tracked):
-    direction = "backward_input"
-
-    def setup_cache(self):
-        return self.compare()
-
-    setup_cache.timeout = 600
-
-
-class BackwardWeightFilterSize(axes.FilterSize, Tracked):
+class BackwardWeight(axes.FilterSize, Tracked):
     direction = "backward_weight"
 
     def setup_cache(self):
         return self.compare()
 
-    setup_cache.timeout = 600
-
-
-class BackwardWeightChannels(axes.Channels, Tracked):
-    direction = "backward_weight"
-
-    def setup_cache(self):
-        return self.compare()
-
-    setup_cache.timeout = 600
+    setup_cache.timeout = _TIMEOUT

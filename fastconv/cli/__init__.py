@@ -1,4 +1,4 @@
-"""The command line: ``fastconv demo``, ``fastconv info``, ``fastconv warmup``.
+"""The command line: ``fastconv bench``, ``demo``, ``info``, ``warmup``.
 
 A command is a module with three names: ``HELP`` (its line in ``fastconv --help``),
 ``arguments(parser)`` and ``run(args)``, which returns the exit code or raises
@@ -15,11 +15,11 @@ import warnings
 
 import fastconv
 
-from . import demo, info, warmup
+from . import bench, demo, info, warmup
 from .arguments import Parser
 from .errors import Failure, Usage
 
-COMMANDS = {"demo": demo, "info": info, "warmup": warmup}
+COMMANDS = {"bench": bench, "demo": demo, "info": info, "warmup": warmup}
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports
 
 
