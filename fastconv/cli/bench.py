@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -57,10 +58,10 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(str(error)) from None
     if not found:
         raise Failure(f"no benchmark with an algorithm in {str(args.results)!r} has such a name")
-    title = None
-    for run, table in found:
-        title, before = f"commit {run.commit[:8]} on {run.machine}, {run.environment}", title
-        print("\n".join(([title, ""] if title != before else []) + _lines(table) + [""]))
+    for title, group in itertools.groupby(found, key=_title):
+        print(f"{title}\n")
+        for _, table in group:
+            print(*_lines(table), "", sep="\n")
     if args.csv is not None:
         _write(args.csv, found)
     return 0
@@ -72,6 +73,11 @@ def _tables(args: argparse.Namespace) -> Iterator[tuple[Run, Table]]:
         for table in pivot.tables(stored, run):
             if args.benchmark is None or args.benchmark.search(table.benchmark):
                 yield run, table
+
+
+def _title(pair: tuple[Run, Table]) -> str:
+    run, _ = pair
+    return f"commit {run.commit[:8]} on {run.machine}, {run.environment}"
 
 
 def _lines(table: Table) -> list[str]:
