@@ -57,6 +57,7 @@ def test_help_names_every_option(capsys, command):
     text = capsys.readouterr().out
     expected = {
         (): cli.COMMANDS,
+        ("bench",): ("--results", "--commit", "--machine", "--benchmark", "--csv"),
         ("demo",): ("--epochs", "--output", "--seed", "--quick"),
         ("compare",): (
             "WHAT",
@@ -87,7 +88,7 @@ def test_help_names_every_option(capsys, command):
 
 LAYER = "8x16x9x9:32x16x3x3"
 MISTAKES = [
-    ([], "a command is needed: demo, compare, explain, info, warmup"),
+    ([], "a command is needed: demo, compare, explain, report, bench, info, warmup"),
     (["train"], "invalid choice: 'train'"),
     (["info", "--yaml"], "unrecognized arguments: --yaml"),
     (["info", "--js"], "unrecognized arguments: --js"),

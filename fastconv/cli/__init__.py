@@ -15,7 +15,7 @@ import warnings
 
 import fastconv
 
-from . import compare, demo, explain, info, report, warmup
+from . import bench, compare, demo, explain, info, report, warmup
 from .arguments import Parser
 from .errors import Failure, Usage
 
@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": compare,
     "explain": explain,
     "report": report,
+    "bench": bench,
     "info": info,
     "warmup": warmup,
 }

@@ -76,7 +76,7 @@ class Results(NamedTuple):
             if (whole["fastconv"], whole["format"]) != ("comparison", FORMAT):
                 raise ValueError("it is of another kind or format")
             return cls(Host(**whole["host"]), tuple(map(_entry, whole["entries"])))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"these are no results of a comparison: {error}") from None
 
 
