@@ -116,7 +116,7 @@ def test_times_are_medians_of_interleaved_runs(timed):
     rows = {row.algorithm: row for row in measuring.measure(SMALL, budget=11.0)}
     assert rows["steady"].seconds == 2.0 and rows["steady"].spread == 0
     assert rows["slow"].seconds == 9.0
-    assert (steady.runs, slow.runs) == (1 + 6, 1 + 3)
+    assert (steady.runs, slow.runs) == (1 + 6 + 1, 1 + 3 + 1)
     assert (rows["steady"].runs, rows["slow"].runs) == (6, 3)
     rounds = [order[start : start + 2] for start in range(0, 8, 2)]
     assert all(sorted(one) == ["slow", "steady"] for one in rounds)

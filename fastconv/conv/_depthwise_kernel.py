@@ -7,10 +7,12 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import copy, get_word, move, next_task
 from fastconv.simd.dealing import deal
+from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import put_even
 from fastconv.simd.taps import GROUP_WORDS, put_splat, sum_strips
 from fastconv.simd.vector import element, lanes
@@ -45,7 +47,9 @@ def pack_planes(like, a, x, item, target, image, unit, i0):
 
 
 SUM_LAYOUT = record(
-    "counter tasks scratch scratch_bytes floor " + PLANES + "w w_bytes bias unit_lanes all_lanes "
+    "counter profile tasks scratch scratch_bytes floor "
+    + PLANES
+    + "w w_bytes bias unit_lanes all_lanes "
     "y yn yu yk yh yw y_set in_place straight splits parts n_parts "
     # tables: groups of the blocks, records of the groups, sizes of their strips
     "block_groups groups sizes"
@@ -93,6 +97,7 @@ def depthwise_kernel(
         planes = start + vector * itemsize
         sums = planes + a.planes_bytes
         unit_bytes = a.unit_lanes * itemsize
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -112,6 +117,7 @@ def depthwise_kernel(
                     pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                     if a.dealt_bytes:
                         deal(like, channels, filters, planes, a.dealt_bytes)
+                    clock = lap(a.profile, worker, INPUT, clock)
                 for f in range(a.filters):
                     index = unit * a.filters + f
                     init = a.bias + index * unit_bytes
@@ -140,6 +146,7 @@ def depthwise_kernel(
                                 like, 1, splat, record, source, w, init, a.floor, target,
                                 units, a.w_bytes, a.yu,
                             )  # fmt: skip
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
                     if not a.straight:
                         left = a.all_lanes - unit * a.unit_lanes
                         for p in range(a.n_parts):
@@ -152,5 +159,6 @@ def depthwise_kernel(
                                 _unpack_row(
                                     like, itemsize, vector, to, step, at, part.J, splat, left, a.yk
                                 )
+                        clock = lap(a.profile, worker, OUTPUT, clock)
 
     return depthwise

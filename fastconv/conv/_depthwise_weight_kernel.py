@@ -7,16 +7,18 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, as_pointer, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
 from fastconv.simd.dealing import deal
+from fastconv.simd.phases import lap, started
 from fastconv.simd.taps import PATCH, correlate_taps, put_sum
 from fastconv.simd.vector import element, lanes
 
 from ._depthwise_kernel import PLANES, WINDOW, WINDOW_BYTES, pack_planes
 
 WEIGHT_LAYOUT = record(
-    "scratch scratch_bytes "
+    "profile scratch scratch_bytes "
     + PLANES
     + "I J dy_window dy_set in_place dy_in_place copies parts sums copy_bytes unit_bytes "
     # tables: patches of the blocks, records of the patches
@@ -57,6 +59,7 @@ def depthwise_weight_kernel(itemsize: int, mr: int, channels: int, filters: int)
             i0 = block * a.task_i
             rows = min(a.task_i, a.I - i0)
             patches = a.block_patches + block * 16
+            clock = started(a.profile)
             for unit in range(first, last):
                 source = planes
                 if a.in_place:
@@ -65,6 +68,7 @@ def depthwise_weight_kernel(itemsize: int, mr: int, channels: int, filters: int)
                     pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                     if a.dealt_bytes:
                         deal(like, channels, filters, planes, a.dealt_bytes)
+                    clock = lap(a.profile, worker, INPUT, clock)
                 for f in range(a.filters):
                     y.x = dy + f * a.dy_set
                     at = gradient
@@ -72,17 +76,19 @@ def depthwise_weight_kernel(itemsize: int, mr: int, channels: int, filters: int)
                         at = y.x + n * y.xn + unit * y.block * y.xc + i0 * y.xh
                     else:
                         pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
+                        clock = lap(a.profile, worker, WEIGHT, clock)
                     target = sums + (unit * a.filters + f) * a.unit_bytes
                     for patch in range(get_word(patches), get_word(patches + 8)):
                         correlate_taps(
                             like, mr, a.patches + patch * PATCH_BYTES, source, at, target
                         )
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return depthwise_weight
 
 
 ADD_LAYOUT = record(
-    "counter tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps "
+    "counter profile tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps "
     "unit_lanes all_lanes"
 )
 
@@ -96,6 +102,7 @@ def depthwise_add_kernel(itemsize: int) -> Kernel:
     def depthwise_add(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -112,5 +119,6 @@ def depthwise_add_kernel(itemsize: int) -> Kernel:
                 else:
                     for lane in range(min(vector, a.all_lanes - unit * a.unit_lanes)):
                         move(like, target + lane * a.dk + t * itemsize, source + lane * itemsize)
+        lap(a.profile, worker, OUTPUT, clock)
 
     return depthwise_add

@@ -7,19 +7,21 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm import results, windows
 from fastconv.gemm.columns import gather_panel
 from fastconv.gemm.results import ROWS, store_tile
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 from . import _pixel_tasks
 from ._pixel_tasks import locate
 
 LAYOUT = record(
-    "counter scratch scratch_bytes relu "
+    "counter profile scratch scratch_bytes relu "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     # packed filters: bytes of a tile of lanes and of a block of its channels
@@ -88,6 +90,7 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         share = -(-a.tiles // a.splits)
         for m in range(mr):
             put_word(relative + m * 8, m * row)
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -120,6 +123,7 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                         )  # fmt: skip
                         panel += panel_bytes
                         listed += runs_bytes
+                    clock = lap(a.profile, worker, INPUT, clock)
                     for t in range(split * share, min(a.tiles, (split + 1) * share)):
                         index = group * a.tiles + t
                         lane = t * width
@@ -145,12 +149,15 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                                 to, c_step, c_shift,
                             )  # fmt: skip
                             if last and not straight:
+                                clock = lap(a.profile, worker, MULTIPLY, clock)
                                 store_tile(
                                     like, a, itemsize, vector, tile, row, y, writing + m * 24,
                                     valid, a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
                                 )  # fmt: skip
+                                clock = lap(a.profile, worker, OUTPUT, clock)
                             sums += mr * row
                             panel += panel_bytes
                             listed += runs_bytes
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return im2col

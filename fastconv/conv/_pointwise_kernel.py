@@ -7,12 +7,14 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.copying import copy, copy_strided, move, next_task, put_word, zero
 from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
-    "counter tasks scratch scratch_bytes relu "
+    "counter profile tasks scratch scratch_bytes relu "
     # the arrays: strides in bytes; the planes of y are contiguous
     "x xn xg xc xh xw y yn yg yk "
     # packed filters, bytes of a tile of them; whether there is a bias
@@ -94,6 +96,7 @@ def pointwise_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         for m in range(mr):
             put_word(straight_rows + m * 8, m * a.yk)
             put_word(staged_rows + m * 8, m * row)
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -102,6 +105,7 @@ def pointwise_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             group, first = rest % a.groups, rest // a.groups * a.span
             count = min(a.span, a.pixels - first)
             _pack(like, a, itemsize, vector, width, panels, group, first, count)
+            clock = lap(a.profile, worker, INPUT, clock)
             for t in range(split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits):
                 index = group * a.tiles + t
                 rows = min(mr, a.filters - t * mr)
@@ -125,5 +129,6 @@ def pointwise_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     )  # fmt: skip
                     if not straight:
                         _store(a, itemsize, row, tile, y, first + p, ahead, rows)
+            clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return pointwise

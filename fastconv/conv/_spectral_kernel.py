@@ -10,10 +10,12 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm import results, windows
 from fastconv.gemm.results import store_rows
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import accumulate, next_task, transpose_tile, zero
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 from . import _bilinear_tiles
@@ -21,16 +23,16 @@ from ._bilinear_tiles import locate_tile, outputs_left
 
 WINDOW = record(windows.FIELDS)
 LAYOUT = record(
-    "counter tasks scratch scratch_bytes room_bytes relu flag x_window channels splits "
+    "counter profile tasks scratch scratch_bytes room_bytes relu flag x_window channels splits "
     "filter_map tile_map w w_unit tap_columns bias y yn yh yw I J "
     + " ".join((_bilinear_tiles.FIELDS, results.FIELDS))
 )
 WEIGHT_LAYOUT = record(
-    "counter tasks scratch scratch_bytes room_bytes x_window dy_window splits sums tile_map "
-    + _bilinear_tiles.FIELDS
+    "counter profile tasks scratch scratch_bytes room_bytes x_window dy_window splits sums "
+    "tile_map " + _bilinear_tiles.FIELDS
 )
 SUM_LAYOUT = record(
-    "counter tasks scratch scratch_bytes room_bytes sums sum_bytes splits filter_map flag "
+    "counter profile tasks scratch scratch_bytes room_bytes sums sum_bytes splits filter_map flag "
     "taps tap_columns channels dw dk"
 )
 
@@ -50,6 +52,7 @@ def spectral_kernel(itemsize: int) -> Kernel:
         buffer = spectrum + a.components * pixel
         temp = buffer + a.room_bytes
         row_step, step = a.lattice_rows * a.yh, a.lattice_columns * a.yw
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -60,12 +63,14 @@ def spectral_kernel(itemsize: int) -> Kernel:
             call(
                 a.filter_map, a.w + unit * a.w_unit, a.tap_columns * pixel, pixel, spectrum, temp
             )  # fmt: skip
+            clock = lap(a.profile, worker, WEIGHT, clock)
             for tile in range(first, min(a.all_tiles, first + a.share)):
                 image, i0, j0, _ = locate_tile(a, tile)
                 pack_block(
                     like, x, itemsize, buffer, image, 0, unit, x.row_first + i0, a.tile_rows,
                     x.column_first + j0, a.tile_columns,
                 )  # fmt: skip
+                clock = lap(a.profile, worker, INPUT, clock)
                 down = min(a.m_rows, outputs_left(i0, a.I, a.lattice_rows))
                 across = min(a.m_columns, outputs_left(j0, a.J, a.lattice_columns))
                 y = a.y + image * a.yn + i0 * a.yh + j0 * a.yw
@@ -73,11 +78,13 @@ def spectral_kernel(itemsize: int) -> Kernel:
                     a.tile_map, buffer, a.tile_columns * pixel, pixel, spectrum, buffer,
                     a.m_columns * pixel, pixel, temp, a.bias + unit * pixel, a.relu, a.flag,
                 )  # fmt: skip
+                clock = lap(a.profile, worker, MULTIPLY, clock)
                 # Column by column the tile would touch too many pages of a channels-last output.
                 store_rows(
                     like, a, itemsize, vector, buffer, a.m_columns * pixel, y, row_step, step,
                     down, across, 0, 0, 1, 1, lane, n_lanes,
                 )  # fmt: skip
+                clock = lap(a.profile, worker, OUTPUT, clock)
 
     return spectral
 
@@ -96,6 +103,7 @@ def spectral_weight_kernel(itemsize: int) -> Kernel:
         inputs = a.scratch + worker * a.scratch_bytes
         gradients = inputs + a.tile_rows * a.tile_columns * pixel
         temp = inputs + a.room_bytes
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -112,10 +120,12 @@ def spectral_weight_kernel(itemsize: int) -> Kernel:
                 pack_block(
                     like, dy, itemsize, gradients, image, 0, unit, i0, a.m_rows, j0, a.m_columns
                 )
+                clock = lap(a.profile, worker, INPUT, clock)
                 call(
                     a.tile_map, inputs, a.tile_columns * pixel, pixel, gradients,
                     a.m_columns * pixel, pixel, total, temp,
                 )  # fmt: skip
+                clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return spectral_weight
 
@@ -132,6 +142,7 @@ def spectral_sum_kernel(itemsize: int) -> Kernel:
         like = element(itemsize)
         staged = a.scratch + worker * a.scratch_bytes
         temp = staged + a.room_bytes
+        clock = started(a.profile)
         while True:
             unit = next_task(a.counter)
             if unit >= a.tasks:
@@ -146,5 +157,6 @@ def spectral_sum_kernel(itemsize: int) -> Kernel:
                     like, a.dw + lane * a.dk + t * itemsize, a.dk, staged + t * pixel, pixel,
                     min(vector, a.taps - t), min(vector, a.channels - lane),
                 )  # fmt: skip
+        lap(a.profile, worker, OUTPUT, clock)
 
     return spectral_sum

@@ -7,14 +7,16 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, kernel, record
-from fastconv.simd.blocks import block_sums
+from fastconv.core.profile import INPUT, OUTPUT
+from fastconv.simd.blocks import LEFT, RIGHT, block_sums
 from fastconv.simd.copying import next_task
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
 
 BLOCKS = ("b11", "b12", "b21", "b22")
 
 LAYOUT = record(
-    f"counter tasks {' '.join(BLOCKS)} parts part_step relu flag "
+    f"counter profile tasks {' '.join(BLOCKS)} parts part_step relu flag "
     # rows of ``length`` elements, each in ``pieces`` of ``piece``; rows to a task
     "rows share length pieces piece "
     # the last two of the three axes that rows lie on, and the strides of all three in bytes
@@ -25,11 +27,13 @@ LAYOUT = record(
 @functools.cache
 def block_sums_kernel(itemsize: int, operation: int) -> Kernel:
     """``operation`` is one of :mod:`fastconv.simd.blocks`."""
+    phase = INPUT if operation in (LEFT, RIGHT) else OUTPUT
 
     @kernel(LAYOUT)
     def sums(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -47,5 +51,6 @@ def block_sums_kernel(itemsize: int, operation: int) -> Kernel:
                     like, operation, count, a.b11 + at, a.b12 + at, a.b21 + at, a.b22 + at,
                     to, a.part_step, a.relu, a.flag,
                 )  # fmt: skip
+        lap(a.profile, worker, phase, clock)
 
     return sums

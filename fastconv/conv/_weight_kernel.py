@@ -14,16 +14,18 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm import windows
 from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import get_word, put_word, zero
 from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 WINDOW = record(windows.FIELDS)
 LAYOUT = record(
-    "scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
+    "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
     "copies parts units "
     # pixels: the grid, a block's share of it, and blocks along each axis
@@ -114,6 +116,7 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
         sums = a.sums + share * a.copy_bytes
         first_block = share * a.blocks // a.copies
         tap_bytes = a.tiles_m * mr * row
+        clock = started(a.profile)
 
         for pixels in range(first_block, (share + 1) * a.blocks // a.copies):
             n0, i0, j0 = _corner(a, pixels)
@@ -157,6 +160,7 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
                             like, a, itemsize, vector, columns_buffer, window, images, rows,
                             columns, pixel,
                         )  # fmt: skip
+                    clock = lap(a.profile, worker, INPUT, clock)
                 if unit // a.tiles_k // a.n_blocks != group:
                     group = unit // a.tiles_k // a.n_blocks
                     end = min(last_unit, (group + 1) * a.n_blocks * a.tiles_k)
@@ -168,6 +172,7 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
                             like, y, itemsize, gradient, panel, group, low, high, n0, images, i0,
                             rows, j0, columns,
                         )  # fmt: skip
+                    clock = lap(a.profile, worker, WEIGHT, clock)
                 target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * (
                     a.products_down * a.products_across * tap_bytes
                 )
@@ -191,5 +196,6 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
                                 pitch, 0, relative, 8, target,
                             )  # fmt: skip
                             target += mr * row
+                clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return weight

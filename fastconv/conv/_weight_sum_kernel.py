@@ -7,11 +7,13 @@ import functools
 import numba
 
 from fastconv.core.jit import Kernel, kernel, record
+from fastconv.core.profile import OUTPUT
 from fastconv.simd.copying import accumulate, copy, next_task, transpose_tile
+from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
-    "counter tasks scratch scratch_bytes sums copy_bytes copies "
+    "counter profile tasks scratch scratch_bytes sums copy_bytes copies "
     "dw dk dc taps joined block_bytes tap_bytes tile tiles_k n_blocks block channels filters"
 )
 
@@ -30,6 +32,7 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
         like = element(itemsize)
         row = a.tile * itemsize
         staged = a.scratch + worker * a.scratch_bytes
+        clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
@@ -63,5 +66,6 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
                             staged + t * row + lane * itemsize, row,
                             min(vector, a.taps - t), min(vector, n_lanes - lane),
                         )  # fmt: skip
+        lap(a.profile, worker, OUTPUT, clock)
 
     return weight_sum

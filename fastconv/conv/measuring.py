@@ -13,6 +13,7 @@ import numpy as np
 
 from fastconv.core import threads, workspace
 from fastconv.core.problem import ConvProblem
+from fastconv.simd.phases import seconds_by_phase
 
 from ._peers import PEERS
 from .options import Request
@@ -72,12 +73,14 @@ def measure(
             stack.enter_context(PEERS[name].threads(workers))
         errors = {name: _error(run(), exact) for name, run in runs.items()}
         times = _interleaved(runs, budget)
+    phases = {name: _phases(runs[name], workers) for name in runs.keys() & ALGORITHMS.keys()}
     rows = []
     for name in (*names, *peers):
         if name in reasons:
             rows.append(Measured(name, reasons[name]))
         else:
-            rows.append(_row(problem, name, times[name], errors[name], workers))
+            row = _row(problem, name, times[name], errors[name], workers)
+            rows.append(row._replace(phases=phases.get(name)))
     return rows
 
 
@@ -139,6 +142,14 @@ def _interleaved(runs: dict[str, Callable], budget: float) -> dict[str, list[flo
 def _finished(times: list[float], budget: float, fastest: float) -> bool:
     hopeless = min(times) > _HOPELESS * fastest
     return sum(times) >= budget and (hopeless or len(times) >= _LEAST_RUNS)
+
+
+def _phases(run: Callable, workers: int) -> dict[str, float] | None:
+    """Medians of a few runs; None of an algorithm whose kernels do not note them."""
+    noted = [seconds_by_phase(run, workers)]
+    while noted[0] and len(noted) < _LEAST_RUNS:
+        noted.append(seconds_by_phase(run, workers))
+    return {name: statistics.median(n.get(name, 0) for n in noted) for name in noted[0]} or None
 
 
 def _row(problem, name, times, error, workers) -> Measured:
