@@ -23,6 +23,8 @@ from fastconv.simd.limits import bandwidth, fma_peak
 
 PASSES = ("forward", "backward_input", "backward_weight")
 FORMATS = ("nchw", "nhwc")
+TURNS = 3
+SETTLING = 0.015  # seconds
 
 
 def layers(names: list[str]) -> dict[str, ConvProblem]:
@@ -74,16 +76,25 @@ class Layer:
 
 
 def medians(functions: list, seconds: float, clock) -> list[float]:
-    """Median time of each function, called in turn (A B C A B C …)."""
+    """Median time of each function, in turns (A A A B B B C C C A A A …).
+
+    A turn begins with calls that are not timed: threads of the library before may still be waiting
+    for work, at full speed.
+    """
     times = [[] for _ in functions]
-    for function in functions:
-        function()
-    end = time.perf_counter() + seconds
-    while len(times[0]) < 3 or time.perf_counter() < end:
+    turn = seconds / len(functions) / TURNS
+    for _ in range(TURNS):
         for function, taken in zip(functions, times, strict=True):
-            start = clock()
-            function()
-            taken.append(clock() - start)
+            settled = time.perf_counter() + SETTLING
+            while time.perf_counter() < settled:
+                function()
+            end = time.perf_counter() + turn
+            while True:
+                start = clock()
+                function()
+                taken.append(clock() - start)
+                if time.perf_counter() > end:
+                    break
     return [statistics.median(taken) for taken in times]
 
 

@@ -143,7 +143,7 @@ def test_everybody_follows_everybody_equally_often(monkeypatch):
         order.append(name)
         measuring.clock.now += 1.0
 
-    measuring._interleaved({name: functools.partial(run, name) for name in "abcd"}, 1000.0)
+    measuring._interleaved({name: functools.partial(run, name) for name in "abcd"}, 1000.0, 0)
     pairs = Counter(itertools.pairwise(order))
     for rival, name in itertools.permutations("abcd", 2):
         assert 250 < pairs[rival, name] < 375

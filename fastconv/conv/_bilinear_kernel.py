@@ -50,7 +50,7 @@ def _multiply(like, a, mr, nv, v, w, following, count, nothing, m):
         for c in range(0, a.depth, _TERMS):
             terms, at = min(_TERMS, a.depth - c), w + c * row
             tile_pitched(
-                like, mr, nv, v + i * a.v_row + c * a.item_bytes, a.v_row, terms, at,
+                like, mr, nv, v + i * a.v_row + c * a.item_bytes, a.v_row, 0, 1, terms, at,
                 at + following + i // mr * terms * step, step, init, pitch, 0, target,
                 a.m_row,
             )  # fmt: skip

@@ -111,7 +111,7 @@ class MatrixCorrelation:
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
             images, lines, length = self._lines(x, y)
         tiles = -(-length // self.mr)
-        most = min(_TILES, -(-images * lines * tiles * c.groups // (3 * self.workers)))
+        most = min(_TILES, -(-images * lines * tiles * c.groups // (6 * self.workers)))
         span = even_split(tiles, most) * self.mr
         spans = -(-length // span)
         base = scratch(self.nbytes)

@@ -41,7 +41,7 @@ def _multiply(like, a, item, mr, row, nv, x, y, ahead, step, group, tile):
             if last and left >= row:
                 target, to = y + t * row, a.yw
             tile_pitched(
-                like, mr, nv, x + c * item, a.xw, min(_TERMS, a.channels - c), w + c * row,
+                like, mr, nv, x + c * item, a.xw, 0, 1, min(_TERMS, a.channels - c), w + c * row,
                 ahead + (t * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
                 target, to,
             )  # fmt: skip

@@ -24,6 +24,9 @@ from .selector import choose, plan_for
 clock = time.perf_counter  # seconds; tests bring their own
 _LEAST_RUNS = 3
 _HOPELESS = 5  # times the fastest: one run tells enough
+# Seconds for which threads of another library may still be waiting for work, at full speed: beside
+# peers every turn begins with runs that are not timed.
+_SETTLING = 0.015
 _YARDSTICK = Reference()
 
 # The operands of each pass, in the order in which a plan takes them; the last is the result.
@@ -72,7 +75,8 @@ def measure(
         for name in runs.keys() & PEERS.keys():
             stack.enter_context(PEERS[name].threads(workers))
         errors = {name: _error(run(), exact) for name, run in runs.items()}
-        times = _interleaved(runs, budget)
+        alone = not runs.keys() & PEERS.keys()
+        times = _interleaved(runs, budget, 0 if alone else _SETTLING)
     phases = {name: _phases(runs[name], workers) for name in runs.keys() & ALGORITHMS.keys()}
     rows = []
     for name in (*names, *peers):
@@ -123,19 +127,41 @@ def _error(result: np.ndarray, exact: np.ndarray) -> float:
     return float(np.abs(result - exact).max() / np.abs(exact).max())
 
 
-def _interleaved(runs: dict[str, Callable], budget: float) -> dict[str, list[float]]:
-    """Seconds of the runs of each, in turns with the others until each has used up its budget."""
+def _interleaved(
+    runs: dict[str, Callable], budget: float, settling: float
+) -> dict[str, list[float]]:
+    """Seconds of the runs of each, in turns with the others until each has used up its budget.
+
+    A turn is one run or, after ``settling`` seconds of others that do not count, some.
+    """
+    share = budget / _LEAST_RUNS if settling else 0
     times: dict[str, list[float]] = {name: [] for name in runs}
     racing, chance = list(runs), random.Random(0)
     while racing:
         # A run finds the caches as the one before it left them: chance decides who follows whom.
         chance.shuffle(racing)
         for name in racing:
-            began = clock()
-            runs[name]()
-            times[name].append(clock() - began)
+            _settle(runs[name], settling)
+            times[name] += _timed(runs[name], share)
         fastest = min(map(min, times.values()))
         racing = [name for name in racing if not _finished(times[name], budget, fastest)]
+    return times
+
+
+def _settle(run: Callable, seconds: float) -> None:
+    """Run for so long, whole runs only."""
+    end = clock() + seconds
+    while clock() < end:
+        run()
+
+
+def _timed(run: Callable, seconds: float) -> list[float]:
+    """Seconds of runs that take so long together, of one at least."""
+    times: list[float] = []
+    while not times or sum(times) < seconds:
+        began = clock()
+        run()
+        times.append(clock() - began)
     return times
 
 

@@ -138,13 +138,13 @@ def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
 
 
 def _pitched(
-    v: Vectors, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
+    v: Vectors, mr, nv, a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch, relu,
+    c, c_pitch,
 ):  # fmt: skip
     builder = v.builder
     step = nv * v.nbytes
     a_pitch, a_pitch3 = v.opaque(a_pitch), v.opaque(builder.mul(a_pitch, i64(3)))
     far = builder.mul(a_pitch, i64(_REACH))
-    bases = [v.opaque(builder.add(a, builder.mul(far, i64(i)))) for i in range(-(-mr // _REACH))]
 
     def block(size):
         def steps(index, carried):
@@ -163,9 +163,15 @@ def _pitched(
 
     blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
     rest = v.opaque(builder.and_(length, i64(_UNROLL - 1)))
-    carried = [b, fetch, *bases, *[v.zero] * (mr * nv)]
-    carried = v.loop(rest, v.loop(blocks, carried, block(_UNROLL)), block(1))
-    acc = carried[len(carried) - mr * nv :]
+
+    def run(index, carried):
+        a, b, fetch, *acc = carried
+        bases = [builder.add(a, builder.mul(far, i64(i))) for i in range(-(-mr // _REACH))]
+        inside = [b, fetch, *map(v.opaque, bases), *acc]
+        b, fetch, *inside = v.loop(rest, v.loop(blocks, inside, block(_UNROLL)), block(1))
+        return [builder.add(a, a_step), b, fetch, *inside[len(bases) :]]
+
+    acc = v.loop(n_runs, [a, b, fetch, *[v.zero] * (mr * nv)], run)[3:]
 
     def row(m):
         return v.offset(c, builder.mul(c_pitch, i64(m)))
@@ -175,14 +181,15 @@ def _pitched(
 
 @intrinsic(prefer_literal=True)
 def tile_pitched(
-    typingctx, like, mr, nv, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c,
-    c_pitch,
+    typingctx, like, mr, nv, a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch,
+    relu, c, c_pitch,
 ):  # fmt: skip
     """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
 
-    Every step prefetches the cache line at ``fetch``, which moves by ``fetch_step``.
+    Runs are ``a_step`` bytes apart in A, and follow one another in B.  Every step prefetches the
+    cache line at ``fetch``, which moves by ``fetch_step``.
     """
-    return types.void(like, mr, nv, *[types.int64] * 11), _emit("tile_pitched", 2, _pitched)
+    return types.void(like, mr, nv, *[types.int64] * 13), _emit("tile_pitched", 2, _pitched)
 
 
 def _panel(
