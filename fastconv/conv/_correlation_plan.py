@@ -14,6 +14,7 @@ from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.weights import NO_TAP, pack_weights, reading_order
 from fastconv.simd.vector import lanes
 
+from ._clearing import clear
 from .algorithm import Plan
 from .correlation import Correlation
 
@@ -117,16 +118,17 @@ def lane_table(c: Correlation, yk: int, yh: int, yw: int) -> np.ndarray:
     return np.stack([offset, rows, columns], axis=-1).reshape(-1, 3).astype(np.int64)
 
 
-def plan_of_parts(problem: ConvProblem, parts: list) -> Plan:
+def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
     """A plan that runs every part; outputs that no part covers get the bias alone."""
     forward = problem.direction == "forward"
     covered = sum(part.outputs for part in parts)
     sparse = not forward and covered < problem.N * problem.H * problem.W
 
     def run(first, second, out, bias, relu):
-        if sparse:
-            value = np.zeros(1, out.dtype) if bias is None else bias
-            out[...] = (np.maximum(value, 0) if relu else value)[:, None, None]
+        if sparse and bias is None:
+            clear(out, threads)
+        elif sparse:
+            out[...] = (np.maximum(bias, 0) if relu else bias)[:, None, None]
         for part in parts:
             part.run(first, second, out, bias, relu, forward)
 

@@ -81,7 +81,7 @@ class ProductAlgorithm(Algorithm):
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
         if problem.direction == "backward_weight":
             return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
-        plan = plan_of_parts(problem, parts)
+        plan = plan_of_parts(problem, parts, threads)
         if not any(part.c.folded for part in parts):
             return plan
 
@@ -90,7 +90,8 @@ class ProductAlgorithm(Algorithm):
             # too far; a result without NaN cannot have met any.
             plan(first, second, out, bias, relu)
             if np.isnan(out.min()):
-                plain = plan_of_parts(problem, self._build(problem, threads, folding=False))
+                unfolded = self._build(problem, threads, folding=False)
+                plain = plan_of_parts(problem, unfolded, threads)
                 plain(first, second, out, bias, relu)
 
         return run

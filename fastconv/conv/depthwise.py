@@ -69,4 +69,4 @@ class Depthwise(Algorithm):
         parts = _parts(problem, threads)
         if problem.direction == "backward_weight":
             return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
-        return plan_of_parts(problem, parts)
+        return plan_of_parts(problem, parts, threads)

@@ -1,0 +1,46 @@
+"""Setting a result to zero on all threads: memory is written faster by several."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+
+from fastconv.core.jit import Kernel, kernel, record
+from fastconv.core.profile import OUTPUT
+from fastconv.core.stage import Stage, address
+from fastconv.simd.copying import next_task, zero
+from fastconv.simd.phases import lap, started
+
+_SHARE = 1 << 18  # bytes of a task
+
+
+@functools.cache
+def _clear_kernel() -> Kernel:
+    @kernel(record("counter profile tasks target nbytes share"))
+    def clear(worker, args):
+        a = numba.carray(args, 1)[0]
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            zero(a.target + task * a.share, min(a.share, a.nbytes - task * a.share))
+        lap(a.profile, worker, OUTPUT, clock)
+
+    return clear
+
+
+@functools.cache
+def _stage(workers: int) -> Stage:
+    return Stage(_clear_kernel(), workers, share=_SHARE)
+
+
+def clear(out: np.ndarray, threads: int) -> None:
+    """Set an array (N, C, H, W) to zero."""
+    if not (out.flags.c_contiguous or out.transpose(0, 2, 3, 1).flags.c_contiguous):
+        out[...] = 0
+        return
+    tasks = -(-out.nbytes // _SHARE)
+    _stage(min(threads, tasks)).run(target=address(out), nbytes=out.nbytes, tasks=tasks)
