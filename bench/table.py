@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 import fastconv as fc
+from fastconv.comparison import allocation
 from fastconv.comparison.layers import shipped
 from fastconv.core.problem import ConvProblem
 from fastconv.simd.limits import bandwidth, fma_peak
@@ -127,6 +128,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
+    allocation.keep_memory()
     fc.set_num_threads(args.threads)
     torch.set_num_threads(args.threads)
     clock = time.thread_time if args.cpu_time else time.perf_counter

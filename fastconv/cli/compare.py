@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fastconv.comparison import study
+from fastconv.comparison import allocation, study
 from fastconv.comparison.results import Entry, Host, Results
 from fastconv.conv import _peers
 from fastconv.conv.compare import usual
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     for kind, path in files.items():
         output.check(path, f".{kind}")
     before = _before(args)
+    allocation.keep_memory()
     with selection.asked(args):
         host = study.host(args.dtype, how.peers)
         _compare(_Job(cases, how, host, _kept(args.json, before, host), files))

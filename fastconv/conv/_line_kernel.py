@@ -6,17 +6,17 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, kernel, record
+from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
-from fastconv.simd.copying import copy, next_task
+from fastconv.simd.copying import copy, next_task, transpose_tile
 from fastconv.simd.microkernel import tile_pitched
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes relu y yn yg yh yw I J "
+    "counter profile tasks scratch scratch_bytes relu y yn yg yk yh yw I J planes "
     # packed filters, bytes of a tile of them
     "w bias w_tile tiles filters groups "
     # the window: its rows, and the terms of a row; input rows and columns from output to output
@@ -26,24 +26,74 @@ LAYOUT = record(
 )
 
 
+@inner
+def _multiply(like, a, mr, nv, row, x, j, pitch, line, index, ahead, step, target, to):
+    """The ``mr`` pixels from ``j`` on by one tile of filters."""
+    tile_pitched(
+        like, mr, nv, x + j * pitch, pitch, line, a.window_rows, a.terms, a.w + index * a.w_tile,
+        ahead, step, a.bias + index * row, 0, a.relu, target, to,
+    )  # fmt: skip
+
+
+@inner
+def _line_to_rows(like, a, item, mr, nv, row, x, pitch, line, y, group, tile):
+    """A line of channels-last pixels; what comes behind it in y is fetched meanwhile."""
+    terms = a.window_rows * a.terms
+    step = mr * a.yw // (a.tiles * terms)
+    for start in range(0, a.J, mr):
+        j = min(start, a.J - mr)
+        for t in range(a.tiles):
+            left = a.filters * item - t * row
+            target, to = y + j * a.yw + t * row, a.yw
+            if left < row:
+                target, to = tile, row
+            _multiply(
+                like, a, mr, nv, row, x, j, pitch, line, group * a.tiles + t,
+                y + (j + mr) * a.yw + t * terms * step, step, target, to,
+            )  # fmt: skip
+            if left < row:
+                for m in range(mr):
+                    copy(y + (j + m) * a.yw + t * row, tile + m * row, left)
+
+
+@inner
+def _line_to_planes(like, a, item, vector, mr, nv, row, x, pitch, line, y, group, pixels):
+    """A line of every plane, out of all pixels of a tile of filters."""
+    for t in range(a.tiles):
+        for start in range(0, a.J, mr):
+            j = min(start, a.J - mr)
+            target = pixels + j * row
+            _multiply(
+                like, a, mr, nv, row, x, j, pitch, line, group * a.tiles + t, target, 0, target,
+                row,
+            )  # fmt: skip
+        first = t * nv * vector
+        for lane in range(0, min(nv * vector, a.filters - first), vector):
+            for j in range(0, a.J, vector):
+                transpose_tile(
+                    like, y + (first + lane) * a.yk + j * item, a.yk,
+                    pixels + j * row + lane * item, row, min(vector, a.J - j),
+                    min(vector, a.filters - first - lane),
+                )  # fmt: skip
+
+
 @functools.cache
 def line_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
     """Implicit GEMM with tiles of ``mr`` pixels of one line × ``nv`` vectors of filters.
 
     The last tile of a line begins so many pixels before its end, and computes some again.
     """
-    row = nv * lanes(itemsize) * itemsize
+    vector = lanes(itemsize)
+    row = nv * vector * itemsize
 
     @kernel(LAYOUT)
-    def line(worker, args):
+    def lines(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
-        tile = a.scratch + worker * a.scratch_bytes
-        buffer = tile + mr * row
+        pixels = a.scratch + worker * a.scratch_bytes  # results on their way
+        buffer = pixels + (a.J if a.planes else mr) * row
         pixel = a.block * itemsize
-        pitch = a.column_advance * pixel
-        line_bytes = a.buffer_columns * pixel
-        step = mr * a.yw // (a.tiles * a.window_rows * a.terms)
+        pitch, line = a.column_advance * pixel, a.buffer_columns * pixel
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
@@ -57,26 +107,14 @@ def line_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             )  # fmt: skip
             clock = lap(a.profile, worker, INPUT, clock)
             for i in range(min(a.task_i, a.I - i0)):
-                x = buffer + i * a.row_advance * line_bytes
+                x = buffer + i * a.row_advance * line
                 y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
-                for start in range(0, a.J, mr):
-                    j = min(start, a.J - mr)
-                    ahead = y + (j + mr) * a.yw
-                    for t in range(a.tiles):
-                        index = group * a.tiles + t
-                        left = a.filters * itemsize - t * row
-                        target, to = y + j * a.yw + t * row, a.yw
-                        if left < row:
-                            target, to = tile, row
-                        tile_pitched(
-                            like, mr, nv, x + j * pitch, pitch, line_bytes, a.window_rows, a.terms,
-                            a.w + index * a.w_tile, ahead, step, a.bias + index * row, 0, a.relu,
-                            target, to,
-                        )  # fmt: skip
-                        ahead += step * a.window_rows * a.terms
-                        if left < row:
-                            for m in range(mr):
-                                copy(y + (j + m) * a.yw + t * row, tile + m * row, left)
+                if a.planes:
+                    _line_to_planes(
+                        like, a, itemsize, vector, mr, nv, row, x, pitch, line, y, group, pixels
+                    )
+                else:
+                    _line_to_rows(like, a, itemsize, mr, nv, row, x, pitch, line, y, group, pixels)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
-    return line
+    return lines

@@ -15,7 +15,10 @@ class Direct(ProductAlgorithm):
     weight = DirectWeight
 
     def correlation(self, c, itemsize, x_format, y_format, threads):
-        for special in (MatrixCorrelation, PointwiseCorrelation, LineCorrelation):
-            if special.applies(c, itemsize, x_format, y_format):
-                return special(c, itemsize, threads)
+        if MatrixCorrelation.applies(c, itemsize, x_format, y_format):
+            return MatrixCorrelation(c, itemsize, threads)
+        if PointwiseCorrelation.applies(c, itemsize, x_format, y_format):
+            return PointwiseCorrelation(c, itemsize, threads)
+        if LineCorrelation.applies(c, itemsize):
+            return LineCorrelation(c, itemsize, y_format, threads)
         return DirectCorrelation(c, itemsize, x_format, y_format, threads)
