@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .vector import I32, I64, Vectors, i64
+from .vector import I32, I64, Vectors, i64, outlined
 
 _I8 = ir.IntType(8)
 
@@ -144,6 +144,41 @@ def _store_masked(v: Vectors, value, address, mask):
     return _masked(v, "store", ir.VoidType(), [value, pointer, ir.Constant(I32, v.itemsize), mask])
 
 
+def _transpose_tile(v: Vectors, target, target_step, source, source_step, rows, columns):
+    builder = v.builder
+    whole = i64(v.lanes)
+    full = builder.and_(
+        builder.icmp_signed("==", rows, whole), builder.icmp_signed("==", columns, whole)
+    )
+
+    def at(base, step, i):
+        return builder.add(base, builder.mul(step, i64(i)))
+
+    with builder.if_else(full) as (then, otherwise):
+        with then:
+            lines = [v.load(at(source, source_step, i)) for i in range(v.lanes)]
+            for j, line in enumerate(v.transpose(lines)):
+                v.store(line, at(target, target_step, j))
+        with otherwise:
+            across, down = _mask(v, columns), _mask(v, rows)
+            nothing = ir.Constant(across.type, [0] * v.lanes)
+            lines = []
+            for i in range(v.lanes):
+                inside = builder.icmp_signed("<", i64(i), rows)
+                mask = builder.select(inside, across, nothing)
+                lines.append(_load_masked(v, at(source, source_step, i), mask))
+            lines = v.transpose(lines)
+            every = builder.icmp_signed("==", columns, whole)
+            with builder.if_else(every) as (straight, branching):
+                with straight:
+                    for j, line in enumerate(lines):
+                        _store_masked(v, line, at(target, target_step, j), down)
+                with branching:
+                    for j, line in enumerate(lines):
+                        with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
+                            _store_masked(v, line, at(target, target_step, j), down)
+
+
 @intrinsic
 def transpose_tile(typingctx, like, target, target_step, source, source_step, rows, columns):
     """Transpose up to ``lanes`` × ``lanes`` elements.
@@ -153,40 +188,11 @@ def transpose_tile(typingctx, like, target, target_step, source, source_step, ro
     """
 
     def codegen(context, builder, signature, arguments):
-        v = Vectors(builder, signature.args[0])
-        target, target_step, source, source_step, rows, columns = arguments[1:]
-        whole = i64(v.lanes)
-        full = builder.and_(
-            builder.icmp_signed("==", rows, whole), builder.icmp_signed("==", columns, whole)
-        )
-
-        def at(base, step, i):
-            return builder.add(base, builder.mul(step, i64(i)))
-
-        with builder.if_else(full) as (then, otherwise):
-            with then:
-                lines = [v.load(at(source, source_step, i)) for i in range(v.lanes)]
-                for j, line in enumerate(v.transpose(lines)):
-                    v.store(line, at(target, target_step, j))
-            with otherwise:
-                across, down = _mask(v, columns), _mask(v, rows)
-                nothing = ir.Constant(across.type, [0] * v.lanes)
-                lines = []
-                for i in range(v.lanes):
-                    inside = builder.icmp_signed("<", i64(i), rows)
-                    mask = builder.select(inside, across, nothing)
-                    lines.append(_load_masked(v, at(source, source_step, i), mask))
-                lines = v.transpose(lines)
-                every = builder.icmp_signed("==", columns, whole)
-                with builder.if_else(every) as (straight, branching):
-                    with straight:
-                        for j, line in enumerate(lines):
-                            _store_masked(v, line, at(target, target_step, j), down)
-                    with branching:
-                        for j, line in enumerate(lines):
-                            with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
-                                _store_masked(v, line, at(target, target_step, j), down)
-        return context.get_dummy_value()
+        # Hundreds of instructions: compiled once, not at every place that transposes.
+        return outlined(
+            context, builder, signature, arguments[1:], f"transpose_tile_{signature.args[0]}",
+            lambda v, values: _transpose_tile(v, *values),
+        )  # fmt: skip
 
     return types.void(like, *[types.int64] * 6), codegen
 
