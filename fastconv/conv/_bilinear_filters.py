@@ -5,6 +5,7 @@ Packed block by block into the cache, and mapped from there.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 
 import numba
@@ -111,6 +112,12 @@ class MappedFilters(PackedFilters):
             w_tile=self.tile_bytes,
             w_component=self.component_bytes,
         )
+
+    def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
+        # Vectors of a fold's last lanes reach beyond the biases.
+        used = self.correlation.groups * self.tiles * self.width * self.itemsize
+        ctypes.memset(target + used, 0, self.bias_bytes - used)
+        return super().pack(w, forward, bias, target)
 
     def _arguments(self, packed: int) -> dict[str, int]:
         return dict(target=packed, scratch=packed + self.mapped_bytes)

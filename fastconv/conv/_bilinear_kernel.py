@@ -73,10 +73,6 @@ def bilinear_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         v = room + a.room_bytes
         m = v + a.v_bytes
         zero(nothing, row)
-        for i in range(a.share if a.m_beyond > 0 else 0):
-            for e in range(a.components):
-                beyond = m + i * a.m_row + e * a.m_component + a.joined * row
-                zero(beyond, a.m_beyond)
         split_tiles = -(-a.tiles // a.splits)
         clock = started(a.profile)
         while True:
@@ -105,6 +101,10 @@ def bilinear_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             like, a, mr, nv, v + e * a.v_component, w, following, count, nothing,
                             m + e * a.m_component + (tile - tile_group) * row,
                         )  # fmt: skip
+                for i in range(count if a.m_beyond > 0 else 0):
+                    beyond = m + i * a.m_row + (group_end - tile_group) * row
+                    for e in range(a.components):
+                        zero(beyond + e * a.m_component, a.m_beyond)
                 clock = lap(a.profile, worker, MULTIPLY, clock)
                 gather_output(
                     like, a, vector, group, first, count, tile_group * width,

@@ -17,15 +17,14 @@ from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters
 from ._line_kernel import line_kernel
+from ._unfolded import UnfoldedCorrelation
 from .correlation import Correlation
 
 _MOST_TERMS = 512  # of a sum
 _LONGEST = 1.15  # times the pixels of a line: what tiles may compute
 
 
-class LineCorrelation:
-    """One correlation of a plan, like :class:`.BlockedCorrelation`."""
-
+class LineCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
         self.c = c
         self.itemsize = itemsize
@@ -62,22 +61,6 @@ class LineCorrelation:
             and line >= mr
             and round_up(line, mr) <= _LONGEST * line
         )
-
-    @property
-    def outputs(self) -> int:
-        """Pixels of the results."""
-        return self.c.pixels
-
-    @property
-    def flops(self) -> int:
-        """Executed, vectors filled up with zeros."""
-        c = self.c
-        return 2 * c.groups * c.pixels * c.steps * self.filters.tiles * self.width
-
-    @property
-    def packed_bytes(self) -> int:
-        """Memory traffic of packing: written once, read once."""
-        return 2 * self.filters.nbytes
 
     @functools.cached_property
     def stage(self) -> Stage:

@@ -19,6 +19,7 @@ from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters
 from ._matrix_kernel import matrix_kernel
+from ._unfolded import UnfoldedCorrelation
 from .correlation import Correlation
 
 _TILES = 24  # of pixels in a task
@@ -30,9 +31,7 @@ def _dense(c: Correlation) -> bool:
     return all(a.advance == a.step == 1 and a.outputs == a.inputs for a in (c.rows, c.columns))
 
 
-class MatrixCorrelation:
-    """One correlation of a plan, like :class:`.BlockedCorrelation`."""
-
+class MatrixCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
@@ -62,22 +61,6 @@ class MatrixCorrelation:
             and line >= mr
             and round_up(line, mr) <= _LONGEST * line
         )
-
-    @property
-    def outputs(self) -> int:
-        """Pixels of the results."""
-        return self.c.pixels
-
-    @property
-    def flops(self) -> int:
-        """Executed, vectors filled up with zeros."""
-        c = self.c
-        return 2 * c.groups * c.pixels * c.channels * self.filters.tiles * self.width
-
-    @property
-    def packed_bytes(self) -> int:
-        """Memory traffic of packing: written once, read once."""
-        return 2 * self.filters.nbytes
 
     @functools.cached_property
     def stage(self) -> Stage:

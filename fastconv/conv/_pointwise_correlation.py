@@ -19,6 +19,7 @@ from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters
 from ._pointwise_kernel import pointwise_kernel
+from ._unfolded import UnfoldedCorrelation
 from .correlation import Correlation
 
 _TILES = 16  # of pixels in a span: enough to write long stretches of every plane
@@ -29,9 +30,7 @@ def _panel_bytes(c: Correlation, itemsize: int, nv: int) -> int:
     return c.channels * nv * lanes(itemsize) * itemsize
 
 
-class PointwiseCorrelation:
-    """One correlation of a plan, like :class:`.BlockedCorrelation`."""
-
+class PointwiseCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
@@ -74,21 +73,11 @@ class PointwiseCorrelation:
         )
 
     @property
-    def outputs(self) -> int:
-        """Pixels of the results."""
-        return self.c.pixels
-
-    @property
     def flops(self) -> int:
         """Executed, tiles filled up with zeros."""
         c = self.c
         rows, pixels = self.filters.tiles * self.mr, -(-c.pixels // self.width) * self.width
         return 2 * c.groups * rows * pixels * c.channels
-
-    @property
-    def packed_bytes(self) -> int:
-        """Memory traffic of packing: written once, read once."""
-        return 2 * self.filters.nbytes
 
     @functools.cached_property
     def stage(self) -> Stage:

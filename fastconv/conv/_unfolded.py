@@ -1,0 +1,30 @@
+"""What plans for special correlations say of themselves: a lane for each filter, none folded."""
+
+from __future__ import annotations
+
+from ._correlation_plan import PackedFilters
+from .correlation import Correlation
+
+
+class UnfoldedCorrelation:
+    """One correlation of a plan, like :class:`.BlockedCorrelation`."""
+
+    c: Correlation
+    filters: PackedFilters
+    width: int  # lanes of a tile
+
+    @property
+    def outputs(self) -> int:
+        """Pixels of the results."""
+        return self.c.pixels
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors filled up with zeros."""
+        c = self.c
+        return 2 * c.groups * c.pixels * c.steps * self.filters.tiles * self.width
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of packing: written once, read once."""
+        return 2 * self.filters.nbytes
