@@ -50,7 +50,7 @@ class BilinearCorrelation:
 
     def _share(self, threads: int) -> None:
         """Tiles of a task, and into how many parts its filters are cut."""
-        self.v_component = staggered(self.grid.v_row(self.vector, self.itemsize))
+        self.v_component = self.grid.v_row(self.vector, self.itemsize)
         self.v_row = staggered(self.tiling.components * self.v_component)
         tile = self.v_row + self._m_row(self.filters.tiles)
         most = min(round_up(self.grid.tiles, self.mr), max(self.mr, COMPONENT_BYTES // tile))

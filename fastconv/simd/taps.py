@@ -13,7 +13,6 @@ from .copying import _load_masked, _mask
 from .microkernel import _word
 from .vector import I64, Vectors, i64, literal, outlined
 
-_LINE = 64  # bytes of a cache line
 CHUNK = 4  # most taps that share their loads of x
 
 # What :func:`sum_strips` reads of a group: addresses and counts of its strips and taps, steps in
@@ -23,11 +22,11 @@ GROUP_WORDS = len(GROUP) + CHUNK
 STRIP_WORDS = 2  # byte offsets in x and y of its first vector
 
 
-def _fetch(v: Vectors, address, lines, step, write: bool):
+def _fetch(v: Vectors, address, lines, step):
     """Prefetch ``lines`` cache lines, ``step`` bytes apart; the address behind them."""
 
     def body(index, carried):
-        v.prefetch(carried[0], write)
+        v.prefetch(carried[0])
         return [v.offset(carried[0], step)]
 
     return v.loop(lines, [address], body)[0]
@@ -132,8 +131,8 @@ def _correlate(v: Vectors, mr, patch, x, y, target):
 
     def row(index, carried):
         x_row, y_row, x_next, y_next, *acc = carried
-        x_next = _fetch(v, x_next, words["x_lines"], words["next_step"], False)
-        y_next = _fetch(v, y_next, words["y_lines"], words["next_step"], False)
+        x_next = _fetch(v, x_next, words["x_lines"], words["next_step"])
+        y_next = _fetch(v, y_next, words["y_lines"], words["next_step"])
 
         def vector(index, carried):
             j, y_at, *acc = carried

@@ -147,14 +147,12 @@ class Vectors:
     def relu(self, value):
         return self.at_least(value, self.zero)
 
-    def prefetch(self, address, write: bool = False):
-        """Bring the cache line at ``address`` near, to be read or to be written; never faults."""
+    def prefetch(self, address):
+        """Bring the cache line at ``address`` near (to the second level); never faults."""
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        words = [
-            ir.Constant(I32, word) for word in (int(write), 3 if write else 2, 1)
-        ]  # level, data
+        words = [ir.Constant(I32, word) for word in (0, 2, 1)]  # to read, level, data
         self.builder.call(function, [self.builder.inttoptr(address, byte), *words])
 
     def shuffle(self, a, b, indices: Sequence[int]):
