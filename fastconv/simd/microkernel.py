@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 from .vector import I64, Vectors, i64, literal, outlined
 
 _REACH = 5  # rows whose addresses one base serves
-_UNROLL = 4  # steps between two reloads of the row addresses, which do not all fit in registers
+_UNROLL = 4  # steps in one go
 
 
 def _word(v: Vectors, table, index):
@@ -204,16 +204,25 @@ def _panel(
             yield from (v.offset(a, m * v.itemsize) for m in range(side))
             a = builder.add(a, a_pitch)
 
-    def run(index, acc):
+    def block(size):
         def steps(index, carried):
             a, b, *acc = carried
-            coming = builder.add(b, ahead)
-            for j in range(nv):
-                v.prefetch(v.offset(coming, j * v.nbytes))
-            acc = _step(v, acc, list(rows(a)), b, nv)
-            return [builder.add(a, a_step), builder.add(b, b_step), *acc]
+            for _ in range(size):
+                coming = builder.add(b, ahead)
+                for j in range(nv):
+                    v.prefetch(v.offset(coming, j * v.nbytes))
+                acc = _step(v, acc, list(rows(a)), b, nv)
+                a, b = builder.add(a, a_step), builder.add(b, b_step)
+            return [a, b, *acc]
 
-        return v.loop(length, [*_run_start(v, runs, index, a, b), *acc], steps)[2:]
+        return steps
+
+    blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(length, i64(_UNROLL - 1)))
+
+    def run(index, acc):
+        carried = [*_run_start(v, runs, index, a, b), *acc]
+        return v.loop(rest, v.loop(blocks, carried, block(_UNROLL)), block(1))[2:]
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
     _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
