@@ -53,7 +53,11 @@ class BilinearWeight:
             r * a for r, a in zip((tiling.r_rows, tiling.r_columns), self.grid.advance, strict=True)
         ]
         self.staged = lines
-        self.sum_bytes = aligned((1 + lines[0] * lines[1] + tiling.components) * self.pixel)
+        # Taps that stand as in dw are written for many channels at once, in whole cache lines.
+        whole = tuple(lines) == (c.rows.window, c.columns.window)
+        self.together = self.vector if whole else 1
+        taps = self.together * lines[0] * lines[1]
+        self.sum_bytes = aligned((1 + taps + tiling.components) * self.pixel)
         self.nbytes = self.copies * self.copy_bytes + max(
             self.workers * self.worker_bytes, threads * self.sum_bytes
         )
@@ -150,6 +154,7 @@ class BilinearWeight:
             column_phases=self.grid.phases[1],
             staged_taps=self.staged[0] * self.staged[1],
             staged_columns=self.staged[1],
+            together=self.together,
             lines=1 if self.staged[1] == S else R,
             line_taps=R * S if self.staged[1] == S else S,
             copy_bytes=self.copy_bytes,

@@ -34,8 +34,9 @@ LAYOUT = record(
 SUM_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes sums copy_bytes copies u_component u_unit flag "
     "weight_map components dw dk dc "
-    # taps in the staging buffer: all, in a row; lines that are consecutive there and in dw
-    "row_advance column_advance row_phases column_phases staged_taps staged_columns "
+    # taps in the staging buffer: all, in a row; channels that are mapped together; lines that are
+    # consecutive there and in dw
+    "row_advance column_advance row_phases column_phases staged_taps staged_columns together "
     "lines line_taps block n_blocks tiles_k width channels filters"
 )
 
@@ -117,7 +118,7 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
         pixel = vector * itemsize
         nothing = a.scratch + worker * a.scratch_bytes
         staged = nothing + pixel
-        temp = staged + a.staged_taps * pixel
+        temp = staged + a.together * a.staged_taps * pixel
         zero(nothing, pixel)
         clock = started(a.profile)
         while True:
@@ -134,26 +135,30 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
                     start = at // phases * a.u_component + (at % phases * a.channels + c0) * row
                     start += sums
                     accumulate(like, start, start + other * a.copy_bytes, (c_end - c0) * row)
-            for c in range(c0, c_end):
-                for lane in range(0, min(a.width, a.filters - k0), vector):
-                    for phase in range(phases):
+            n_lanes = min(a.width, a.filters - k0)
+            for c in range(c0, c_end, a.together):
+                together = min(a.together, c_end - c)
+                for lane in range(0, n_lanes, vector):
+                    for at in range(together * phases):
                         # The taps of a phase stand a stride apart.
+                        i, phase = at // phases, at % phases
                         r, s = phase // a.column_phases, phase % a.column_phases
-                        source = sums + (phase * a.channels + c) * row + lane * itemsize
+                        source = sums + (phase * a.channels + c + i) * row + lane * itemsize
                         call(
                             a.weight_map, 1, source, 0, a.u_component,
-                            staged + (r * a.staged_columns + s) * pixel, 0,
+                            staged + (i * a.staged_taps + r * a.staged_columns + s) * pixel, 0,
                             a.row_advance * a.staged_columns * pixel, a.column_advance * pixel,
                             temp, nothing, 0, 0, a.flag,
                         )  # fmt: skip
                     k = group * a.filters + k0 + lane
+                    count = together * a.line_taps
                     for line in range(a.lines):
                         target = a.dw + k * a.dk + c * a.dc + line * a.line_taps * itemsize
-                        for t in range(0, a.line_taps, vector):
+                        for t in range(0, count, vector):
                             transpose_tile(
                                 like, target + t * itemsize, a.dk,
                                 staged + (line * a.staged_columns + t) * pixel, pixel,
-                                min(vector, a.line_taps - t), min(vector, a.filters - k0 - lane),
+                                min(vector, count - t), min(vector, n_lanes - lane),
                             )  # fmt: skip
         lap(a.profile, worker, OUTPUT, clock)
 

@@ -71,7 +71,7 @@ class BlockedWeight:
             c.filters, self.width, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), self.vector
         )
         self.worker_bytes = self._worker_bytes()
-        self.sum_bytes = aligned(c.rows.window * c.columns.window * self.row_bytes)
+        self.sum_bytes = c.rows.window * c.columns.window * self.vector**2 * self.itemsize
         self.nbytes = self.copies * self.copy_bytes + max(
             self.workers * self.worker_bytes, threads * self.sum_bytes
         )

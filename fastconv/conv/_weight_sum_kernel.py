@@ -8,7 +8,7 @@ import numba
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate, copy, next_task, transpose_tile
+from fastconv.simd.copying import accumulate, copy_strided, next_task, transpose_tile
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -22,6 +22,8 @@ LAYOUT = record(
 def weight_sum_kernel(itemsize: int) -> Kernel:
     """Write dw[k, c, r, s]; a task is one tile of filters and one block of channels.
 
+    Vectors of filters are transposed for many channels at once, to write whole cache lines.
+
     Its sums are ``[tap // joined][tap % joined][channel][lane]``, ``tap_bytes`` to a product.
     """
     vector = lanes(itemsize)
@@ -31,6 +33,7 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
         row = a.tile * itemsize
+        pixel = vector * itemsize
         staged = a.scratch + worker * a.scratch_bytes
         clock = started(a.profile)
         while True:
@@ -46,25 +49,20 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
             n_lanes = min(a.tile, a.filters - tile * a.tile)
             valid = min(a.block, a.channels - block * a.block)
             target = a.dw + (group * a.filters + tile * a.tile) * a.dk + block * a.block * a.dc
-            if a.taps == 1:
+            for c in range(0, valid, vector):
+                together = min(vector, valid - c)
                 for lane in range(0, n_lanes, vector):
-                    for c in range(0, valid, vector):
+                    for t in range(a.taps):
+                        source = sums + t // a.joined * a.tap_bytes + lane * itemsize
+                        source += (t % a.joined * a.block + c) * row
+                        copy_strided(
+                            like, staged + t * pixel, a.taps * pixel, source, row, together
+                        )
+                    at = target + lane * a.dk + c * a.dc
+                    for t in range(0, together * a.taps, vector):
                         transpose_tile(
-                            like, target + lane * a.dk + c * itemsize, a.dk,
-                            sums + c * row + lane * itemsize, row,
-                            min(vector, valid - c), min(vector, n_lanes - lane),
-                        )  # fmt: skip
-                continue
-            for c in range(valid):
-                for t in range(a.taps):
-                    source = sums + t // a.joined * a.tap_bytes
-                    copy(staged + t * row, source + (t % a.joined * a.block + c) * row, row)
-                for lane in range(0, n_lanes, vector):
-                    for t in range(0, a.taps, vector):
-                        transpose_tile(
-                            like, target + lane * a.dk + c * a.dc + t * itemsize, a.dk,
-                            staged + t * row + lane * itemsize, row,
-                            min(vector, a.taps - t), min(vector, n_lanes - lane),
+                            like, at + t * itemsize, a.dk, staged + t * pixel, pixel,
+                            min(vector, together * a.taps - t), min(vector, n_lanes - lane),
                         )  # fmt: skip
         lap(a.profile, worker, OUTPUT, clock)
 
