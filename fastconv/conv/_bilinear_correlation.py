@@ -35,7 +35,7 @@ class BilinearCorrelation:
         self.vector = lanes(itemsize)
         self.pixel = self.vector * self.itemsize
         self.grid = TileGrid(c, tiling)
-        self.mr, self.nv = choose_tile(self.grid.tiles, c.lanes, self.vector, near=True)
+        self.mr, self.nv = choose_tile(self.grid.tiles, c.lanes, self.vector)
         self.width = self.nv * self.vector
         self.filters = MappedFilters(self.grid, itemsize, self.width, threads)
         self.store = ROWS if y_format == "nhwc" else PLANES

@@ -21,6 +21,7 @@ from ._correlation_plan import PackedFilters, lane_table, output_order
 from ._pixels import PixelTables
 from .correlation import Correlation
 
+LARGEST_SUMS = 8 << 20  # bytes of the sums of a task
 LARGEST_WINDOW = 4 << 20  # bytes that the window of a single tile of pixels may take
 
 
@@ -31,7 +32,7 @@ class BlockedCorrelation:
     the share of a task (:meth:`_arrange`), and brings its kernel.
     """
 
-    tiles_per_task: int  # pixel tiles that share one trip of the filters through the cache
+    pixels_per_task: int  # about so many share one trip of the filters through the cache
 
     def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
         self.c = c
@@ -81,7 +82,8 @@ class BlockedCorrelation:
     def _share(self, threads: int) -> None:
         """One task's share of the pixels: enough to reuse the filters, its window within L2."""
         c = self.c
-        goal = self.tiles_per_task * self.mr
+        pixel_sums = self.filters.tiles * self.width * self.itemsize
+        goal = round_up(min(self.pixels_per_task, LARGEST_SUMS // pixel_sums), self.mr)
         budget = machine().l2 // 2
         n, i, j = 1, c.rows.outputs, c.columns.outputs
         if i * j <= goal:

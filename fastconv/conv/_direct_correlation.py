@@ -34,7 +34,7 @@ def _runs_in_place(c: Correlation, x_format: str) -> bool:
 
 
 class DirectCorrelation(BlockedCorrelation):
-    tiles_per_task = 24
+    pixels_per_task = 768
 
     def _choose_block(self, x_format: str) -> int:
         self.in_place = _runs_in_place(self.c, x_format)

@@ -22,7 +22,7 @@ _PANEL_BYTES = 48 << 10  # filters of one tile between two spills of the accumul
 
 
 class Im2colCorrelation(BlockedCorrelation):
-    tiles_per_task = 48
+    pixels_per_task = 576
 
     def _choose_block(self, x_format: str) -> int:
         """Channels that share a window: enough for a chunk, fewer if dilated windows are huge."""

@@ -29,7 +29,7 @@ class LineCorrelation(UnfoldedCorrelation):
         self.c = c
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
-        self.mr, self.nv = choose_tile(c.columns.outputs, c.filters, self.vector, near=True)
+        self.mr, self.nv = choose_tile(c.columns.outputs, c.filters, self.vector)
         self.width = self.nv * self.vector
         self.filters = PackedFilters(c, itemsize, self.width, c.channels, threads)
         self.columns = (c.columns.outputs - 1) * c.columns.advance + c.columns.window
@@ -50,7 +50,7 @@ class LineCorrelation(UnfoldedCorrelation):
     @staticmethod
     def applies(c: Correlation, itemsize: int) -> bool:
         """Whether this plan can run ``c`` and suits it: few channels, tiles that fill the lines."""
-        mr, _ = choose_tile(c.columns.outputs, c.filters, lanes(itemsize), near=True)
+        mr, _ = choose_tile(c.columns.outputs, c.filters, lanes(itemsize))
         line = c.columns.outputs
         return (
             not c.folded

@@ -36,7 +36,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
         self.c = c
         self.itemsize = itemsize
         self.threads = threads
-        self.mr, self.nv = choose_tile(c.pixels, c.filters, lanes(itemsize), near=True)
+        self.mr, self.nv = choose_tile(c.pixels, c.filters, lanes(itemsize))
         self.width = self.nv * lanes(itemsize)
         self.filters = PackedFilters(c, itemsize, self.width, c.channels, threads)
         self.worker_bytes = aligned(self.mr * self.width * itemsize)
@@ -49,7 +49,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
 
         It can: 1×1, channels-last, no padding.  It suits: tiles of pixels fill the lines.
         """
-        mr, _ = choose_tile(c.pixels, c.filters, lanes(itemsize), near=True)
+        mr, _ = choose_tile(c.pixels, c.filters, lanes(itemsize))
         line = c.columns.outputs * (c.rows.outputs if _dense(c) else 1)
         return (
             x_format == y_format == "nhwc"

@@ -34,7 +34,7 @@ class PointwiseCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
-        self.mr, self.nv = choose_tile(c.filters, c.pixels, lanes(itemsize))
+        self.mr, self.nv = choose_tile(c.filters, c.pixels, lanes(itemsize), far=True)
         self.width = self.nv * lanes(itemsize)
         self.filters = PackedFilters(c, itemsize, self.mr, c.channels, threads)
         tiles = -(-c.pixels // self.width)

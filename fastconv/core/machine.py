@@ -28,10 +28,10 @@ class Isa:
     features: frozenset[str] = frozenset()
 
 
-# 14 × 2 is missing: so many row addresses do not fit the other registers, and cost a tenth.
+# 14 rows are missing: so many addresses do not fit the other registers, and cost a tenth.
 _TILES_32 = (
     *((12, 2), (13, 2), (11, 2), (10, 2), (9, 3), (8, 3), (6, 4), (8, 2), (6, 2)),
-    *((14, 1), (12, 1), (9, 1), (8, 1)),
+    *((12, 1), (9, 1), (8, 1)),
 )
 _TILES_16 = ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2), (8, 1))
 

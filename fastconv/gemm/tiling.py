@@ -7,37 +7,35 @@ from fastconv.core.machine import machine
 _LONGEST_BLOCK = 128
 
 
-def choose_tile(rows: int, columns: int, vector: int, near: bool = False) -> tuple[int, int]:
+def choose_tile(rows: int, columns: int, vector: int, far: bool = False) -> tuple[int, int]:
     """The register tile (rows × vectors) that does best on a ``rows`` × ``columns`` result.
 
-    ``near`` says that the vectors come from the first-level cache.
+    ``far`` says that the vectors are data as they stand, not packed.
     """
-    return max(machine().isa.tiles, key=lambda tile: _score(tile, rows, columns, vector, near))
+    return max(machine().isa.tiles, key=lambda tile: _score(tile, rows, columns, vector, far))
 
 
 def exact_tile(rows: int, columns: int, vector: int) -> tuple[int, int] | None:
     """The best tile of exactly ``rows`` rows, if the registers can hold so many."""
     tiles = [(rows, nv) for mr, nv in machine().isa.tiles if rows <= mr]
-    return max(tiles, key=lambda tile: _score(tile, rows, columns, vector), default=None)
+    return max(tiles, key=lambda tile: _score(tile, rows, columns, vector, far=True), default=None)
 
 
 def tile_score(rows: int, columns: int, vector: int) -> float:
     """The share of the peak that the best tile may reach on a ``rows`` × ``columns`` result."""
-    return max(_score(tile, rows, columns, vector) for tile in machine().isa.tiles)
+    return max(_score(tile, rows, columns, vector, far=True) for tile in machine().isa.tiles)
 
 
-def _score(
-    tile: tuple[int, int], rows: int, columns: int, vector: int, near: bool = False
-) -> float:
+def _score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
     """Useful part of the tile × its own efficiency.
 
     The latter falls with the loads: one broadcast a row, one load a vector, and a reload of a
-    row's address now and then, four of which take the time of one fma; a vector from the
-    second-level cache takes that of four loads.
+    row's address now and then, four of which take the time of one fma; a vector that is not packed
+    takes that of four loads.
     """
     mr, nv = tile
     used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
-    return used * mr * nv / (mr * nv + 0.25 * (1.25 * mr + (1 if near else 4) * nv))
+    return used * mr * nv / (mr * nv + 0.25 * (1.25 * mr + (4 if far else 1) * nv))
 
 
 def round_up(value: int, multiple: int) -> int:
