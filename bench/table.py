@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -113,7 +114,33 @@ def compare(layer: Layer, direction: str, seconds: float, clock) -> dict[str, fl
     }
 
 
-def arguments() -> argparse.Namespace:
+def measure(args: argparse.Namespace) -> Iterator[tuple[str, ConvProblem, str, dict | str]]:
+    """Layer, its problem, pass, and the figures of :func:`compare` or the reason there are none."""
+    clock = time.thread_time if args.cpu_time else time.perf_counter
+    for name, problem in layers(args.layers).items():
+        layer = Layer(problem, args.algorithm)
+        for direction in args.passes:
+            try:
+                yield name, problem, direction, compare(layer, direction, args.seconds, clock)
+            except ValueError as error:
+                yield name, problem, direction, str(error)
+
+
+def limits(threads: int) -> tuple[float, float]:
+    """What is measured before all else, with so many threads: flop/s and bytes/s."""
+    allocation.keep_memory()
+    fc.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    return fma_peak("float32", threads), bandwidth(threads)
+
+
+def means(ratios: list[tuple[float, float]]) -> tuple[float, float]:
+    """Geometric means of (ratio, ratio on NCHW)."""
+    best, nchw = np.exp(np.mean(np.log(ratios), axis=0))
+    return float(best), float(nchw)
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--algorithm", default="auto")
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
@@ -123,16 +150,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--cpu-time", action="store_true", help="with --threads 1: a clock that others do not move"
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def main() -> None:
     args = arguments()
-    allocation.keep_memory()
-    fc.set_num_threads(args.threads)
-    torch.set_num_threads(args.threads)
-    clock = time.thread_time if args.cpu_time else time.perf_counter
-    peak, memory = fma_peak("float32", args.threads), bandwidth(args.threads)
+    peak, memory = limits(args.threads)
     print(
         f"{args.threads} threads: {peak / 1e9:.0f} GFLOP/s, {memory / 1e9:.1f} GB/s; "
         f"torch {torch.__version__}, algorithm {args.algorithm}\n"
@@ -141,23 +164,19 @@ def main() -> None:
         f"{'layer':<26}{'pass':<17}{'torch':>6}{'own':>6}{'ms':>9}{'ratio':>7}{'nchw':>7}{'peak':>6}"
     )
     ratios: dict[str, list[tuple[float, float]]] = {}
-    for name, problem in layers(args.layers).items():
-        layer = Layer(problem, args.algorithm)
-        for direction in args.passes:
-            try:
-                r = compare(layer, direction, args.seconds, clock)
-            except ValueError as error:
-                print(f"{name:<26}{direction:<17}{error}")
-                continue
-            ratios.setdefault(direction, []).append((r["ratio"], r["nchw"]))
-            print(
-                f"{name:<26}{direction:<17}{r['torch'] / 1e9:6.0f}{r['own'] / 1e9:6.0f}"
-                f"{r['milliseconds']:9.3f}{r['ratio']:7.2f}{r['nchw']:7.2f}{r['own'] / peak:6.0%}",
-                flush=True,
-            )
+    for name, _, direction, r in measure(args):
+        if isinstance(r, str):
+            print(f"{name:<26}{direction:<17}{r}")
+            continue
+        ratios.setdefault(direction, []).append((r["ratio"], r["nchw"]))
+        print(
+            f"{name:<26}{direction:<17}{r['torch'] / 1e9:6.0f}{r['own'] / 1e9:6.0f}"
+            f"{r['milliseconds']:9.3f}{r['ratio']:7.2f}{r['nchw']:7.2f}{r['own'] / peak:6.0%}",
+            flush=True,
+        )
     print()
     for direction, pairs in ratios.items():
-        best, nchw = np.exp(np.mean(np.log(pairs), axis=0))
+        best, nchw = means(pairs)
         least = min(pair[0] for pair in pairs)
         print(f"{direction:<17}geometric mean {best:.2f}, least {least:.2f}; NCHW {nchw:.2f}")
 
