@@ -25,7 +25,18 @@ from ._bilinear_weight_kernel import WINDOW, bilinear_sum_kernel, bilinear_weigh
 from .correlation import unfolded
 
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
+_IDLE = 1.2  # by so much the largest part of the units may exceed the mean
 _SUM_BLOCKS = (64, 16)  # channels of a task of the last stage: many, for memory; or a few
+
+
+def _fair_parts(units: int, workers: int) -> int:
+    """Into how many parts to divide the units: the most that leave no worker idle for long."""
+    fair = (
+        parts
+        for parts in range(1, min(units, workers) + 1)
+        if workers % parts == 0 and -(-units // parts) * parts <= _IDLE * units
+    )
+    return max(fair)
 
 
 class BilinearWeight:
@@ -68,7 +79,7 @@ class BilinearWeight:
         workers = workers_for(self.flops, self.grid.tiles // 8 * self.units + 1, self.threads)
         l2 = machine().l2
         small = 2 * self.copy_bytes <= l2
-        self.parts = 1 if small else min(workers, self.units)
+        self.parts = 1 if small else _fair_parts(self.units, workers)
         self.v_row = self.grid.v_row(self.vector, self.itemsize, self.tiles_m * self.mr)
         self.m_row = staggered(min(self.tiles_k, -(-self.units // self.parts)) * self.row)
         tile = tiling.components * (self.v_row + self.m_row)
