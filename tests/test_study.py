@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 from fakes import Clock, Fake, only
@@ -136,3 +137,29 @@ WRONG = ["", "[]", "{}", '{"fastconv": "comparison", "format": 99}', '{"fastconv
 def test_other_files_are_no_results(text):
     with pytest.raises(ValueError, match="these are no results of a comparison"):
         Results.from_json(text)
+
+
+MISTYPED = [
+    (("host", "peak"), "fast"),
+    (("host", "versions"), {"fastconv": 1}),
+    (("entries", 0, "layer"), 3),
+    (("entries", 0, "threads"), True),
+    (("entries", 0, "problem", "N"), 1.5),
+    (("entries", 0, "problem", "stride"), [1, "1"]),
+    (("entries", 0, "problem", "padding"), [1, 1]),
+    (("entries", 0, "rows", 0, "seconds"), None),
+    (("entries", 0, "rows", 0, "phases"), {"input": "long"}),
+    (("entries", 0, "asked", "max_workspace"), "much"),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), MISTYPED)
+def test_results_of_the_wrong_type_are_named(case, place, value):
+    whole = json.loads(study.results(HERE, {case: study.entry(case, HOW, {})}).to_json())
+    *path, name = place
+    inside = whole
+    for key in path:
+        inside = inside[key]
+    inside[name] = value
+    with pytest.raises(ValueError, match=f"no results of a comparison: {name} of a"):
+        Results.from_json(json.dumps(whole))

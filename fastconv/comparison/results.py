@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from fastconv.conv.measuring import Measured
 from fastconv.conv.options import Request
@@ -75,18 +76,47 @@ class Results(NamedTuple):
             whole = json.loads(text)
             if (whole["fastconv"], whole["format"]) != ("comparison", FORMAT):
                 raise ValueError("it is of another kind or format")
-            return cls(Host(**whole["host"]), tuple(map(_entry, whole["entries"])))
+            return cls(_typed(Host, whole["host"]), tuple(map(_entry, whole["entries"])))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"these are no results of a comparison: {error}") from None
 
 
 def _entry(fields: dict[str, Any]) -> Entry:
-    layer, rows = fields.pop("layer"), fields.pop("rows")
-    asked = Request(**fields.pop("asked", {}))
-    values = fields.pop("problem").items()
-    problem: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
-    measured = tuple(Measured(**row) for row in rows)
-    return Entry(layer, Pass(ConvProblem(**problem), rows=measured, asked=asked, **fields))
+    asked = _typed(Request, fields.get("asked", {}))
+    values = fields["problem"].items()
+    problem = {name: tuple(v) if isinstance(v, list) else v for name, v in values}
+    rows = tuple(_typed(Measured, row) for row in fields["rows"])
+    rest = {name: value for name, value in fields.items() if name != "layer"}
+    rest |= {"problem": _typed(ConvProblem, problem), "rows": rows, "asked": asked}
+    return _typed(Entry, {"layer": fields["layer"], "measured": _typed(Pass, rest)})
+
+
+T = TypeVar("T")
+
+
+def _typed(kind: type[T], fields: dict[str, Any]) -> T:
+    """``kind(**fields)``; ``ValueError`` if a field is of another type than it says."""
+    made = kind(**fields)
+    for name, hint in get_type_hints(kind).items():
+        value = getattr(made, name)
+        if not _fits(value, hint):
+            raise ValueError(f"{name} of a {kind.__name__} is {value!r}")
+    return made
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(hint, UnionType):
+        return any(_fits(value, option) for option in get_args(hint))
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if isinstance(value, bool):
+        return kind is bool
+    if not isinstance(value, (int, float) if kind is float else kind):
+        return False
+    if kind is dict:
+        return all(_fits(each, parts[1]) for each in value.values())
+    if kind is tuple and Ellipsis not in parts:
+        return len(value) == len(parts) and all(map(_fits, value, parts))
+    return True
 
 
 def _cell(value: Any) -> Any:
