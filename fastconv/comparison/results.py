@@ -15,6 +15,8 @@ from fastconv.core.problem import ConvProblem
 
 FORMAT = 1  # of the file; readers refuse others
 
+T = TypeVar("T")
+
 
 class Host(NamedTuple):
     """Where and with what was measured."""
@@ -91,9 +93,6 @@ def _entry(fields: dict[str, Any]) -> Entry:
     return _typed(Entry, {"layer": fields["layer"], "measured": _typed(Pass, rest)})
 
 
-T = TypeVar("T")
-
-
 def _typed(kind: type[T], fields: dict[str, Any]) -> T:
     """``kind(**fields)``; ``ValueError`` if a field is of another type than it says."""
     made = kind(**fields)
@@ -110,7 +109,9 @@ def _fits(value: Any, hint: Any) -> bool:
     kind, parts = get_origin(hint) or hint, get_args(hint)
     if isinstance(value, bool):
         return kind is bool
-    if not isinstance(value, (int, float) if kind is float else kind):
+    if kind is float:
+        return isinstance(value, int | float)
+    if not isinstance(value, kind):
         return False
     if kind is dict:
         return all(_fits(each, parts[1]) for each in value.values())
