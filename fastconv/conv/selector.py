@@ -19,7 +19,7 @@ from .eligibility import Candidate
 from .options import Request
 from .registry import ALGORITHMS
 
-MARGIN = 1.5  # predictions within this factor of the best do not tell the faster one
+MARGIN = 1.3  # predictions within this factor of the best do not tell the faster one
 MOST_CONTENDERS = 4
 # Measuring pays between: below, most is Python's share, and compiling a second algorithm costs more
 # than it can ever gain; above, the first call would take too long.  Seconds, predicted.
