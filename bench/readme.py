@@ -81,8 +81,12 @@ def main() -> None:
     replace(text(args, *limits, measured))
     with tempfile.TemporaryDirectory() as folder:
         results, page = (os.path.join(folder, name) for name in ("layers.json", "layers.html"))
-        fastconv(["compare", "layers", "--peers", "torch", "--json", results])
-        fastconv(["report", results, "--html", page, "--plots", str(PLOTS)])
+        for command in (
+            ["compare", "layers", "--peers", "torch", "--json", results],
+            ["report", results, "--html", page, "--plots", str(PLOTS)],
+        ):
+            if code := fastconv(command):
+                raise SystemExit(code)
 
 
 if __name__ == "__main__":

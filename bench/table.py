@@ -140,7 +140,7 @@ def means(ratios: list[tuple[float, float]]) -> tuple[float, float]:
     return float(best), float(nchw)
 
 
-def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--algorithm", default="auto")
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
@@ -150,7 +150,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cpu-time", action="store_true", help="with --threads 1: a clock that others do not move"
     )
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
 def main() -> None:

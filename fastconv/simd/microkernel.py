@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 from .vector import I64, Vectors, i64, literal, outlined
 
 _REACH = 5  # rows whose addresses one base serves
-_UNROLL = 4  # steps in one go
+_UNROLL = 4  # steps between two moves, or reloads, of the addresses of rows
 
 
 def _word(v: Vectors, table, index):
