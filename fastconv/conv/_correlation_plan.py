@@ -129,7 +129,7 @@ def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
             clear(out, threads)
         elif sparse:
             out[...] = (np.maximum(bias, 0) if relu else bias)[:, None, None]
-        for part in parts:
-            part.run(first, second, out, bias, relu, forward)
+        # Every part runs, whether or not the results of another are finite.
+        return all([part.run(first, second, out, bias, relu, forward) for part in parts])
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .algorithm import Algorithm
+from .bf16x3 import Bf16x3
 from .depthwise import Depthwise
 from .direct import Direct
 from .fft import Fft
@@ -15,6 +16,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     a.name: a
     for a in (
         Direct(),
+        Bf16x3(),
         Im2col(),
         Depthwise(),
         *(Winograd(), Winograd(2), Winograd(4), Winograd(6)),

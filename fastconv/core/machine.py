@@ -6,9 +6,11 @@ read from the row of the host, so a new instruction set is a new row.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +113,22 @@ def machine() -> Machine:
     return Machine(
         cpu, isa, _cache_bytes(1, 32 << 10), _cache_bytes(2, 1 << 20), _cache_bytes(3, 32 << 20)
     )
+
+
+_MATRIX_FEATURES = frozenset({"amx-tile", "amx-bf16", "avx512bf16"})
+_ARCH_PRCTL, _ASK_STATE, _TILE_DATA = 158, 0x1023, 18  # of Linux on x86-64
+
+
+@functools.cache
+def matrix_unit() -> bool:
+    """Whether this process may use a matrix unit for bfloat16: the processor has it, Linux lends it.
+
+    Source: "Using XSTATE features in user space applications", the Linux kernel's documentation.
+    """
+    _, features = _target()
+    if not (_MATRIX_FEATURES <= features and sys.platform == "linux"):
+        return False
+    return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ASK_STATE, _TILE_DATA) == 0
 
 
 @functools.cache

@@ -1,0 +1,89 @@
+"""Filters of a correlation as right operands of the matrix unit: ``[group][tile][block][step]``.
+
+Packed block by block into the cache, and split from there.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+
+from fastconv.core.jit import Kernel, kernel, record
+from fastconv.core.profile import WEIGHT
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
+from fastconv.gemm import weights
+from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.weights import pack_task
+from fastconv.simd.copying import next_task
+from fastconv.simd.matrix import DEPTH, LANES, TILE_BYTES, split_pairs
+from fastconv.simd.phases import lap, started
+from fastconv.simd.vector import element
+
+from ._correlation_plan import PackedFilters
+from .correlation import Correlation
+
+LAYOUT = record("profile scratch scratch_bytes steps " + weights.FIELDS)
+
+
+@functools.cache
+def filter_split_kernel(nt: int) -> Kernel:
+    """Split packed filters; a task is one block of channels of one tile of ``nt`` vectors."""
+    step_bytes = 2 * nt * TILE_BYTES
+
+    @kernel(LAYOUT)
+    def split_filters(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(4)
+        row = nt * LANES * 4
+        packed = a.scratch + worker * a.scratch_bytes
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            pack_task(like, a, 4, LANES, task, packed)
+            for step in range(a.steps):
+                target = a.target + (task * a.steps + step) * step_bytes
+                split_pairs(like, nt, target, packed + step * DEPTH * row, row)
+        lap(a.profile, worker, WEIGHT, clock)
+
+    return split_filters
+
+
+class SplitFilters(PackedFilters):
+    """The halves of the filters of a correlation, made anew in every call.
+
+    ``across`` taps of a row, some of them beyond it, make up whole steps.
+    """
+
+    def __init__(self, c: Correlation, nt: int, block: int, across: int, threads: int):
+        super().__init__(c, 4, nt * LANES, block, threads)
+        self.nt = nt
+        taps = self.taps.reshape(c.rows.window, c.columns.window, 2)
+        padded = np.full((c.rows.window, across, 2), -1, np.int64)
+        padded[:, : c.columns.window] = taps
+        self.taps = padded.reshape(1, -1, 2)
+        self.block_bytes = self.taps.shape[1] * block * self.width * 4
+        self.tile_bytes = self.n_blocks * self.block_bytes
+        self.steps = self.taps.shape[1] * block // DEPTH
+        self.split_bytes = aligned(c.groups * self.tiles * self.tile_bytes)
+        self.worker_bytes = aligned(self.block_bytes)
+        self.nbytes = self.bias_bytes + self.split_bytes + threads * self.worker_bytes
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The kernel with its arguments; compiled when first asked for."""
+        constants = self._constants()
+        return Stage(
+            filter_split_kernel(self.nt),
+            workers_for(2 * self.split_bytes, constants["tasks"], self.threads),
+            **constants,
+            scratch_bytes=self.worker_bytes,
+            steps=self.steps,
+        )
+
+    def _arguments(self, packed: int) -> dict[str, int]:
+        return dict(target=packed, scratch=packed + self.split_bytes)

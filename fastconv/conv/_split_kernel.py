@@ -1,0 +1,151 @@
+"""The kernel of ``bf16x3``: blocks of output pixels, each against every tile of filters."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+
+from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
+from fastconv.gemm import results, windows
+from fastconv.gemm.results import store_rows
+from fastconv.gemm.windows import pack_block
+from fastconv.simd.copying import next_task, put_word, zero
+from fastconv.simd.matrix import (
+    DEPTH,
+    LANES,
+    ROWS,
+    TILE_BYTES,
+    configure,
+    finish,
+    matrix_product,
+    release,
+    split_run,
+)
+from fastconv.simd.phases import lap, started
+from fastconv.simd.vector import element
+
+from . import _pixel_tasks
+from ._pixel_tasks import locate
+
+LAYOUT = record(
+    "counter profile scratch scratch_bytes shape relu flag "
+    # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
+    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
+    # split filters: bytes of a tile of lanes
+    "w bias w_tile tiles all_lanes "
+    # the sum: where its steps begin in the window
+    "steps n_steps "
+    # the window's halves: positions of a row, bytes of a row, of the rows that outputs a row apart
+    # share, of a block of channels, of an image, and of a half with what is read beyond it
+    "positions line phase_bytes block_bytes image_bytes low "
+    # input rows and columns from one output to the next, and in the window
+    "row_stride column_stride window_rows window_columns row_advance column_advance "
+    + " ".join((_pixel_tasks.FIELDS, windows.FIELDS, results.FIELDS))
+)  # fmt: skip
+
+
+@inner
+def _split_windows(like, a, row, x, n0, images, group, first_row, rows, first_column):
+    """The windows of some images, ``[image][block][phase][row][position][channel]``.
+
+    Rows are in phases: those that outputs a row apart look at, one after the other.
+    """
+    count = a.line // (2 * DEPTH)
+    for n in range(images):
+        for block in range(a.n_blocks):
+            target = x + n * a.image_bytes + block * a.block_bytes
+            for r in range(rows):
+                pack_block(
+                    like, a, 4, row, n0 + n, group, block, first_row + r * a.row_source, 1,
+                    first_column, a.window_columns,
+                )  # fmt: skip
+                to = target + r % a.row_advance * a.phase_bytes + r // a.row_advance * a.line
+                split_run(like, to, a.low, row, count)
+
+
+@inner
+def _store(like, a, c, mt, slots, first, count, y, columns, down, across, lane, n_lanes):
+    """Store ``count`` slots from slot ``first`` of a block of outputs on, row by row.
+
+    The slots of a row are more than its ``columns``; the rest of them is dropped.
+    """
+    at = 0
+    while at < count:
+        i, j = (first + at) // slots, (first + at) % slots
+        length = min(count - at, slots - j)
+        valid = min(length, columns - j)
+        if valid > 0:
+            target = y + i * a.y_row_step * a.yh + j * a.y_column_step * a.yw
+            for vector in range(0, n_lanes, LANES):
+                source = c + vector // LANES * mt * TILE_BYTES + at * 64
+                store_rows(
+                    like, a, 4, LANES, source, 0, target, 0, a.y_column_step * a.yw, 1, valid, 0,
+                    a.y_column_step, down - i * a.y_row_step, across - j * a.y_column_step,
+                    lane + vector, min(LANES, n_lanes - vector),
+                )  # fmt: skip
+        at += length
+
+
+@functools.cache
+def split_kernel(mt: int, nt: int) -> Kernel:
+    """Implicit GEMM with ``mt`` × ``nt`` tiles of the matrix unit: pixels × filters."""
+    height, width = mt * ROWS, nt * LANES
+
+    @kernel(LAYOUT)
+    def split_correlation(worker, args):
+        a = numba.carray(args, 1)[0]
+        like = element(4)
+        rows = a.scratch + worker * a.scratch_bytes
+        c = rows + 64
+        row = c + mt * nt * TILE_BYTES
+        x = row + 2 * a.line
+        pitch = a.column_advance * a.block * 2
+        for i in range(mt):
+            put_word(rows + i * 8, i * ROWS * pitch)
+        zero(row, 2 * a.line)
+        slots = a.positions // a.column_advance
+        share = -(-a.tiles // a.splits)
+        configure(a.shape)
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter)
+            if task >= a.tasks:
+                break
+            split, group, n0, i0, j0, images, count, _ = locate(a, task)
+            down, across = min(a.task_i, a.I - i0), min(a.task_j, a.J - j0)
+            _split_windows(
+                like, a, row, x, n0, images, group, a.row_first + i0 * a.row_stride,
+                a.window_rows - (a.task_i - down) * a.row_advance,
+                a.column_first + j0 * a.column_stride,
+            )  # fmt: skip
+            clock = lap(a.profile, worker, INPUT, clock)
+            y_row = a.y_row_first + i0 * a.y_row_step
+            y_column = a.y_column_first + j0 * a.y_column_step
+            y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            used = (down - 1) * slots + across
+            for tile in range(split * share, min(a.tiles, (split + 1) * share)):
+                w = a.w + (group * a.tiles + tile) * a.w_tile
+                bias = a.bias + (group * a.tiles + tile) * width * 4
+                n_lanes = min(width, a.all_lanes - tile * width)
+                for n in range(images):
+                    for m in range(0, used, height):
+                        matrix_product(
+                            like, mt, nt, x + n * a.image_bytes + m * pitch, rows, a.low, pitch,
+                            a.steps, a.n_steps, w, c, TILE_BYTES, mt * TILE_BYTES, 64,
+                        )  # fmt: skip
+                        clock = lap(a.profile, worker, MULTIPLY, clock)
+                        for j in range(nt):
+                            finish(
+                                like, c + j * mt * TILE_BYTES, min(height, used - m),
+                                bias + j * LANES * 4, a.relu, a.flag,
+                            )  # fmt: skip
+                        _store(
+                            like, a, c, mt, slots, m, min(height, used - m), y + n * a.yn, across,
+                            a.y_rows - y_row, a.y_columns - y_column, tile * width, n_lanes,
+                        )  # fmt: skip
+                        clock = lap(a.profile, worker, OUTPUT, clock)
+        release()
+
+    return split_correlation

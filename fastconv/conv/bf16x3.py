@@ -1,0 +1,59 @@
+"""``bf16x3``: the direct sum on the matrix unit, every product as three of bfloat16.
+
+    x = x₁ + x₂ + ε,  |ε| ≤ 2⁻¹⁸·|x|        x·w ≈ x₁·w₁ + x₂·w₁ + x₁·w₂
+
+A product is off by at most 3·2⁻¹⁸ of itself, and is summed in float32.
+Source: G. Henry, P. Tang and A. Heinecke, "Leveraging the bfloat16 Artificial Intelligence
+Datatype For Higher-Precision Computations", ARITH 2019.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.machine import matrix_unit
+from fastconv.core.problem import ConvProblem
+
+from ._product import ProductAlgorithm
+from ._split_correlation import SplitCorrelation
+from ._split_weight import SplitWeight
+from .algorithm import Cost, Plan, Work
+from .direct import Direct
+
+_PRODUCT_ERROR = 3 * 2**-18
+
+
+class Bf16x3(ProductAlgorithm):
+    name = "bf16x3"
+    correlation = SplitCorrelation
+    weight = SplitWeight
+
+    def refuses(self, problem: ConvProblem) -> str | None:
+        if problem.dtype != "float32":
+            return "it computes float32 alone"
+        if not matrix_unit():
+            return "this processor has no matrix unit for bfloat16 (AMX)"
+        return super().refuses(problem)
+
+    def cost(self, problem: ConvProblem, threads: int) -> Cost:
+        cost = super().cost(problem, threads)
+        return cost._replace(error=cost.error + _PRODUCT_ERROR)
+
+    def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
+        return (
+            Work("copy", 0, part.packed_bytes, part.workers),
+            Work("product", part.flops // 3, nbytes, part.workers),
+        )
+
+    def _build(self, problem: ConvProblem, threads: int, folding: bool = False) -> list:
+        return super()._build(problem, threads, folding=False)
+
+    def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
+        run_parts = super()._run(problem, parts, threads)
+
+        def run(first, second, out, bias, relu):
+            if not run_parts(first, second, out, bias, relu):
+                # What is left of an infinite operand is NaN.
+                Direct().plan(problem, threads)(first, second, out, bias, relu)
+
+        return run

@@ -1,0 +1,324 @@
+"""Products on the matrix unit: float32 operands as sums of two bfloat16.
+
+    x = x₁ + x₂ + ε,  |ε| ≤ 2⁻¹⁸·|x|        x·w ≈ x₁·w₁ + x₂·w₁ + x₁·w₂
+
+The unit (Intel's AMX) holds eight tiles of 16 rows × 64 bytes.  One instruction adds the product
+of 16 rows × 32 bfloat16 and 16 pairs of rows × 16 columns to a tile of 16 × 16 float32: it does
+in 16 cycles what the vector units do in 128, so three products are cheaper than one of theirs.
+
+Operands lie in memory as two halves: what was rounded to bfloat16, and ``low`` bytes behind it the
+rounded rest.  Source: G. Henry, P. Tang and A. Heinecke, "Leveraging the bfloat16 Artificial
+Intelligence Datatype For Higher-Precision Computations", 2019.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .vector import I32, I64, Vectors, i64, literal, outlined
+
+ROWS = 16  # of a tile
+DEPTH = 32  # terms of a sum that one instruction adds up
+LANES = 16  # results in a row of a tile
+TILE_BYTES = 1024
+
+_I8, _I16 = ir.IntType(8), ir.IntType(16)
+_BYTES = _I8.as_pointer()
+
+
+def _shape() -> np.ndarray:
+    """The configuration of the unit: palette 1, eight tiles of 16 rows × 64 bytes."""
+    palette = np.zeros(64, np.uint8)
+    palette[0] = 1
+    palette[16:32].view(np.uint16)[:] = 64
+    palette[48:56] = ROWS
+    return palette
+
+
+SHAPE = _shape()
+
+
+class _BFloat(ir.Type):
+    """LLVM's 16-bit float with the range of float32, which llvmlite has no name for."""
+
+    def _to_string(self):
+        return "bfloat"
+
+    def __eq__(self, other):
+        return isinstance(other, _BFloat)
+
+    def __hash__(self):
+        return hash(_BFloat)
+
+
+def _emit(builder, name: str, operands=(), result=None):
+    """Call LLVM's ``llvm.x86.<name>``."""
+    kind = ir.FunctionType(result or ir.VoidType(), [value.type for value in operands])
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.{name}")
+    return builder.call(function, operands)
+
+
+def _tile(number: int) -> ir.Constant:
+    return ir.Constant(_I8, number)
+
+
+@intrinsic
+def configure(typingctx, shape):
+    """Ready this thread's matrix unit, with :data:`SHAPE` at the address ``shape``."""
+
+    def codegen(context, builder, signature, arguments):
+        _emit(builder, "ldtilecfg", [builder.inttoptr(arguments[0], _BYTES)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
+def release(typingctx):
+    """Give this thread's matrix unit back: the system need not save its tiles any longer."""
+
+    def codegen(context, builder, signature, arguments):
+        _emit(builder, "tilerelease")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _word(builder, table, index):
+    at = builder.add(table, builder.shl(index, i64(3)))
+    return builder.load(builder.inttoptr(at, I64.as_pointer()))
+
+
+# Halves of the left and of the right operand that are multiplied: large terms first.
+_PRODUCTS = ((0, 0), (1, 0), (0, 1))
+_LEFT, _RIGHT = 4, 6  # the first of two tiles for each operand; those below are sums
+
+
+def _product(
+    v: Vectors, mt, nt, a, rows, low, pitch, steps, n_steps, b, c, c_down, c_across, c_pitch
+):  # fmt: skip
+    builder = v.builder
+    starts = [builder.add(a, _word(builder, rows, i64(i))) for i in range(mt)]
+    for tile in range(mt * nt):
+        _emit(builder, "tilezero", [_tile(tile)])
+
+    def load(tile, address, step):
+        at = builder.inttoptr(address, _BYTES)
+        _emit(builder, "tileloadd64", [_tile(tile), at, step])
+
+    def step(index, carried):
+        (b,) = carried
+        shift = _word(builder, steps, index)
+        left = [builder.add(start, shift) for start in starts]
+        held = (None, None)
+        for halves in _PRODUCTS:
+            if halves[1] != held[1]:
+                for j in range(nt):
+                    at = v.offset(b, (halves[1] * nt + j) * TILE_BYTES)
+                    load(_RIGHT + j, at, i64(64))
+            for i, address in enumerate(left):
+                if halves[0] != held[0] or mt > 2:
+                    at = builder.add(address, low) if halves[0] else address
+                    load(_LEFT + i % 2, at, pitch)
+                for j in range(nt):
+                    tiles = (i * nt + j, _LEFT + i % 2, _RIGHT + j)
+                    _emit(builder, "tdpbf16ps", list(map(_tile, tiles)))
+            held = halves
+        return [v.offset(b, 2 * nt * TILE_BYTES)]
+
+    v.loop(n_steps, [b], step)
+    for i in range(mt):
+        for j in range(nt):
+            at = builder.add(c, builder.mul(c_down, i64(i)))
+            at = builder.inttoptr(builder.add(at, builder.mul(c_across, i64(j))), _BYTES)
+            _emit(builder, "tilestored64", [_tile(i * nt + j), at, c_pitch])
+
+
+@intrinsic(prefer_literal=True)
+def matrix_product(
+    typingctx, like, mt, nt, a, rows, low, pitch, steps, n_steps, b, c, c_down, c_across, c_pitch
+):  # fmt: skip
+    """``mt`` × ``nt`` tiles of sums of ``DEPTH · n_steps`` products.
+
+    Rows of the left operand are ``pitch`` bytes apart; those of tile i begin at ``a + rows[i]``,
+    and ``steps[s]`` bytes further in step s.  The right operand is ``[step][half][tile][pair of
+    rows][column][row of the pair]``.  Tile (i, j) goes to ``c + i·c_down + j·c_across``, its rows
+    ``c_pitch`` bytes apart.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        sizes = [literal(argument) for argument in signature.args[1:3]]
+        return outlined(
+            context, builder, signature, arguments[3:], "matrix_product_{}_{}".format(*sizes),
+            lambda v, values: _product(v, *sizes, *values),
+        )  # fmt: skip
+
+    return types.void(like, mt, nt, *[types.int64] * 11), codegen
+
+
+def _halves(v: Vectors, first, second):
+    """Two vectors as one of bfloat16 and one of what that leaves of them; both of 16-bit words."""
+    builder = v.builder
+    words = ir.VectorType(_I16, 2 * v.lanes)
+    pairs = ir.VectorType(_BFloat(), 2 * v.lanes)
+
+    def rounded(first, second):
+        both = _emit(builder, "avx512bf16.cvtne2ps2bf16.512", [second, first], pairs)
+        return builder.bitcast(both, words)
+
+    def rest(value, half, start):
+        lanes = ir.VectorType(I32, v.lanes)
+        wide = builder.zext(v.shuffle(half, half, range(start, start + v.lanes)), lanes)
+        wide = builder.shl(wide, ir.Constant(lanes, [16] * v.lanes))
+        return builder.fsub(value, builder.bitcast(wide, v.type))
+
+    high = rounded(first, second)
+    return high, rounded(rest(first, high, 0), rest(second, high, v.lanes))
+
+
+def _put(v: Vectors, words, address):
+    v.builder.store(words, v._pointer(address, words.type), align=2)
+
+
+@intrinsic
+def split_run(typingctx, like, target, low, source, count):
+    """``count`` · 32 elements in a row as halves, at ``target`` and ``low`` bytes behind it."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        target, low, source, count = arguments[1:]
+
+        def body(index, carried):
+            target, source = carried
+            high, rest = _halves(v, v.load(source), v.load(source, 1))
+            _put(v, high, target)
+            _put(v, rest, builder.add(target, low))
+            return [v.offset(target, v.nbytes), v.offset(source, 2 * v.nbytes)]
+
+        v.loop(count, [target, source], body)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 4), codegen
+
+
+def _interleaved(v: Vectors, words):
+    """Elements of the first half, each followed by its neighbour in the second."""
+    return v.shuffle(words, words, [i // 2 + v.lanes * (i % 2) for i in range(2 * v.lanes)])
+
+
+def _pair(v: Vectors, source, row, vector):
+    """Halves of two rows, element by element side by side."""
+    both = _halves(v, v.load(source, vector), v.load(v.builder.add(source, row), vector))
+    return [_interleaved(v, half) for half in both]
+
+
+def _pairs(v: Vectors, nt, target, source, row):
+    builder = v.builder
+
+    def body(index, carried):
+        target, source = carried
+        for j in range(nt):
+            for half, words in enumerate(_pair(v, source, row, j)):
+                _put(v, words, v.offset(target, (half * nt + j) * TILE_BYTES))
+        return [v.offset(target, 64), builder.add(source, builder.shl(row, i64(1)))]
+
+    v.loop(i64(DEPTH // 2), [target, source], body)
+
+
+@intrinsic(prefer_literal=True)
+def split_pairs(typingctx, like, nt, target, source, row):
+    """``DEPTH`` rows of ``nt`` vectors, ``row`` bytes apart, as a step of a right operand."""
+
+    def codegen(context, builder, signature, arguments):
+        nt = literal(signature.args[1])
+        return outlined(
+            context, builder, signature, arguments[2:], f"split_pairs_{nt}",
+            lambda v, values: _pairs(v, nt, *values),
+        )  # fmt: skip
+
+    return types.void(like, nt, *[types.int64] * 3), codegen
+
+
+def _planes(v: Vectors, target, pitch, low, source, row):
+    builder = v.builder
+    pairs = [
+        _pair(v, builder.add(source, builder.mul(row, i64(2 * p))), row, 0) for p in range(v.lanes)
+    ]
+    for half in range(2):
+        lines = [builder.bitcast(pair[half], v.type) for pair in pairs]
+        start = builder.add(target, low) if half else target
+        for i, line in enumerate(v.transpose(lines)):
+            v.store(line, builder.add(start, builder.mul(pitch, i64(i))))
+
+
+@intrinsic
+def split_planes(typingctx, like, target, pitch, low, source, row):
+    """``DEPTH`` rows of one vector, ``row`` bytes apart, transposed: an element's run of halves.
+
+    Those of neighbouring elements are ``pitch`` bytes apart.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        return outlined(
+            context, builder, signature, arguments[1:], "split_planes",
+            lambda v, values: _planes(v, *values),
+        )  # fmt: skip
+
+    return types.void(like, *[types.int64] * 5), codegen
+
+
+def _note(v: Vectors, spoilt, flag):
+    """Set the word at ``flag`` if ``spoilt`` has a NaN."""
+    lanes = v.builder.fcmp_unordered("uno", spoilt, spoilt)
+    word = v.builder.bitcast(lanes, ir.IntType(v.lanes))
+    with v.builder.if_then(v.builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0))):
+        v.builder.store(i64(1), v.builder.inttoptr(flag, I64.as_pointer()))
+
+
+@intrinsic
+def finish(typingctx, like, values, count, bias, relu, flag):
+    """Add ``bias`` to ``count`` vectors in a row, through a ReLU if asked for.
+
+    Sets the word at ``flag`` if a sum is not finite.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        values, count, bias, relu, flag = arguments[1:]
+        bias, relu = v.load(bias), builder.icmp_signed("!=", relu, i64(0))
+
+        def body(index, carried):
+            values, spoilt = carried
+            value = builder.fadd(v.load(values), bias)
+            v.store(builder.select(relu, v.relu(value), value), values)
+            return [v.offset(values, v.nbytes), v.fma(value, v.zero, spoilt)]
+
+        _, spoilt = v.loop(count, [values, v.zero], body)
+        _note(v, spoilt, flag)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 5), codegen
+
+
+@intrinsic
+def add_up(typingctx, like, target, before, values, count, flag):
+    """``target = before + values`` over ``count`` vectors; sets ``flag`` if a sum is not finite."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        target, before, values, count, flag = arguments[1:]
+
+        def body(index, carried):
+            at = builder.mul(index, i64(v.nbytes))
+            both = [v.load(builder.add(start, at)) for start in (before, values)]
+            value = builder.fadd(*both)
+            v.store(value, builder.add(target, at))
+            return [v.fma(value, v.zero, *carried)]
+
+        _note(v, *v.loop(count, [v.zero], body), flag)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 5), codegen
