@@ -30,10 +30,10 @@ class ProductAlgorithm(Algorithm):
     weight: type[BlockedWeight]
 
     def refuses(self, problem: ConvProblem) -> str | None:
-        return too_large(_workspace(_parts(self, problem, 1)))
+        return too_large(_workspace(parts_of(self, problem, 1)))
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
-        computed = _parts(self, problem, threads)
+        computed = parts_of(self, problem, threads)
         parts = [part for _, some in computed for part in some]
         share = problem.nbytes // max(1, len(parts))
         stages = [stage for part in parts for stage in self._stages(part, share)]
@@ -52,7 +52,7 @@ class ProductAlgorithm(Algorithm):
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         plans = [
             (piece, self._run(piece.problem, parts, threads))
-            for piece, parts in _parts(self, problem, threads)
+            for piece, parts in parts_of(self, problem, threads)
         ]
         if len(plans) == 1:
             return plans[0][1]
@@ -109,7 +109,7 @@ def _moved_singly(c: Correlation, itemsize: int) -> int:
 
 
 @functools.lru_cache(maxsize=16)
-def _parts(algorithm: ProductAlgorithm, problem: ConvProblem, threads: int):
+def parts_of(algorithm: ProductAlgorithm, problem: ConvProblem, threads: int):
     """The pieces of a problem, each with its plans; for an empty batch, those of one image."""
     problem = problem._replace(N=max(1, problem.N))
     built: dict[ConvProblem, list] = {}

@@ -17,7 +17,7 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import even_split, round_up, workers_for
-from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TILE_BYTES
+from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._buffer import Buffer
 from ._correlation_plan import lane_table, output_order
@@ -52,7 +52,8 @@ class SplitCorrelation(UnfoldedCorrelation):
         self.filters = SplitFilters(c, self.nt, self.block, self.across, threads)
         self.store = output_order(c, y_format)
         self._share(threads)
-        self.worker_bytes = 64 + self.mt * self.nt * TILE_BYTES + 2 * self.line + 2 * self.low
+        sums = 2 * self.mt * self.nt * TILE_BYTES
+        self.worker_bytes = 64 + sums + 2 * self.line + 2 * self.low
         self.workers = workers_for(self.flops // 4, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
@@ -111,6 +112,12 @@ class SplitCorrelation(UnfoldedCorrelation):
         share = -(-self.filters.tiles // splits)
         work = share * self.width * self.c.rows.window * self.c.columns.window
         return -(-blocks * splits // threads) * (work + 32)
+
+    @property
+    def summed(self) -> int:
+        """Products in a sum: those added up in one go, and how often that is."""
+        terms = len(self.steps) * DEPTH
+        return min(terms, TERMS) + terms // TERMS
 
     @property
     def flops(self) -> int:

@@ -11,11 +11,12 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm import results, windows
 from fastconv.gemm.results import store_rows
 from fastconv.gemm.windows import pack_block
-from fastconv.simd.copying import next_task, put_word, zero
+from fastconv.simd.copying import accumulate, next_task, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
     LANES,
     ROWS,
+    TERMS,
     TILE_BYTES,
     configure,
     finish,
@@ -99,7 +100,8 @@ def split_kernel(mt: int, nt: int) -> Kernel:
         like = element(4)
         rows = a.scratch + worker * a.scratch_bytes
         c = rows + 64
-        row = c + mt * nt * TILE_BYTES
+        more = c + mt * nt * TILE_BYTES
+        row = more + mt * nt * TILE_BYTES
         x = row + 2 * a.line
         pitch = a.column_advance * a.block * 2
         for i in range(mt):
@@ -131,10 +133,16 @@ def split_kernel(mt: int, nt: int) -> Kernel:
                 n_lanes = min(width, a.all_lanes - tile * width)
                 for n in range(images):
                     for m in range(0, used, height):
-                        matrix_product(
-                            like, mt, nt, x + n * a.image_bytes + m * pitch, rows, a.low, pitch,
-                            a.steps, a.n_steps, w, c, TILE_BYTES, mt * TILE_BYTES, 64,
-                        )  # fmt: skip
+                        at = x + n * a.image_bytes + m * pitch
+                        for step in range(0, a.n_steps, TERMS // DEPTH):
+                            to = c if step == 0 else more
+                            matrix_product(
+                                like, mt, nt, at, rows, a.low, pitch, a.steps + step * 8,
+                                min(TERMS // DEPTH, a.n_steps - step),
+                                w + step * 2 * nt * TILE_BYTES, to, TILE_BYTES, mt * TILE_BYTES, 64,
+                            )  # fmt: skip
+                            if step > 0:
+                                accumulate(like, c, more, mt * nt * TILE_BYTES)
                         clock = lap(a.profile, worker, MULTIPLY, clock)
                         for j in range(nt):
                             finish(

@@ -17,7 +17,7 @@ from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import even_split, round_up, workers_for
 from fastconv.gemm.windows import window_record
-from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TILE_BYTES
+from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._bilinear_grid import odd_lines
 from ._buffer import Buffer
@@ -25,7 +25,6 @@ from ._split_weight_kernel import split_weight_kernel
 from ._weight_sum_kernel import weight_sum_kernel
 from .correlation import unfolded
 
-_SLOTS = 2048  # summed in one go
 _PANEL_BYTES = 4 << 20  # of all tiles of filters of a block of pixels
 
 
@@ -106,7 +105,7 @@ class SplitWeight:
     def _oversized(self) -> bool:
         n = self.share[0]
         return (
-            n * self.image_steps * DEPTH > _SLOTS
+            n * self.image_steps * DEPTH > TERMS
             or 2 * self.low > machine().l2 // 2
             or self.tiles_k * self.panel > _PANEL_BYTES
         )
@@ -127,6 +126,12 @@ class SplitWeight:
         """Executed, as if every product were one: lanes, slots and taps filled up."""
         n = self.share[0]
         return 2 * self.blocks * n * self.image_steps * DEPTH * self.copy_bytes // 4
+
+    @property
+    def summed(self) -> int:
+        """Products in a sum: those of a block of pixels, and the blocks."""
+        n = self.share[0]
+        return n * self.image_steps * DEPTH + self.blocks
 
     @property
     def packed_bytes(self) -> int:

@@ -62,6 +62,8 @@ class Algorithm:
 
     name: str
     fallback = False  # whether "auto" takes it only if nothing else may run
+    exact = True  # whether products are rounded as the dtype is
+    vector = True  # whether it multiplies on the vector units, whose peak speeds are shares of
 
     def refuses(self, problem: ConvProblem) -> str | None:
         """Why this algorithm cannot run ``problem``; None if it can."""
@@ -88,4 +90,9 @@ def summation_error(problem: ConvProblem) -> float:
         terms = problem.N * problem.P * problem.Q
     else:
         terms = max(problem.C, problem.K) // problem.groups * problem.R * problem.S
-    return float(np.finfo(problem.dtype).eps) * (4 + 2 * terms**0.5)
+    return sum_error(terms, problem.dtype)
+
+
+def sum_error(terms: int, dtype: str) -> float:
+    """Error bound of a plain sum of so many terms."""
+    return float(np.finfo(dtype).eps) * (4 + 2 * terms**0.5)

@@ -29,6 +29,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "product": Kind(0.85),  # a register tile over operands in cache
+    "matrix": Kind(1.9),  # on the matrix unit, three products for one, counted as one
     "taps": Kind(0.5),  # one multiply-add for each load
     "transform": Kind(0.2, near=True),  # additions and multiplications of whole vectors
     "gather": Kind(1.0, near=True),  # no arithmetic: columns copied out of a window

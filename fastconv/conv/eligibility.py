@@ -42,7 +42,10 @@ def candidate(name: str, problem: ConvProblem, request: Request, threads: int) -
     if reason is not None:
         return Candidate(name, reason)
     cost = algorithm.cost(problem, threads)
-    return Candidate(name, _excess(cost, problem, request), cost)
+    reason = _excess(cost, problem, request)
+    if request.accuracy == "strict" and not algorithm.exact:
+        reason = "it rounds products further than the dtype; accuracy='default' allows it"
+    return Candidate(name, reason, cost)
 
 
 def _excess(cost: Cost, problem: ConvProblem, request: Request) -> str | None:

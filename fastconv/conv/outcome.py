@@ -72,7 +72,7 @@ class Pass(NamedTuple):
     @property
     def disturbed(self) -> list[str]:
         """Algorithms whose executed rate exceeds the peak, which so was measured too low."""
-        return [r.algorithm for r in self.ranked if r.executed and r.executed > self.peak]
+        return [r.algorithm for r in self.ranked if exceeds(r, self.peak)]
 
     @property
     def notes(self) -> list[str]:
@@ -129,6 +129,13 @@ class Pass(NamedTuple):
             *inside,
             f"{row.error:.1e}",
         )
+
+
+def exceeds(row: Measured, peak: float) -> bool:
+    """Whether an algorithm ran faster than the vector units (``peak`` in GFLOP/s) that it uses."""
+    algorithm = ALGORITHMS.get(row.algorithm)  # a results file may name others
+    on_vectors = algorithm is None or algorithm.vector
+    return on_vectors and row.executed is not None and row.executed > peak
 
 
 def _alike(one: Measured, other: Measured) -> bool:

@@ -16,12 +16,12 @@ ALGORITHMS: dict[str, Algorithm] = {
     a.name: a
     for a in (
         Direct(),
-        Bf16x3(),
         Im2col(),
         Depthwise(),
         *(Winograd(), Winograd(2), Winograd(4), Winograd(6)),
         Fft(),
         Strassen(),
+        Bf16x3(),
         Reference(),
     )
 }

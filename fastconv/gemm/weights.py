@@ -33,7 +33,7 @@ NO_TAP = -(2**62)
 
 def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int) -> int:
     """The fastest way to read filters with these strides; ``offsets[fold, tap]`` in bytes."""
-    if len(offsets) > 1:
+    if len(offsets) > 1 or NO_TAP in offsets:
         return SCATTERED
     ascending = np.arange(offsets.shape[1]) * itemsize
     if wk == itemsize:

@@ -1,6 +1,6 @@
 """Products on the matrix unit: float32 operands as sums of two bfloat16.
 
-    x = x₁ + x₂ + ε,  |ε| ≤ 2⁻¹⁸·|x|        x·w ≈ x₁·w₁ + x₂·w₁ + x₁·w₂
+    x = x₁ + x₂ + ε,  |ε| ≤ 2⁻¹⁷·|x|        x·w ≈ x₁·w₁ + x₂·w₁ + x₁·w₂
 
 The unit (Intel's AMX) holds eight tiles of 16 rows × 64 bytes.  One instruction adds the product
 of 16 rows × 32 bfloat16 and 16 pairs of rows × 16 columns to a tile of 16 × 16 float32: it does
@@ -24,6 +24,7 @@ ROWS = 16  # of a tile
 DEPTH = 32  # terms of a sum that one instruction adds up
 LANES = 16  # results in a row of a tile
 TILE_BYTES = 1024
+TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 _I8, _I16 = ir.IntType(8), ir.IntType(16)
 _BYTES = _I8.as_pointer()
