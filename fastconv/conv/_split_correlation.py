@@ -15,7 +15,7 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import scratch
 from fastconv.gemm.tiling import even_split, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -122,8 +122,7 @@ class SplitCorrelation(UnfoldedCorrelation):
     @property
     def flops(self) -> int:
         """Executed, as if every product were one: lanes, slots and taps filled up."""
-        c, n = self.c, self.share[0]
-        _, i, j = self.share
+        n, i, j = self.share
         slots = round_up((i - 1) * self.slots + j, self.height)
         terms = self.filters.n_blocks * self.filters.steps * DEPTH
         return 2 * (self.tasks // self.splits) * n * slots * terms * self.filters.tiles * self.width

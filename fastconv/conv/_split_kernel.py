@@ -115,7 +115,7 @@ def split_kernel(mt: int, nt: int) -> Kernel:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            split, group, n0, i0, j0, images, count, _ = locate(a, task)
+            split, group, n0, i0, j0, images, _, _ = locate(a, task)
             down, across = min(a.task_i, a.I - i0), min(a.task_j, a.J - j0)
             _split_windows(
                 like, a, row, x, n0, images, group, a.row_first + i0 * a.row_stride,

@@ -57,12 +57,13 @@ def _split_input(like, a, x, staged, planes, n0, images, group, block, i0, rows,
         at = staged
         for phase in range(a.row_advance * a.column_advance):
             down, across = phase // a.column_advance, phase % a.column_advance
+            column = x.column_first + j0 * a.column_stride
+            column += across * x.column_source // a.column_advance
             for r in range(a.phase_rows):
                 pack_block(
                     like, x, 4, at, n0 + n, group, block,
                     x.row_first + i0 * a.row_stride + (down + r * a.row_advance) * x.row_source, 1,
-                    x.column_first + j0 * a.column_stride + across * x.column_source // a.column_advance,
-                    a.slots,
+                    column, a.slots,
                 )  # fmt: skip
                 at += a.slots * row
         zero(at, DEPTH * row)

@@ -9,8 +9,6 @@ Datatype For Higher-Precision Computations", ARITH 2019.
 
 from __future__ import annotations
 
-import numpy as np
-
 from fastconv.core.machine import matrix_unit
 from fastconv.core.problem import ConvProblem
 

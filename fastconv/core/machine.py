@@ -121,12 +121,12 @@ _ARCH_PRCTL, _ASK_STATE, _TILE_DATA = 158, 0x1023, 18  # of Linux on x86-64
 
 @functools.cache
 def matrix_unit() -> bool:
-    """Whether this process may use a matrix unit for bfloat16: the processor has it, Linux lends it.
+    """Whether this process may use a matrix unit for bfloat16: it is there, and Linux lends it.
 
     Source: "Using XSTATE features in user space applications", the Linux kernel's documentation.
     """
     _, features = _target()
-    if not (_MATRIX_FEATURES <= features and sys.platform == "linux"):
+    if not (features >= _MATRIX_FEATURES and sys.platform == "linux"):
         return False
     return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _ASK_STATE, _TILE_DATA) == 0
 
