@@ -9,8 +9,9 @@ import numba
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm import results, windows
+from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
 from fastconv.gemm.results import store_rows
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.windows import pack_block, reach
 from fastconv.simd.copying import accumulate, next_task, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
@@ -22,7 +23,7 @@ from fastconv.simd.matrix import (
     finish,
     matrix_product,
     release,
-    split_run,
+    split_pixels,
 )
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
@@ -48,45 +49,78 @@ LAYOUT = record(
 
 
 @inner
-def _split_windows(like, a, row, x, n0, images, group, first_row, rows, first_column):
+def _split_row(like, a, row, target, image, group, block, h, column):
+    """One row of a window: in one go where its channels lie side by side, or else packed first."""
+    low, high = reach(a, column, a.window_columns)
+    step, pixel = a.column_source * a.xw, a.block * 2
+    count = (high - low) * a.block // DEPTH
+    straight = 0 <= h < a.height and low < high and a.xc == 4
+    straight = straight and (block + 1) * a.block <= a.channels
+    if a.block < DEPTH:
+        straight = straight and step == a.block * 4 and count * DEPTH == (high - low) * a.block
+        step = DEPTH * 4
+    if straight:
+        source = a.x + image * a.xn + group * a.xg + block * a.block * 4 + h * a.xh
+        source += (column + low * a.column_source) * a.xw
+        split_pixels(like, target + low * pixel, a.low, source, step, count)
+        for half in range(0, a.low + 1, a.low):
+            zero(target + half, low * pixel)
+            zero(target + half + high * pixel, a.line - high * pixel)
+    else:
+        pack_block(like, a, 4, row, image, group, block, h, 1, column, a.window_columns)
+        split_pixels(like, target, a.low, row, DEPTH * 4, a.line // (2 * DEPTH))
+
+
+@inner
+def _split_windows(like, a, row, x, n0, images, group, first_row, rows, column):
     """The windows of some images, ``[image][block][phase][row][position][channel]``.
 
     Rows are in phases: those that outputs a row apart look at, one after the other.
     """
-    count = a.line // (2 * DEPTH)
     for n in range(images):
         for block in range(a.n_blocks):
             target = x + n * a.image_bytes + block * a.block_bytes
             for r in range(rows):
-                pack_block(
-                    like, a, 4, row, n0 + n, group, block, first_row + r * a.row_source, 1,
-                    first_column, a.window_columns,
-                )  # fmt: skip
                 to = target + r % a.row_advance * a.phase_bytes + r // a.row_advance * a.line
-                split_run(like, to, a.low, row, count)
+                h = first_row + r * a.row_source
+                _split_row(like, a, row, to, n0 + n, group, block, h, column)
 
 
 @inner
-def _store(like, a, c, mt, slots, first, count, y, columns, down, across, lane, n_lanes):
+def _store_run(like, a, c, mt, y, step, count, bias, down, across, lane, n_lanes):
+    """Store ``count`` pixels of a row of outputs, ``step`` bytes apart from ``y`` on."""
+    for vector in range(0, n_lanes, LANES):
+        valid = min(LANES, n_lanes - vector)
+        if a.store == ROWS_IN_ORDER:
+            finish(
+                like, y + (lane + vector) * 4, step, c, count, valid, bias + vector * 4, a.relu,
+                a.flag,
+            )  # fmt: skip
+        else:
+            finish(like, c, LANES * 4, c, count, LANES, bias + vector * 4, a.relu, a.flag)
+            store_rows(
+                like, a, 4, LANES, c, 0, y, 0, step, 1, count, 0, a.y_column_step, down, across,
+                lane + vector, valid,
+            )  # fmt: skip
+        c += mt * TILE_BYTES
+
+
+@inner
+def _store(like, a, c, mt, slots, first, count, y, bias, columns, down, across, lane, n_lanes):
     """Store ``count`` slots from slot ``first`` of a block of outputs on, row by row.
 
     The slots of a row are more than its ``columns``; the rest of them is dropped.
     """
-    at = 0
+    at, step = 0, a.y_column_step * a.yw
     while at < count:
         i, j = (first + at) // slots, (first + at) % slots
-        length = min(count - at, slots - j)
-        valid = min(length, columns - j)
+        valid = min(count - at, columns - j)
         if valid > 0:
-            target = y + i * a.y_row_step * a.yh + j * a.y_column_step * a.yw
-            for vector in range(0, n_lanes, LANES):
-                source = c + vector // LANES * mt * TILE_BYTES + at * 64
-                store_rows(
-                    like, a, 4, LANES, source, 0, target, 0, a.y_column_step * a.yw, 1, valid, 0,
-                    a.y_column_step, down - i * a.y_row_step, across - j * a.y_column_step,
-                    lane + vector, min(LANES, n_lanes - vector),
-                )  # fmt: skip
-        at += length
+            _store_run(
+                like, a, c + at * LANES * 4, mt, y + i * a.y_row_step * a.yh + j * step, step,
+                valid, bias, down - i * a.y_row_step, across - j * a.y_column_step, lane, n_lanes,
+            )  # fmt: skip
+        at += slots - j
 
 
 @functools.cache
@@ -144,14 +178,10 @@ def split_kernel(mt: int, nt: int) -> Kernel:
                             if step > 0:
                                 accumulate(like, c, more, mt * nt * TILE_BYTES)
                         clock = lap(a.profile, worker, MULTIPLY, clock)
-                        for j in range(nt):
-                            finish(
-                                like, c + j * mt * TILE_BYTES, min(height, used - m),
-                                bias + j * LANES * 4, a.relu, a.flag,
-                            )  # fmt: skip
                         _store(
-                            like, a, c, mt, slots, m, min(height, used - m), y + n * a.yn, across,
-                            a.y_rows - y_row, a.y_columns - y_column, tile * width, n_lanes,
+                            like, a, c, mt, slots, m, min(height, used - m), y + n * a.yn, bias,
+                            across, a.y_rows - y_row, a.y_columns - y_column, tile * width,
+                            n_lanes,
                         )  # fmt: skip
                         clock = lap(a.profile, worker, OUTPUT, clock)
         release()

@@ -23,9 +23,14 @@ from ._bilinear_grid import odd_lines
 from ._buffer import Buffer
 from ._split_weight_kernel import split_weight_kernel
 from ._weight_sum_kernel import weight_sum_kernel
-from .correlation import unfolded
+from .correlation import Axis, unfolded
 
 _PANEL_BYTES = 4 << 20  # of all tiles of filters of a block of pixels
+
+
+def _inside(axis: Axis) -> bool:
+    """Whether every output of an axis with one tap reads from inside the input."""
+    return axis.first >= 0 and axis.first + (axis.outputs - 1) * axis.advance < axis.inputs
 
 
 class SplitWeight:
@@ -62,6 +67,21 @@ class SplitWeight:
         self.nbytes = self.copies * self.copy_bytes + max(
             self.workers * self.worker_bytes, threads * self.sum_bytes
         )
+
+    def _in_place(self, x: np.ndarray, dy: np.ndarray) -> tuple[bool, bool]:
+        """Whether x, and dy, may be read as they are: every slot a pixel, in whole tiles."""
+        c = self.c
+        whole = self.share[2] == c.columns.outputs == self.slots
+        _, xc, xh, xw = x.strides
+        _, yk, yh, yw = dy.strides
+        rows, columns = self.rows.source * xh, self.columns.source * xw
+        single = self.taps == 1 and max(self.rows.advance, self.columns.advance) == 1
+        x_there = (
+            whole and single and xc == 4 and c.channels % self.block == 0
+            and _inside(c.rows) and _inside(c.columns) and rows == self.slots * columns
+        )  # fmt: skip
+        dy_there = whole and yk == 4 and c.filters % self.width == 0 and yh == self.slots * yw
+        return x_there, dy_there
 
     @property
     def taps(self) -> int:
@@ -234,6 +254,7 @@ class SplitWeight:
         x_window[:6] = (address(x), xn, xc * c.channels, xc, xh, xw)
         yn, yk, yh, yw = dy.strides
         dy_window[:6] = (address(dy), yn, yk * c.filters, yk, yh, yw)
+        x_there, dy_there = self._in_place(x, dy)
         multiply, add = self.stages
         sums = scratch(self.nbytes)
         rest = sums + self.copies * self.copy_bytes
@@ -243,6 +264,8 @@ class SplitWeight:
             sums=sums,
             x_window=address(x_window),
             dy_window=address(dy_window),
+            x_in_place=x_there,
+            dy_in_place=dy_there,
             flag=address(spoilt),
         )
         add.run(scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1])

@@ -15,7 +15,7 @@ from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
-from fastconv.simd.copying import zero
+from fastconv.simd.copying import copy, zero
 from fastconv.simd.matrix import (
     DEPTH,
     LANES,
@@ -33,7 +33,7 @@ from fastconv.simd.vector import element
 
 WINDOW = record(windows.FIELDS)
 LAYOUT = record(
-    "profile scratch scratch_bytes shape sums copy_bytes x_window dy_window flag "
+    "profile scratch scratch_bytes shape sums copy_bytes x_window dy_window x_in_place dy_in_place flag "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
     "copies parts units "
     # pixels: the grid, a block's share of it, and blocks along each axis
@@ -50,46 +50,72 @@ LAYOUT = record(
 
 
 @inner
+def _planes(like, a, x, planes, source, step, slot):
+    """32 slots of a block of channels, ``step`` bytes apart, into the planes."""
+    for c in range(0, x.block, LANES):
+        to = planes + c * a.pitch + slot * 2
+        split_planes(like, to, a.pitch, a.low, source + c * 4, step)
+
+
+@inner
 def _split_input(like, a, x, staged, planes, n0, images, group, block, i0, rows, j0):
     """The planes of a block of channels, ``[half][channel][image][phase][row][slot]``."""
-    row = x.block * 4
+    row, pixel = x.block * 4, x.column_source * x.xw
+    top = x.row_first + i0 * a.row_stride
+    left = x.column_first + j0 * a.column_stride
     for n in range(images):
+        first = n * a.image_slots
+        if a.x_in_place != 0:
+            used = rows * a.slots
+            source = x.x + (n0 + n) * x.xn + group * x.xg + block * x.block * 4 + top * x.xh
+            whole = used // DEPTH * DEPTH
+            for slot in range(0, whole, DEPTH):
+                _planes(like, a, x, planes, source + slot * pixel, pixel, first + slot)
+            if whole < used:
+                for slot in range(whole, used):
+                    copy(staged + (slot - whole) * row, source + slot * pixel, row)
+                zero(staged + (used - whole) * row, (DEPTH - used + whole) * row)
+                _planes(like, a, x, planes, staged, row, first + whole)
+            continue
         at = staged
         for phase in range(a.row_advance * a.column_advance):
             down, across = phase // a.column_advance, phase % a.column_advance
-            column = x.column_first + j0 * a.column_stride
-            column += across * x.column_source // a.column_advance
+            column = left + across * x.column_source // a.column_advance
             for r in range(a.phase_rows):
-                pack_block(
-                    like, x, 4, at, n0 + n, group, block,
-                    x.row_first + i0 * a.row_stride + (down + r * a.row_advance) * x.row_source, 1,
-                    column, a.slots,
-                )  # fmt: skip
+                h = top + (down + r * a.row_advance) * x.row_source
+                pack_block(like, x, 4, at, n0 + n, group, block, h, 1, column, a.slots)
                 at += a.slots * row
         zero(at, DEPTH * row)
         for slot in range(0, a.image_slots, DEPTH):
-            for c in range(0, x.block, LANES):
-                split_planes(
-                    like, planes + c * a.pitch + (n * a.image_slots + slot) * 2, a.pitch, a.low,
-                    staged + slot * row + c * 4, row,
-                )  # fmt: skip
+            _planes(like, a, x, planes, staged + slot * row, row, first + slot)
 
 
 @inner
 def _split_gradient(like, a, nt, y, staged, panel, n0, images, group, k, i0, rows, j0, columns):
     """The panel of a tile of filters, ``[image][step]`` as right operands."""
     row = nt * LANES * 4
+    used = rows * a.slots
     for n in range(images):
-        at = staged
-        for i in range(i0, i0 + rows):
-            pack_block(like, y, 4, at, n0 + n, group, k, i, 1, j0, columns)
-            zero(at + columns * row, (a.slots - columns) * row)
-            at += a.slots * row
-        used = rows * a.slots
-        zero(at, max(0, a.image_steps * DEPTH - used) * row)
-        for step in range(a.image_steps):
-            split_pairs(like, nt, panel, staged + step * DEPTH * row, row)
-            panel += 2 * nt * TILE_BYTES
+        done = 0
+        if a.dy_in_place != 0:
+            source = y.x + (n0 + n) * y.xn + group * y.xg + k * row + i0 * y.xh
+            done = used // DEPTH
+            for step in range(done):
+                to = panel + step * 2 * nt * TILE_BYTES
+                split_pairs(like, nt, to, source + step * DEPTH * y.xw, y.xw)
+            for slot in range(done * DEPTH, used):
+                copy(staged + slot * row, source + slot * y.xw, row)
+        else:
+            at = staged
+            for i in range(i0, i0 + rows):
+                pack_block(like, y, 4, at, n0 + n, group, k, i, 1, j0, columns)
+                zero(at + columns * row, (a.slots - columns) * row)
+                at += a.slots * row
+        zero(staged + used * row, max(0, a.image_steps * DEPTH - used) * row)
+        for step in range(done, a.image_steps):
+            to = panel + step * 2 * nt * TILE_BYTES
+            split_pairs(like, nt, to, staged + step * DEPTH * row, row)
+        panel += a.image_steps * 2 * nt * TILE_BYTES
 
 
 @functools.cache

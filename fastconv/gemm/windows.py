@@ -65,7 +65,7 @@ def _pixels(like, a, target, source, count, valid, item):
 
 
 @inner
-def _reach(a, column, columns):
+def reach(a, column, columns):
     """The positions of a row, from the first to before the last, that the source has."""
     low = min(columns, max(0, -(column // a.column_source)))
     return low, max(low, min(columns, (a.width - 1 - column) // a.column_source + 1))
@@ -77,7 +77,7 @@ def pack_lane(like, a, item, target, pixel, image, group, channel, row, rows, co
 
     Positions that the source does not have are left as they are.
     """
-    low, high = _reach(a, column, columns)
+    low, high = reach(a, column, columns)
     step = a.column_source * a.xw
     source = a.x + image * a.xn + group * a.xg + channel * a.xc + column * a.xw
     for b in range(rows):
@@ -95,7 +95,7 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
     The first position holds the source's row ``row`` and column ``column``, if it has them.
     """
     pixel = a.block * item
-    low, high = _reach(a, column, columns)
+    low, high = reach(a, column, columns)
     valid = min(a.block, a.channels - block * a.block)
     cleared = valid < a.block or columns * pixel <= _SHORT_ROW
     if cleared:

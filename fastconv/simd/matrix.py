@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from .strided import write
 from .vector import I32, I64, Vectors, i64, literal, outlined
 
 ROWS = 16  # of a tile
@@ -185,24 +186,24 @@ def _put(v: Vectors, words, address):
 
 
 @intrinsic
-def split_run(typingctx, like, target, low, source, count):
-    """``count`` · 32 elements in a row as halves, at ``target`` and ``low`` bytes behind it."""
+def split_pixels(typingctx, like, target, low, source, step, count):
+    """``count`` times 32 elements in a row, ``step`` bytes apart, as halves side by side."""
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
-        target, low, source, count = arguments[1:]
+        target, low, source, step, count = arguments[1:]
 
         def body(index, carried):
             target, source = carried
             high, rest = _halves(v, v.load(source), v.load(source, 1))
             _put(v, high, target)
             _put(v, rest, builder.add(target, low))
-            return [v.offset(target, v.nbytes), v.offset(source, 2 * v.nbytes)]
+            return [v.offset(target, v.nbytes), builder.add(source, step)]
 
         v.loop(count, [target, source], body)
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 4), codegen
+    return types.void(like, *[types.int64] * 5), codegen
 
 
 def _interleaved(v: Vectors, words):
@@ -280,28 +281,38 @@ def _note(v: Vectors, spoilt, flag):
 
 
 @intrinsic
-def finish(typingctx, like, values, count, bias, relu, flag):
-    """Add ``bias`` to ``count`` vectors in a row, through a ReLU if asked for.
+def finish(typingctx, like, target, step, values, count, valid, bias, relu, flag):
+    """``count`` vectors in a row, to which ``bias`` is added, through a ReLU if asked for.
 
-    Sets the word at ``flag`` if a sum is not finite.
+    They go to ``target`` and up, ``step`` bytes apart, ``valid`` lanes of each.  Sets the word at
+    ``flag`` if a sum is not finite.
     """
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
-        values, count, bias, relu, flag = arguments[1:]
+        target, step, values, count, valid, bias, relu, flag = arguments[1:]
         bias, relu = v.load(bias), builder.icmp_signed("!=", relu, i64(0))
 
-        def body(index, carried):
-            values, spoilt = carried
-            value = builder.fadd(v.load(values), bias)
-            v.store(builder.select(relu, v.relu(value), value), values)
-            return [v.offset(values, v.nbytes), v.fma(value, v.zero, spoilt)]
+        def run(lanes):
+            def body(index, carried):
+                values, target, spoilt = carried
+                value = builder.fadd(v.load(values), bias)
+                result = builder.select(relu, v.relu(value), value)
+                write(v, result, target, 1, lanes)
+                spoilt = v.fma(value, v.zero, spoilt)
+                return [v.offset(values, v.nbytes), builder.add(target, step), spoilt]
 
-        _, spoilt = v.loop(count, [values, v.zero], body)
-        _note(v, spoilt, flag)
+            _note(v, v.loop(count, [values, target, v.zero], body)[2], flag)
+
+        whole = builder.icmp_signed("==", valid, i64(v.lanes))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                run(None)
+            with otherwise:
+                run(valid)
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 5), codegen
+    return types.void(like, *[types.int64] * 8), codegen
 
 
 @intrinsic
