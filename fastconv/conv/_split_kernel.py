@@ -63,9 +63,10 @@ def _split_row(like, a, row, target, image, group, block, h, column):
         source = a.x + image * a.xn + group * a.xg + block * a.block * 4 + h * a.xh
         source += (column + low * a.column_source) * a.xw
         split_pixels(like, target + low * pixel, a.low, source, step, count)
-        for half in range(0, a.low + 1, a.low):
-            zero(target + half, low * pixel)
-            zero(target + half + high * pixel, a.line - high * pixel)
+        if a.tasks_j > 1:  # or else it is 0 where there is no input, from the beginning
+            for half in range(0, a.low + 1, a.low):
+                zero(target + half, low * pixel)
+                zero(target + half + high * pixel, a.line - high * pixel)
     else:
         pack_block(like, a, 4, row, image, group, block, h, 1, column, a.window_columns)
         split_pixels(like, target, a.low, row, DEPTH * 4, a.line // (2 * DEPTH))
@@ -140,7 +141,7 @@ def split_kernel(mt: int, nt: int) -> Kernel:
         pitch = a.column_advance * a.block * 2
         for i in range(mt):
             put_word(rows + i * 8, i * ROWS * pitch)
-        zero(row, 2 * a.line)
+        zero(row, 2 * a.line + (2 * a.low if a.tasks_j == 1 else 0))
         slots = a.positions // a.column_advance
         share = -(-a.tiles // a.splits)
         configure(a.shape)

@@ -95,7 +95,7 @@ def _word(builder, table, index):
 
 
 # Halves of the left and of the right operand that are multiplied: large terms first.
-_PRODUCTS = ((0, 0), (1, 0), (0, 1))
+_PRODUCTS = ((0, 0), (0, 1), (1, 0))
 _LEFT, _RIGHT = 4, 6  # the first of two tiles for each operand; those below are sums
 
 
