@@ -16,6 +16,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import scratch
+from fastconv.gemm.results import SCATTER
 from fastconv.gemm.tiling import even_split, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -27,6 +28,8 @@ from ._unfolded import UnfoldedCorrelation
 from .correlation import Correlation
 
 _SLOTS_PER_TASK = 768  # about so many share one trip of the filters through the cache
+_SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the window through the cache
+_SCATTERED = 128  # and an element of the result stored alone, as long as so many bytes
 _STAGGER = 9 * 64  # bytes between halves beyond whole pages, so that they use other sets of a cache
 
 
@@ -126,6 +129,13 @@ class SplitCorrelation(UnfoldedCorrelation):
         slots = round_up((i - 1) * self.slots + j, self.height)
         terms = self.filters.n_blocks * self.filters.steps * DEPTH
         return 2 * (self.tasks // self.splits) * n * slots * terms * self.filters.tiles * self.width
+
+    @property
+    def split_bytes(self) -> int:
+        """What splitting the windows, and scattering the results, moves within the caches."""
+        n, _, _ = self.share
+        scattered = self.c.groups * self.c.pixels * self.c.filters if self.store == SCATTER else 0
+        return _SPLIT_TRIPS * self.tasks * n * 2 * self.image_bytes + _SCATTERED * scattered
 
     @functools.cached_property
     def steps(self) -> np.ndarray:

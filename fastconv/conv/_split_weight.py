@@ -25,6 +25,7 @@ from ._split_weight_kernel import split_weight_kernel
 from ._weight_sum_kernel import weight_sum_kernel
 from .correlation import Axis, unfolded
 
+_SPLIT_TRIPS = 8  # splitting takes as long as so many trips of the operands through the cache
 _PANEL_BYTES = 4 << 20  # of all tiles of filters of a block of pixels
 
 
@@ -157,6 +158,14 @@ class SplitWeight:
     def packed_bytes(self) -> int:
         """Memory traffic of the sums: written once, read once."""
         return 2 * self.copies * self.copy_bytes
+
+    @property
+    def split_bytes(self) -> int:
+        """What splitting x and dy moves within the caches."""
+        n, i, j = self.share
+        x = self.c.groups * self.n_blocks * n * self.image_slots * self.block
+        dy = self.c.groups * self.tiles_k * n * i * j * self.width
+        return _SPLIT_TRIPS * 4 * self.blocks * (x + dy)
 
     @functools.cached_property
     def tiles(self) -> np.ndarray:

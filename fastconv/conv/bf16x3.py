@@ -41,9 +41,11 @@ class Bf16x3(ProductAlgorithm):
         return cost._replace(error=_PRODUCT_ERROR + sum_error(terms, problem.dtype))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
+        weight = isinstance(part, SplitWeight)
         return (
             Work("copy", 0, part.packed_bytes, part.workers),
-            Work("matrix", part.flops, nbytes, part.workers),
+            Work("split", 0, part.split_bytes, part.workers, launches=0),
+            Work("matrix sums" if weight else "matrix", part.flops, nbytes, part.workers),
         )
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = False) -> list:
