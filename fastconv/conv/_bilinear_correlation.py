@@ -181,6 +181,7 @@ class BilinearCorrelation:
             yh=yh,
             yw=yw,
             lane_step=yk,
+            pixel_step=yw,
             lane_table=address(table),
             w=mapped,
             bias=biases,

@@ -212,6 +212,7 @@ class BlockedCorrelation:
             yh=yh,
             yw=yw,
             lane_step=yk,
+            pixel_step=self.c.columns.step * yw,
             lane_table=lanes_at,
             reading=reading,
             writing=writing,

@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.results import PLANES, ROWS, SCATTER
+from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
 from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.weights import NO_TAP, pack_weights, reading_order
 from fastconv.simd.vector import lanes
@@ -106,7 +106,7 @@ def output_order(c: Correlation, y_format: str) -> int:
         return SCATTER
     if y_format == "nhwc":
         return ROWS
-    return PLANES if c.columns.step == 1 else SCATTER
+    return PLANES if c.columns.step == 1 else SPREAD
 
 
 def lane_table(c: Correlation, yk: int, yh: int, yw: int) -> np.ndarray:

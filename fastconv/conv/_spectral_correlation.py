@@ -124,6 +124,7 @@ class SpectralCorrelation:
             yh=yh,
             yw=yw,
             lane_step=yk,
+            pixel_step=yw,
             lane_table=address(table),
         )
         return not spoilt[0]

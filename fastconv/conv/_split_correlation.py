@@ -16,7 +16,6 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import scratch
-from fastconv.gemm.results import SCATTER
 from fastconv.gemm.tiling import even_split, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -29,7 +28,6 @@ from .correlation import Correlation
 
 _SLOTS_PER_TASK = 768  # about so many share one trip of the filters through the cache
 _SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the window through the cache
-_SCATTERED = 128  # and an element of the result stored alone, as long as so many bytes
 _STAGGER = 9 * 64  # bytes between halves beyond whole pages, so that they use other sets of a cache
 
 
@@ -132,10 +130,8 @@ class SplitCorrelation(UnfoldedCorrelation):
 
     @property
     def split_bytes(self) -> int:
-        """What splitting the windows, and scattering the results, moves within the caches."""
-        n, _, _ = self.share
-        scattered = self.c.groups * self.c.pixels * self.c.filters if self.store == SCATTER else 0
-        return _SPLIT_TRIPS * self.tasks * n * 2 * self.image_bytes + _SCATTERED * scattered
+        """What splitting the windows moves within the caches."""
+        return _SPLIT_TRIPS * self.tasks * self.share[0] * 2 * self.image_bytes
 
     @functools.cached_property
     def steps(self) -> np.ndarray:
@@ -228,6 +224,7 @@ class SplitCorrelation(UnfoldedCorrelation):
             yh=yh,
             yw=yw,
             lane_step=yk,
+            pixel_step=self.c.columns.step * yw,
             lane_table=address(table),
             w=split,
             bias=biases,

@@ -33,7 +33,8 @@ from fastconv.simd.vector import element
 
 WINDOW = record(windows.FIELDS)
 LAYOUT = record(
-    "profile scratch scratch_bytes shape sums copy_bytes x_window dy_window x_in_place dy_in_place flag "
+    "profile scratch scratch_bytes shape flag sums copy_bytes "
+    "x_window dy_window x_in_place dy_in_place "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
     "copies parts units "
     # pixels: the grid, a block's share of it, and blocks along each axis

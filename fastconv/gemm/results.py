@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from fastconv.core.jit import inner
 from fastconv.simd.copying import copy, copy_strided, get_word, move, transpose_tile
+from fastconv.simd.strided import spread_tile
 
-# Where the result of a tile goes, from the strides of the output.
-ROWS, PLANES, SCATTER = range(3)
+# Where the result of a tile goes, from the strides of the output: the lanes of a pixel are side by
+# side, or the pixels of a lane, or these are a few elements apart, or every element stands alone.
+ROWS, PLANES, SPREAD, SCATTER = range(4)
 
-# What a kernel that stores tiles needs in its arguments: the stride between lanes, and for SCATTER
-# the table of lanes: (offset in bytes, row and column inside the block of outputs).
-FIELDS = "store lane_step lane_table"
+# What a kernel that stores tiles needs in its arguments: the strides between lanes and between
+# neighbouring pixels, and for SCATTER the table of lanes: (offset in bytes, row and column inside
+# the block of outputs).
+FIELDS = "store lane_step pixel_step lane_table"
 
 
 @inner
-def _run(pixels, first, end, item):
-    """How many pixels from ``first`` on lie side by side in memory."""
+def _run(pixels, first, end, step):
+    """How many pixels from ``first`` on lie ``step`` bytes apart in memory."""
     length = 1
     while first + length < end and get_word(pixels + (first + length) * 24) == (
-        get_word(pixels + first * 24) + length * item
+        get_word(pixels + first * 24) + length * step
     ):
         length += 1
     return length
@@ -43,6 +46,20 @@ def _scatter(like, a, item, source, y, lane, n_lanes, down, across):
 
 
 @inner
+def _store_planes(like, a, item, target, source, pitch, rows, columns):
+    """``rows`` pixels of ``columns`` lanes, up to a vector of each, ``pitch`` bytes apart."""
+    if a.store == PLANES:
+        transpose_tile(like, target, a.lane_step, source, pitch, rows, columns)
+    elif a.pixel_step == 2 * item:
+        spread_tile(like, target, a.lane_step, source, pitch, rows, columns)
+    else:
+        for v in range(columns):
+            for j in range(rows):
+                to = target + v * a.lane_step + j * a.pixel_step
+                move(like, to, source + j * pitch + v * item)
+
+
+@inner
 def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns, lane, n_lanes):
     """Store ``count`` rows of a tile (``row`` bytes each), whose first lane is output ``lane``.
 
@@ -52,21 +69,21 @@ def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns
     if a.store == ROWS:
         for i in range(count):
             copy(y + get_word(pixels + i * 24) + lane * item, tile + i * row, n_lanes * item)
-    elif a.store == PLANES:
+    elif a.store in (PLANES, SPREAD):
         i = 0
         while i < count:
-            length = _run(pixels, i, count, item)
+            length = _run(pixels, i, count, a.pixel_step)
             target = y + get_word(pixels + i * 24) + lane * a.lane_step
             if length < 3:
                 for j in range(i, i + length):
                     for v in range(n_lanes):
-                        to = target + (j - i) * item + v * a.lane_step
+                        to = target + (j - i) * a.pixel_step + v * a.lane_step
                         move(like, to, tile + j * row + v * item)
             else:
                 for j in range(0, length, vector):
                     for v in range(0, n_lanes, vector):
-                        transpose_tile(
-                            like, target + v * a.lane_step + j * item, a.lane_step,
+                        _store_planes(
+                            like, a, item, target + v * a.lane_step + j * a.pixel_step,
                             tile + (i + j) * row + v * item, row,
                             min(vector, length - j), min(vector, n_lanes - v),
                         )  # fmt: skip
@@ -98,11 +115,11 @@ def store_rows(
         elif a.store == ROWS:
             for j in range(columns):
                 copy(target + j * step + lane * item, line + j * pixel, n_lanes * item)
-        elif a.store == PLANES:
+        elif a.store in (PLANES, SPREAD):
             for j in range(0, columns, vector):
-                transpose_tile(
-                    like, target + lane * a.lane_step + j * item, a.lane_step, line + j * pixel,
-                    pixel, min(vector, columns - j), n_lanes,
+                _store_planes(
+                    like, a, item, target + lane * a.lane_step + j * a.pixel_step,
+                    line + j * pixel, pixel, min(vector, columns - j), n_lanes,
                 )  # fmt: skip
         else:
             for j in range(columns):

@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .vector import I32, I64, Vectors, i64
+from .vector import I32, I64, Vectors, i64, outlined
 
 
 class Part(NamedTuple):
@@ -122,6 +122,33 @@ def write(v: Vectors, value, address, stride: int, count):
             _masked(v, "store", twice, at, mask)
     else:
         _masked(v, "scatter", value, _pointers(v, address, stride), _below(v, count))
+
+
+def _spread_tile(v: Vectors, target, target_step, source, source_step, rows, columns):
+    builder = v.builder
+    last = builder.sub(rows, i64(1))
+    lines = []
+    for i in range(v.lanes):
+        inside = builder.icmp_signed("<", i64(i), rows)
+        row = builder.select(inside, i64(i), last)
+        lines.append(v.load(builder.add(source, builder.mul(source_step, row))))
+    for j, line in enumerate(v.transpose(lines)):
+        with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
+            at = builder.add(target, builder.mul(target_step, i64(j)))
+            write(v, line, at, 2, rows)
+
+
+@intrinsic
+def spread_tile(typingctx, like, target, target_step, source, source_step, rows, columns):
+    """:func:`.copying.transpose_tile` into every second element; whole vectors are read."""
+
+    def codegen(context, builder, signature, arguments):
+        return outlined(
+            context, builder, signature, arguments[1:], f"spread_tile_{signature.args[0]}",
+            lambda v, values: _spread_tile(v, *values),
+        )  # fmt: skip
+
+    return types.void(like, *[types.int64] * 6), codegen
 
 
 def _whole_vectors(v: Vectors, count, body) -> None:
