@@ -135,13 +135,15 @@ class SplitCorrelation(UnfoldedCorrelation):
 
     @functools.cached_property
     def steps(self) -> np.ndarray:
-        """Where each step of the sum begins in the window, in bytes."""
+        """Where each step of the sum begins, in the window and in a tile of filters, in bytes."""
         c = self.c
         at = np.arange(c.rows.window) * self.rows.spread
         down = at % self.rows.advance * self.phase_bytes + at // self.rows.advance * self.line
         across = np.arange(0, self.across, self.joined) * self.columns.spread * self.block * 2
         blocks = np.arange(self.filters.n_blocks) * self.block_bytes
-        return (blocks[:, None, None] + down[:, None] + across).astype(np.int64).ravel()
+        window = (blocks[:, None, None] + down[:, None] + across).ravel()
+        filters = np.arange(len(window)) * 2 * self.nt * TILE_BYTES
+        return np.stack([window, filters], axis=-1).astype(np.int64)
 
     @functools.cached_property
     def stage(self) -> Stage:

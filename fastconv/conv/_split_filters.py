@@ -47,7 +47,8 @@ def filter_split_kernel(nt: int) -> Kernel:
             pack_task(like, a, 4, LANES, task, packed)
             for step in range(a.steps):
                 target = a.target + (task * a.steps + step) * step_bytes
-                split_pairs(like, nt, target, packed + step * DEPTH * row, row)
+                source = packed + step * DEPTH * row
+                split_pairs(like, nt, target, nt * TILE_BYTES, source, row)
         lap(a.profile, worker, WEIGHT, clock)
 
     return split_filters
@@ -79,7 +80,7 @@ class SplitFilters(PackedFilters):
         constants = self._constants()
         return Stage(
             filter_split_kernel(self.nt),
-            workers_for(2 * self.split_bytes, constants["tasks"], self.threads),
+            workers_for(50 * self.split_bytes, constants["tasks"], self.threads),
             **constants,
             scratch_bytes=self.worker_bytes,
             steps=self.steps,

@@ -139,8 +139,11 @@ def split_kernel(mt: int, nt: int) -> Kernel:
         row = more + mt * nt * TILE_BYTES
         x = row + 2 * a.line
         pitch = a.column_advance * a.block * 2
+        columns = rows + mt * 8
         for i in range(mt):
             put_word(rows + i * 8, i * ROWS * pitch)
+        for j in range(nt):
+            put_word(columns + j * 8, j * TILE_BYTES)
         zero(row, 2 * a.line + (2 * a.low if a.tasks_j == 1 else 0))
         slots = a.positions // a.column_advance
         share = -(-a.tiles // a.splits)
@@ -172,9 +175,9 @@ def split_kernel(mt: int, nt: int) -> Kernel:
                         for step in range(0, a.n_steps, TERMS // DEPTH):
                             to = c if step == 0 else more
                             matrix_product(
-                                like, mt, nt, at, rows, a.low, pitch, a.steps + step * 8,
-                                min(TERMS // DEPTH, a.n_steps - step),
-                                w + step * 2 * nt * TILE_BYTES, to, TILE_BYTES, mt * TILE_BYTES, 64,
+                                like, mt, nt, at, rows, a.low, pitch, w, columns, nt * TILE_BYTES,
+                                a.steps + step * 16, min(TERMS // DEPTH, a.n_steps - step), to,
+                                TILE_BYTES, mt * TILE_BYTES, 64,
                             )  # fmt: skip
                             if step > 0:
                                 accumulate(like, c, more, mt * nt * TILE_BYTES)

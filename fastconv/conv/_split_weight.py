@@ -21,12 +21,12 @@ from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._bilinear_grid import odd_lines
 from ._buffer import Buffer
-from ._split_weight_kernel import split_weight_kernel
-from ._weight_sum_kernel import weight_sum_kernel
+from ._split_sum_kernel import split_sum_kernel
+from ._split_weight_kernel import WINDOW, split_weight_kernel
 from .correlation import Axis, unfolded
 
 _SPLIT_TRIPS = 8  # splitting takes as long as so many trips of the operands through the cache
-_PANEL_BYTES = 4 << 20  # of all tiles of filters of a block of pixels
+_PLANE_BYTES = 4 << 20  # of all channels of the left operand in a block of pixels
 
 
 def _inside(axis: Axis) -> bool:
@@ -35,78 +35,60 @@ def _inside(axis: Axis) -> bool:
 
 
 class SplitWeight:
-    """One weight gradient of a plan."""
+    """One weight gradient of a plan.
+
+    The left operand is dy.  With a single tap it may be x as well: it is the one with fewer
+    channels then, because making planes takes longer than making pairs.
+    """
 
     def __init__(self, problem: ConvProblem, threads: int):
         self.c = c = unfolded(problem)
         self.itemsize = 4
         self.threads = threads
-        wide = round_up(c.filters, 2 * LANES) <= 1.1 * round_up(c.filters, LANES)
-        self.mt, self.nt = (2, 2) if wide else (4, 1)
-        self.width = self.nt * LANES
-        self.row = self.width * 4
-        self.block = ROWS if c.channels <= ROWS else 2 * ROWS
-        self.tiles_k = -(-c.filters // self.width)
-        self.n_blocks = -(-c.channels // self.block)
-        self.n_tiles = round_up(self.taps * self.block // ROWS, self.mt)
-        self.unit_bytes = self.n_tiles * ROWS * self.row
-        self.units = c.groups * self.n_blocks * self.tiles_k
+        self.taps = c.rows.window * c.columns.window
+        self.swapped = self.taps == 1 and c.channels < c.filters
+        self.channels = (c.channels, c.filters) if self.swapped else (c.filters, c.channels)
+        left, right = self.channels
+        wide = round_up(left, 2 * ROWS) <= 1.1 * round_up(left, ROWS)
+        self.mt, self.nt = (2, 2) if wide else (1, 4)
+        self.left_tile = self.mt * ROWS
+        self.block = LANES * min(self.nt, -(-right // LANES))
+        self.left_tiles = -(-left // self.left_tile)
+        self.n_blocks = -(-right // self.block)
+        self.n_tiles = round_up(self.taps * self.block // LANES, self.nt)
+        self.unit_bytes = self.n_tiles * self.mt * TILE_BYTES
+        self.units = c.groups * self.n_blocks * self.left_tiles
         self.copy_bytes = self.units * self.unit_bytes
         self._share_pixels()
         self._share_workers()
-        self.x_window = window_record(
-            c.channels, self.block, (c.rows.inputs, c.columns.inputs),
-            (c.rows.first, c.columns.first),
-            (self.rows.source, self.columns.source * self.columns.advance), LANES,
-        )  # fmt: skip
-        self.dy_window = window_record(
-            c.filters, self.width, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), LANES
-        )
-        operands = 2 * self.mt * self.nt * TILE_BYTES + self.staged_bytes + 2 * self.low
-        self.worker_bytes = aligned(operands + self.tiles_k * self.panel)
-        self.sum_bytes = self.taps * LANES**2 * 4
-        self.nbytes = self.copies * self.copy_bytes + max(
-            self.workers * self.worker_bytes, threads * self.sum_bytes
-        )
-
-    def _in_place(self, x: np.ndarray, dy: np.ndarray) -> tuple[bool, bool]:
-        """Whether x, and dy, may be read as they are: every slot a pixel, in whole tiles."""
-        c = self.c
-        whole = self.share[2] == c.columns.outputs == self.slots
-        _, xc, xh, xw = x.strides
-        _, yk, yh, yw = dy.strides
-        rows, columns = self.rows.source * xh, self.columns.source * xw
-        single = self.taps == 1 and max(self.rows.advance, self.columns.advance) == 1
-        x_there = (
-            whole and single and xc == 4 and c.channels % self.block == 0
-            and _inside(c.rows) and _inside(c.columns) and rows == self.slots * columns
-        )  # fmt: skip
-        dy_there = whole and yk == 4 and c.filters % self.width == 0 and yh == self.slots * yw
-        return x_there, dy_there
-
-    @property
-    def taps(self) -> int:
-        return self.c.rows.window * self.c.columns.window
+        sums = 2 * self.mt * self.nt * TILE_BYTES
+        operands = 2 * self.right_low + self.left_tiles * 2 * self.left_low
+        self.worker_bytes = 64 + sums + self.staged_bytes + aligned(operands)
+        self.nbytes = self.copies * self.copy_bytes + self.workers * self.worker_bytes
 
     def _layout(self, n: int, i: int, j: int) -> None:
-        """The planes and panels of a block of (n, i, j) outputs."""
+        """The operands in a block of (n, i, j) outputs."""
         self.share = (n, i, j)
         self.rows, self.columns = Buffer(self.c.rows, i), Buffer(self.c.columns, j)
         self.slots = -(-self.columns.extent // self.columns.advance)
         self.phase_rows = -(-self.rows.extent // self.rows.advance)
         phases = self.rows.advance * self.columns.advance
-        self.image_slots = phases * self.phase_rows * self.slots
+        self.image_slots = round_up(phases * self.phase_rows * self.slots, 2)
         self.image_steps = -(-((i - 1) * self.slots + j) // DEPTH)
+        self.pitch = odd_lines(n * self.image_steps * DEPTH * 2)
+        self.left_low = self.left_tile * self.pitch
         # Taps of the last steps read beyond the last row.
-        beyond = 2 * DEPTH + self.slots
-        self.pitch = odd_lines((n * self.image_slots + beyond) * 2)
-        self.low = aligned(self.block * self.pitch)
-        staged = max(self.image_slots * self.block, i * self.slots * self.width) * 4
-        self.staged_bytes = staged + DEPTH * max(self.row, self.block * 4)
-        self.panel = n * self.image_steps * 2 * self.nt * TILE_BYTES
+        slots = n * self.image_slots + 2 * DEPTH + self.slots
+        self.tile_bytes = -(-slots // 2) * 64
+        self.copies_low = self.block // LANES * self.tile_bytes
+        self.parities = 1 if self.taps == 1 else 2
+        self.right_low = self.parities * self.copies_low
+        right, left = self.image_slots * self.block, i * self.slots * self.left_tile
+        beyond = (DEPTH + 2) * max(self.block, self.left_tile)
+        self.staged_bytes = aligned(4 * (max(right, left) + beyond))
 
     def _share_pixels(self) -> None:
-        """Pixels to a block: many, to store sums seldom, but their planes are to fit the cache."""
+        """Pixels to a block: many, to store sums seldom, but their pairs are to fit the cache."""
         c = self.c
         n, i, j = 1, c.rows.outputs, c.columns.outputs
         self._layout(n, i, j)
@@ -127,8 +109,8 @@ class SplitWeight:
         n = self.share[0]
         return (
             n * self.image_steps * DEPTH > TERMS
-            or 2 * self.low > machine().l2 // 2
-            or self.tiles_k * self.panel > _PANEL_BYTES
+            or 2 * self.right_low > machine().l2 // 2
+            or self.left_tiles * 2 * self.left_low > _PLANE_BYTES
         )
 
     def _share_workers(self) -> None:
@@ -161,15 +143,15 @@ class SplitWeight:
 
     @property
     def split_bytes(self) -> int:
-        """What splitting x and dy moves within the caches."""
-        n, i, j = self.share
-        x = self.c.groups * self.n_blocks * n * self.image_slots * self.block
-        dy = self.c.groups * self.tiles_k * n * i * j * self.width
-        return _SPLIT_TRIPS * 4 * self.blocks * (x + dy)
+        """What splitting the operands moves within the caches."""
+        n, i, _ = self.share
+        right = self.n_blocks * self.image_slots * self.block * self.parities
+        left = self.left_tiles * i * self.slots * self.left_tile
+        return _SPLIT_TRIPS * 4 * self.c.groups * self.blocks * n * (left + right)
 
     @functools.cached_property
     def tiles(self) -> np.ndarray:
-        """Where the tiles of x begin in its planes, in bytes: ``[tap][16 channels]``."""
+        """Where the tiles of the right operand begin, in bytes: ``[tap][16 channels]``."""
 
         def along(window: int, spread: int, advance: int):
             return np.divmod(np.arange(window) * spread, advance)
@@ -177,16 +159,18 @@ class SplitWeight:
         row, down = along(self.c.rows.window, self.rows.spread, self.rows.advance)
         column, across = along(self.c.columns.window, self.columns.spread, self.columns.advance)
         phase = down[:, None] * self.columns.advance + across
-        slot = (phase * self.phase_rows + row[:, None]) * self.slots + column
-        channels = np.arange(0, self.block, ROWS) * self.pitch
-        tiles = (slot.reshape(-1, 1) * 2 + channels).ravel()
+        slot = ((phase * self.phase_rows + row[:, None]) * self.slots + column).reshape(-1, 1)
+        channels = np.arange(self.block // LANES) * self.tile_bytes
+        tiles = (slot % 2 * self.copies_low + slot // 2 * 64 + channels).ravel()
         return np.concatenate([tiles, np.repeat(tiles[-1:], self.n_tiles - len(tiles))])
 
     @functools.cached_property
     def steps(self) -> np.ndarray:
-        """Where the steps of a sum begin, from there: ``[image][32 slots]``."""
-        images = np.arange(self.share[0])[:, None] * self.image_slots
-        return ((images + np.arange(self.image_steps) * DEPTH) * 2).astype(np.int64).ravel()
+        """How far steps go in both operands, in bytes: ``[image][32 slots]``."""
+        image, step = np.divmod(np.arange(self.share[0] * self.image_steps), self.image_steps)
+        left = (image * self.image_steps + step) * DEPTH * 2
+        right = (image * self.image_slots // 2 + step * DEPTH // 2) * 64
+        return np.stack([left, right], axis=-1).astype(np.int64)
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, Stage]:
@@ -217,65 +201,98 @@ class SplitWeight:
             slots=self.slots,
             image_slots=self.image_slots,
             image_steps=self.image_steps,
-            pitch=self.pitch,
-            low=self.low,
             phase_rows=self.phase_rows,
             row_advance=self.rows.advance,
             column_advance=self.columns.advance,
-            row_stride=c.rows.advance,
-            column_stride=c.columns.advance,
+            pitch=self.pitch,
+            left_low=self.left_low,
+            tile_bytes=self.tile_bytes,
+            right_low=self.right_low,
+            copies_low=self.copies_low,
+            parities=self.parities,
             tiles=address(self.tiles),
             n_tiles=self.n_tiles,
             steps=address(self.steps),
-            panel=self.panel,
             unit_bytes=self.unit_bytes,
-            tiles_k=self.tiles_k,
+            left_tiles=self.left_tiles,
             n_blocks=self.n_blocks,
             staged_bytes=self.staged_bytes,
         )
 
     def _sum_stage(self) -> Stage:
-        c = self.c
+        left, right = self.channels
         return Stage(
-            weight_sum_kernel(4),
+            split_sum_kernel(),
             workers_for(8 * self.copy_bytes, self.units, self.threads),
             tasks=self.units,
-            scratch_bytes=self.sum_bytes,
             copy_bytes=self.copy_bytes,
             copies=self.copies,
+            unit_bytes=self.unit_bytes,
             taps=self.taps,
-            joined=1,
-            block_bytes=self.unit_bytes,
-            tap_bytes=self.block * self.row,
-            tile=self.width,
-            tiles_k=self.tiles_k,
+            left_tiles=self.left_tiles,
             n_blocks=self.n_blocks,
+            left_tile=self.left_tile,
             block=self.block,
-            channels=c.channels,
-            filters=c.filters,
+            left_channels=left,
+            right_channels=right,
         )
+
+    def _x_window(self, x: np.ndarray, block: int) -> np.ndarray:
+        """The record from which the kernel packs x."""
+        c = self.c
+        source = (self.rows.source, self.columns.source * self.columns.advance)
+        words = window_record(
+            c.channels, block, (c.rows.inputs, c.columns.inputs),
+            (c.rows.first, c.columns.first), source, LANES,
+        )  # fmt: skip
+        # In place if every slot is a pixel: one tap, no borders, no gap between rows.
+        single = self.taps == 1 and max(self.rows.advance, self.columns.advance) == 1
+        _, _, xh, xw = x.strides
+        there = single and _inside(c.rows) and _inside(c.columns)
+        there = there and self.rows.source * xh == self.slots * self.columns.source * xw
+        strides = (c.rows.advance, c.columns.advance)
+        return self._window(words, x, c.channels, block, strides, there)
+
+    def _dy_window(self, dy: np.ndarray, block: int) -> np.ndarray:
+        """The record from which the kernel packs dy."""
+        c = self.c
+        size = (c.rows.outputs, c.columns.outputs)
+        words = window_record(c.filters, block, size, (0, 0), (1, 1), LANES)
+        _, _, yh, yw = dy.strides
+        return self._window(words, dy, c.filters, block, (1, 1), yh == self.slots * yw)
+
+    def _window(self, words, array, channels, block, strides, there) -> np.ndarray:
+        """A record of an array that may be read ``there`` if its channels allow it as well."""
+        an, ac, ah, aw = array.strides
+        words[:6] = (address(array), an, ac * channels, ac, ah, aw)
+        whole = self.share[2] == self.c.columns.outputs == self.slots
+        there = there and whole and ac == 4 and channels % block == 0
+        record = np.concatenate([words, [*strides, there]])
+        assert len(record) == len(WINDOW.names)
+        return record
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
         """Compute dw; whether every result is finite."""
-        c = self.c
-        x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
-        xn, xc, xh, xw = x.strides
-        x_window[:6] = (address(x), xn, xc * c.channels, xc, xh, xw)
-        yn, yk, yh, yw = dy.strides
-        dy_window[:6] = (address(dy), yn, yk * c.filters, yk, yh, yw)
-        x_there, dy_there = self._in_place(x, dy)
+        if self.swapped:
+            windows = self._x_window(x, self.left_tile), self._dy_window(dy, self.block)
+        else:
+            windows = self._dy_window(dy, self.left_tile), self._x_window(x, self.block)
+        steps = dw.strides[1::-1] if self.swapped else dw.strides[:2]
         multiply, add = self.stages
         sums = scratch(self.nbytes)
-        rest = sums + self.copies * self.copy_bytes
         spoilt = np.zeros(1, np.int64)
         multiply.run(
-            scratch=rest,
+            scratch=sums + self.copies * self.copy_bytes,
             sums=sums,
-            x_window=address(x_window),
-            dy_window=address(dy_window),
-            x_in_place=x_there,
-            dy_in_place=dy_there,
+            left_window=address(windows[0]),
+            right_window=address(windows[1]),
             flag=address(spoilt),
         )
-        add.run(scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1])
+        add.run(
+            sums=sums,
+            dw=address(dw),
+            group_step=self.c.filters * dw.strides[0],
+            left_step=steps[0],
+            right_step=steps[1],
+        )
         return not spoilt[0]

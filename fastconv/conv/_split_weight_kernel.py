@@ -1,8 +1,9 @@
 """The kernel of ``bf16x3``'s weight gradient: products of x and dy, summed over the pixels.
 
-For every tap, 16 channels of x and the filters of dy: pixels are the terms of the sum, so x is
-transposed into a plane for each channel.  A tap is an offset into the planes.  As in
-:mod:`._split_kernel` pixels stand in *slots*, some of which, between rows, are none; there dy is 0.
+Pixels are the terms of the sums, and stand in *slots*, some of which, between two rows, are none.
+The left operand, dy, has a plane for each channel, with 0 in those.  The right operand, x, has its
+slots in pairs, as the unit wants it; a tap is an offset into it.  There are two copies, of the
+pairs from even slots and of those from odd ones, so that every tap finds whole cache lines.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm import windows
 from fastconv.gemm.windows import pack_block
-from fastconv.simd.copying import copy, zero
+from fastconv.simd.copying import copy, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
     LANES,
@@ -31,113 +32,130 @@ from fastconv.simd.matrix import (
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
 
-WINDOW = record(windows.FIELDS)
+WINDOW = record(windows.FIELDS + " row_stride column_stride in_place")
 LAYOUT = record(
-    "profile scratch scratch_bytes shape flag sums copy_bytes "
-    "x_window dy_window x_in_place dy_in_place "
+    "profile scratch scratch_bytes shape flag sums copy_bytes left_window right_window "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
     "copies parts units "
     # pixels: the grid, a block's share of it, and blocks along each axis
     "N I J task_n task_i task_j tasks_i tasks_j blocks "
-    # slots of a row, of an image and of that before it is filled up; steps of an image
-    "slots image_slots image_steps "
-    # planes: bytes of one and of a half of all; rows in a phase; steps between positions
-    "pitch low phase_rows row_advance column_advance row_stride column_stride "
-    # tables: where tiles of x, and steps of their sums, begin; bytes of a panel of dy
-    "tiles n_tiles steps panel "
-    # units: bytes of the sums of one, tiles of filters, blocks of channels
-    "unit_bytes tiles_k n_blocks staged_bytes"
+    # slots of a row of pixels, of an image of x with its phases; steps of an image
+    "slots image_slots image_steps phase_rows row_advance column_advance "
+    # left: bytes of a plane, of a tile's planes.  right: of a tile, of all tiles, of all copies
+    "pitch left_low tile_bytes right_low copies_low parities "
+    # tables: where tiles of x, and steps of their sums, begin
+    "tiles n_tiles steps "
+    # units: bytes of the sums of one, tiles of left channels, blocks of right ones
+    "unit_bytes left_tiles n_blocks staged_bytes"
 )  # fmt: skip
 
 
 @inner
-def _planes(like, a, x, planes, source, step, slot):
-    """32 slots of a block of channels, ``step`` bytes apart, into the planes."""
-    for c in range(0, x.block, LANES):
-        to = planes + c * a.pitch + slot * 2
-        split_planes(like, to, a.pitch, a.low, source + c * 4, step)
+def _gather(staged, source, step, slots, row):
+    """The last ``slots`` of an image in place, filled up with zeros."""
+    for slot in range(slots):
+        copy(staged + slot * row, source + slot * step, row)
+    zero(staged + slots * row, (DEPTH + 1 - slots) * row)
 
 
 @inner
-def _split_input(like, a, x, staged, planes, n0, images, group, block, i0, rows, j0):
-    """The planes of a block of channels, ``[half][channel][image][phase][row][slot]``."""
+def _at(w, image, group, block, i0, j0):
+    """Where an image's block of channels begins, at output row ``i0`` and column ``j0``."""
+    row, column = w.row_first + i0 * w.row_stride, w.column_first + j0 * w.column_stride
+    channel = w.x + image * w.xn + group * w.xg + block * w.block * w.xc
+    return channel + row * w.xh + column * w.xw
+
+
+@inner
+def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j0, columns):
+    """A tile of channels, ``[half][channel][image][slot]``."""
     row, pixel = x.block * 4, x.column_source * x.xw
-    top = x.row_first + i0 * a.row_stride
-    left = x.column_first + j0 * a.column_stride
-    for n in range(images):
-        first = n * a.image_slots
-        if a.x_in_place != 0:
-            used = rows * a.slots
-            source = x.x + (n0 + n) * x.xn + group * x.xg + block * x.block * 4 + top * x.xh
-            whole = used // DEPTH * DEPTH
-            for slot in range(0, whole, DEPTH):
-                _planes(like, a, x, planes, source + slot * pixel, pixel, first + slot)
-            if whole < used:
-                for slot in range(whole, used):
-                    copy(staged + (slot - whole) * row, source + slot * pixel, row)
-                zero(staged + (used - whole) * row, (DEPTH - used + whole) * row)
-                _planes(like, a, x, planes, staged, row, first + whole)
-            continue
-        at = staged
-        for phase in range(a.row_advance * a.column_advance):
-            down, across = phase // a.column_advance, phase % a.column_advance
-            column = left + across * x.column_source // a.column_advance
-            for r in range(a.phase_rows):
-                h = top + (down + r * a.row_advance) * x.row_source
-                pack_block(like, x, 4, at, n0 + n, group, block, h, 1, column, a.slots)
-                at += a.slots * row
-        zero(at, DEPTH * row)
-        for slot in range(0, a.image_slots, DEPTH):
-            _planes(like, a, x, planes, staged + slot * row, row, first + slot)
-
-
-@inner
-def _split_gradient(like, a, nt, y, staged, panel, n0, images, group, k, i0, rows, j0, columns):
-    """The panel of a tile of filters, ``[image][step]`` as right operands."""
-    row = nt * LANES * 4
     used = rows * a.slots
     for n in range(images):
         done = 0
-        if a.dy_in_place != 0:
-            source = y.x + (n0 + n) * y.xn + group * y.xg + k * row + i0 * y.xh
+        if x.in_place != 0:
+            source = _at(x, n0 + n, group, tile, i0, j0)
             done = used // DEPTH
-            for step in range(done):
-                to = panel + step * 2 * nt * TILE_BYTES
-                split_pairs(like, nt, to, source + step * DEPTH * y.xw, y.xw)
-            for slot in range(done * DEPTH, used):
-                copy(staged + slot * row, source + slot * y.xw, row)
+            _gather(staged, source + done * DEPTH * pixel, pixel, used - done * DEPTH, row)
         else:
             at = staged
             for i in range(i0, i0 + rows):
-                pack_block(like, y, 4, at, n0 + n, group, k, i, 1, j0, columns)
+                pack_block(
+                    like, x, 4, at, n0 + n, group, tile, x.row_first + i * x.row_stride, 1,
+                    x.column_first + j0 * x.column_stride, columns,
+                )  # fmt: skip
                 zero(at + columns * row, (a.slots - columns) * row)
                 at += a.slots * row
-        zero(staged + used * row, max(0, a.image_steps * DEPTH - used) * row)
-        for step in range(done, a.image_steps):
-            to = panel + step * 2 * nt * TILE_BYTES
-            split_pairs(like, nt, to, staged + step * DEPTH * row, row)
-        panel += a.image_steps * 2 * nt * TILE_BYTES
+            zero(at, DEPTH * row)
+            source = staged
+        for step in range(a.image_steps):
+            at, between = staged + (step - done) * DEPTH * row, row
+            if step < done:
+                at, between = source + step * DEPTH * pixel, pixel
+            for c in range(0, x.block, ROWS):
+                split_planes(
+                    like, planes + c * a.pitch + (n * a.image_steps + step) * DEPTH * 2, a.pitch,
+                    a.left_low, at + c * 4, between,
+                )  # fmt: skip
+
+
+@inner
+def _split_right(like, a, x, staged, pairs, n0, images, group, block, i0, rows, j0):
+    """A block of channels, ``[half][copy][16 channels][image][phase][row][pair of slots]``."""
+    row, pixel = x.block * 4, x.column_source * x.xw
+    for n in range(images):
+        whole, slots = 0, a.image_slots
+        source = staged
+        if x.in_place != 0:
+            source, slots = _at(x, n0 + n, group, block, i0, j0), rows * a.slots
+            whole = slots // DEPTH * DEPTH
+            _gather(staged, source + whole * pixel, pixel, slots - whole, row)
+        else:
+            at = staged
+            for phase in range(a.row_advance * a.column_advance):
+                down, across = phase // a.column_advance, phase % a.column_advance
+                column = x.column_first + j0 * x.column_stride
+                column += across * x.column_source // a.column_advance
+                for r in range(a.phase_rows):
+                    h = x.row_first + i0 * x.row_stride
+                    h += (down + r * a.row_advance) * x.row_source
+                    pack_block(like, x, 4, at, n0 + n, group, block, h, 1, column, a.slots)
+                    at += a.slots * row
+            zero(at, (DEPTH + 1) * row)
+        for slot in range(0, slots, DEPTH):
+            at, between = staged + (slot - whole) * row, row
+            if slot < whole:
+                at, between = source + slot * pixel, pixel
+            to = pairs + (n * a.image_slots + slot) // 2 * 64
+            for parity in range(a.parities):
+                for c in range(0, x.block, LANES):
+                    split_pairs(
+                        like, 1, to + parity * a.copies_low + c // LANES * a.tile_bytes,
+                        a.right_low, at + parity * between + c * 4, between,
+                    )  # fmt: skip
 
 
 @functools.cache
 def split_weight_kernel(mt: int, nt: int) -> Kernel:
-    """Sum products in ``mt`` × ``nt`` tiles of the matrix unit: channels × filters."""
-    row = nt * LANES * 4
+    """Sum products in ``mt`` × ``nt`` tiles of the matrix unit: filters × taps of channels."""
     vectors = mt * ROWS * nt
 
     @kernel(LAYOUT)
     def split_weight(worker, args):
         a = numba.carray(args, 1)[0]
-        x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
-        y = numba.carray(as_pointer(a.dy_window), 1, WINDOW)[0]
+        left = numba.carray(as_pointer(a.left_window), 1, WINDOW)[0]
+        right = numba.carray(as_pointer(a.right_window), 1, WINDOW)[0]
         like = element(4)
-        nothing = a.scratch + worker * a.scratch_bytes
+        tile_rows = a.scratch + worker * a.scratch_bytes
+        nothing = tile_rows + 64
         product = nothing + mt * nt * TILE_BYTES
         staged = product + mt * nt * TILE_BYTES
-        planes = staged + a.staged_bytes
-        panels = planes + 2 * a.low
+        pairs = staged + a.staged_bytes
+        planes = pairs + 2 * a.right_low
+        for i in range(mt):
+            put_word(tile_rows + i * 8, i * ROWS * a.pitch)
         zero(nothing, mt * nt * TILE_BYTES)
-        zero(planes, 2 * a.low)
+        zero(pairs, 2 * a.right_low)
         part, share = worker // a.copies, worker % a.copies
         first_unit, last_unit = part * a.units // a.parts, (part + 1) * a.units // a.parts
         sums = a.sums + share * a.copy_bytes
@@ -152,35 +170,36 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
             columns = min(a.task_j, a.J - j0)
             group, block = -1, -1
             for unit in range(first_unit, last_unit):
-                k = unit % a.tiles_k
+                k = unit % a.left_tiles
                 if unit == first_unit or k == 0:
-                    block = unit // a.tiles_k % a.n_blocks
-                    _split_input(
-                        like, a, x, staged, planes, n0, images, unit // a.tiles_k // a.n_blocks,
-                        block, i0, rows, j0,
+                    block = unit // a.left_tiles % a.n_blocks
+                    _split_right(
+                        like, a, right, staged, pairs, n0, images,
+                        unit // a.left_tiles // a.n_blocks, block, i0, rows, j0,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, INPUT, clock)
-                if unit // a.tiles_k // a.n_blocks != group:
-                    group = unit // a.tiles_k // a.n_blocks
-                    end = min(last_unit, (group + 1) * a.n_blocks * a.tiles_k)
-                    low, high = 0, a.tiles_k
-                    if (end - 1) // a.tiles_k == unit // a.tiles_k:
+                if unit // a.left_tiles // a.n_blocks != group:
+                    group = unit // a.left_tiles // a.n_blocks
+                    end = min(last_unit, (group + 1) * a.n_blocks * a.left_tiles)
+                    low, high = 0, a.left_tiles
+                    if (end - 1) // a.left_tiles == unit // a.left_tiles:
                         low, high = k, k + end - unit
                     for tile in range(low, high):
-                        _split_gradient(
-                            like, a, nt, y, staged, panels + tile * a.panel, n0, images, group,
-                            tile, i0, rows, j0, columns,
+                        _split_left(
+                            like, a, left, staged, planes + tile * 2 * a.left_low, n0, images,
+                            group, tile, i0, rows, j0, columns,
                         )  # fmt: skip
                     clock = lap(a.profile, worker, WEIGHT, clock)
-                target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * a.unit_bytes
-                for tile in range(0, a.n_tiles, mt):
+                target = sums + ((group * a.left_tiles + k) * a.n_blocks + block) * a.unit_bytes
+                for tile in range(0, a.n_tiles, nt):
                     before = nothing if pixels == first_block else target
                     matrix_product(
-                        like, mt, nt, planes, a.tiles + tile * 8, a.low, a.pitch, a.steps,
-                        images * a.image_steps, panels + k * a.panel, product, ROWS * row, 64, row,
+                        like, mt, nt, planes + k * 2 * a.left_low, tile_rows, a.left_low, a.pitch,
+                        pairs, a.tiles + tile * 8, a.right_low, a.steps, images * a.image_steps,
+                        product, TILE_BYTES, mt * TILE_BYTES, LANES * 4,
                     )  # fmt: skip
                     add_up(like, target, before, product, vectors, a.flag)
-                    target += mt * ROWS * row
+                    target += mt * nt * TILE_BYTES
                 clock = lap(a.profile, worker, MULTIPLY, clock)
         release()
 

@@ -94,44 +94,57 @@ def _word(builder, table, index):
     return builder.load(builder.inttoptr(at, I64.as_pointer()))
 
 
-# Halves of the left and of the right operand that are multiplied: large terms first.
+# Halves of the left and of the right operand that are multiplied, and the first of the two tiles
+# that hold some of each; the tiles below are sums.
 _PRODUCTS = ((0, 0), (0, 1), (1, 0))
-_LEFT, _RIGHT = 4, 6  # the first of two tiles for each operand; those below are sums
+_LEFT, _RIGHT = 4, 6
+
+
+class _Operand:
+    """Some tiles of one operand in one step: loaded when a product needs them."""
+
+    def __init__(self, builder, register: int, addresses: list, low, pitch):
+        self.builder, self.register = builder, register
+        self.addresses, self.low, self.pitch = addresses, low, pitch
+        self.held: dict[int, tuple[int, int]] = {}  # tile of the unit → what it holds
+
+    def load(self, number: int, half: int) -> int:
+        """The tile of the unit that holds this one."""
+        register = self.register + number % 2
+        if self.held.get(register) != (number, half):
+            at = self.addresses[number]
+            at = self.builder.add(at, self.low) if half else at
+            operands = [_tile(register), self.builder.inttoptr(at, _BYTES), self.pitch]
+            _emit(self.builder, "tileloadd64", operands)
+            self.held[register] = (number, half)
+        return register
 
 
 def _product(
-    v: Vectors, mt, nt, a, rows, low, pitch, steps, n_steps, b, c, c_down, c_across, c_pitch
+    v: Vectors, mt, nt, a, rows, a_low, pitch, b, columns, b_low, steps, n_steps, c, c_down,
+    c_across, c_pitch,
 ):  # fmt: skip
     builder = v.builder
-    starts = [builder.add(a, _word(builder, rows, i64(i))) for i in range(mt)]
+    left = [builder.add(a, _word(builder, rows, i64(i))) for i in range(mt)]
+    right = [builder.add(b, _word(builder, columns, i64(j))) for j in range(nt)]
     for tile in range(mt * nt):
         _emit(builder, "tilezero", [_tile(tile)])
 
-    def load(tile, address, step):
-        at = builder.inttoptr(address, _BYTES)
-        _emit(builder, "tileloadd64", [_tile(tile), at, step])
-
     def step(index, carried):
-        (b,) = carried
-        shift = _word(builder, steps, index)
-        left = [builder.add(start, shift) for start in starts]
-        held = (None, None)
+        entry = builder.add(steps, builder.shl(index, i64(4)))
+        shifts = [_word(builder, entry, i64(i)) for i in range(2)]
+        lefts = _Operand(builder, _LEFT, [builder.add(at, shifts[0]) for at in left], a_low, pitch)
+        rights = _Operand(
+            builder, _RIGHT, [builder.add(at, shifts[1]) for at in right], b_low, i64(64)
+        )
         for halves in _PRODUCTS:
-            if halves[1] != held[1]:
+            for i in range(mt):
                 for j in range(nt):
-                    at = v.offset(b, (halves[1] * nt + j) * TILE_BYTES)
-                    load(_RIGHT + j, at, i64(64))
-            for i, address in enumerate(left):
-                if halves[0] != held[0] or mt > 2:
-                    at = builder.add(address, low) if halves[0] else address
-                    load(_LEFT + i % 2, at, pitch)
-                for j in range(nt):
-                    tiles = (i * nt + j, _LEFT + i % 2, _RIGHT + j)
+                    tiles = (i * nt + j, lefts.load(i, halves[0]), rights.load(j, halves[1]))
                     _emit(builder, "tdpbf16ps", list(map(_tile, tiles)))
-            held = halves
-        return [v.offset(b, 2 * nt * TILE_BYTES)]
+        return []
 
-    v.loop(n_steps, [b], step)
+    v.loop(n_steps, [], step)
     for i in range(mt):
         for j in range(nt):
             at = builder.add(c, builder.mul(c_down, i64(i)))
@@ -141,14 +154,16 @@ def _product(
 
 @intrinsic(prefer_literal=True)
 def matrix_product(
-    typingctx, like, mt, nt, a, rows, low, pitch, steps, n_steps, b, c, c_down, c_across, c_pitch
+    typingctx, like, mt, nt, a, rows, a_low, pitch, b, columns, b_low, steps, n_steps, c, c_down,
+    c_across, c_pitch,
 ):  # fmt: skip
     """``mt`` × ``nt`` tiles of sums of ``DEPTH · n_steps`` products.
 
-    Rows of the left operand are ``pitch`` bytes apart; those of tile i begin at ``a + rows[i]``,
-    and ``steps[s]`` bytes further in step s.  The right operand is ``[step][half][tile][pair of
-    rows][column][row of the pair]``.  Tile (i, j) goes to ``c + i·c_down + j·c_across``, its rows
-    ``c_pitch`` bytes apart.
+    Tile i of the left operand begins at ``a + rows[i]``, its rows ``pitch`` bytes apart; tile j of
+    the right one at ``b + columns[j]``, pairs of rows 64 bytes apart.  In step s they are
+    ``steps[s][0]`` and ``steps[s][1]`` bytes further; second halves are ``a_low`` and ``b_low``
+    bytes behind the first.  Tile (i, j) of the result goes to ``c + i·c_down + j·c_across``, its
+    rows ``c_pitch`` bytes apart.
     """
 
     def codegen(context, builder, signature, arguments):
@@ -158,7 +173,7 @@ def matrix_product(
             lambda v, values: _product(v, *sizes, *values),
         )  # fmt: skip
 
-    return types.void(like, mt, nt, *[types.int64] * 11), codegen
+    return types.void(like, mt, nt, *[types.int64] * 13), codegen
 
 
 def _halves(v: Vectors, first, second):
@@ -217,22 +232,23 @@ def _pair(v: Vectors, source, row, vector):
     return [_interleaved(v, half) for half in both]
 
 
-def _pairs(v: Vectors, nt, target, source, row):
+def _pairs(v: Vectors, nt, target, low, source, row):
     builder = v.builder
 
     def body(index, carried):
         target, source = carried
         for j in range(nt):
             for half, words in enumerate(_pair(v, source, row, j)):
-                _put(v, words, v.offset(target, (half * nt + j) * TILE_BYTES))
+                at = builder.add(target, low) if half else target
+                _put(v, words, v.offset(at, j * TILE_BYTES))
         return [v.offset(target, 64), builder.add(source, builder.shl(row, i64(1)))]
 
     v.loop(i64(DEPTH // 2), [target, source], body)
 
 
 @intrinsic(prefer_literal=True)
-def split_pairs(typingctx, like, nt, target, source, row):
-    """``DEPTH`` rows of ``nt`` vectors, ``row`` bytes apart, as a step of a right operand."""
+def split_pairs(typingctx, like, nt, target, low, source, row):
+    """``DEPTH`` rows of ``nt`` vectors, ``row`` bytes apart, as tiles of a right operand."""
 
     def codegen(context, builder, signature, arguments):
         nt = literal(signature.args[1])
@@ -241,7 +257,7 @@ def split_pairs(typingctx, like, nt, target, source, row):
             lambda v, values: _pairs(v, nt, *values),
         )  # fmt: skip
 
-    return types.void(like, nt, *[types.int64] * 3), codegen
+    return types.void(like, nt, *[types.int64] * 4), codegen
 
 
 def _planes(v: Vectors, target, pitch, low, source, row):
