@@ -21,7 +21,7 @@ from ._bilinear_weight import BilinearWeight
 from ._product import ProductAlgorithm
 from .algorithm import ACCURACIES, Cost, Plan, Work
 from .correlation import Correlation, joined_parities, unfolded
-from .direct import Direct
+from .direct import Direct, or_direct
 
 _LARGE_GROWTH = 100  # of the predicted errors, from which on measured ones grow in proportion
 _ARITHMETIC = 0.35  # of the instructions of a map; the rest load and store
@@ -51,7 +51,7 @@ class BilinearAlgorithm(ProductAlgorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         problem = problem._replace(N=max(1, problem.N))  # an empty batch costs what one image does
         error = _error(self, problem, _best_tiling(self, problem))
-        return super().cost(problem, threads)._replace(error=error)
+        return or_direct(super().cost(problem, threads)._replace(error=error), problem, threads)
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, BilinearWeight)

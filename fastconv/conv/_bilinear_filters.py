@@ -113,11 +113,11 @@ class MappedFilters(PackedFilters):
             w_component=self.component_bytes,
         )
 
-    def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
+    def pack_at(self, target: int, w: np.ndarray, forward: bool, bias) -> tuple[int, int]:
         # Vectors of a fold's last lanes reach beyond the biases.
         used = self.correlation.groups * self.tiles * self.width * self.itemsize
         ctypes.memset(target + used, 0, self.bias_bytes - used)
-        return super().pack(w, forward, bias, target)
+        return super().pack_at(target, w, forward, bias)
 
     def _arguments(self, packed: int) -> dict[str, int]:
         return dict(target=packed, scratch=packed + self.mapped_bytes)

@@ -14,6 +14,7 @@ from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.weights import NO_TAP, pack_weights, reading_order
 from fastconv.simd.vector import lanes
 
+from . import kept_filters
 from ._clearing import clear
 from .algorithm import Plan
 from .correlation import Correlation
@@ -76,6 +77,10 @@ class PackedFilters:
         return known
 
     def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
+        """Where the packed filters and biases are: at ``target``, unless they are kept."""
+        return kept_filters.pack(self, w, forward, bias, target)
+
+    def pack_at(self, target: int, w: np.ndarray, forward: bool, bias) -> tuple[int, int]:
         """Pack ``w`` and ``bias`` at ``target``; where the packed filters and biases are.
 
         Forward, lanes are the filters k and sums run over c; for the input gradient it is the

@@ -22,7 +22,7 @@ from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 from ._bilinear_grid import odd_lines
 from ._buffer import Buffer
 from ._split_sum_kernel import split_sum_kernel
-from ._split_weight_kernel import WINDOW, split_weight_kernel
+from ._split_weight_kernel import split_weight_kernel
 from .correlation import Axis, unfolded
 
 _SPLIT_TRIPS = 8  # splitting takes as long as so many trips of the operands through the cache
@@ -267,9 +267,7 @@ class SplitWeight:
         words[:6] = (address(array), an, ac * channels, ac, ah, aw)
         whole = self.share[2] == self.c.columns.outputs == self.slots
         there = there and whole and ac == 4 and channels % block == 0
-        record = np.concatenate([words, [*strides, there]])
-        assert len(record) == len(WINDOW.names)
-        return record
+        return np.concatenate([[*strides, there], words])
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
         """Compute dw; whether every result is finite."""

@@ -32,7 +32,8 @@ from fastconv.simd.matrix import (
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
 
-WINDOW = record(windows.FIELDS + " row_stride column_stride in_place")
+# Fields of its own first: numba takes a record that only adds some behind for the same type.
+WINDOW = record("row_stride column_stride in_place " + windows.FIELDS)
 LAYOUT = record(
     "profile scratch scratch_bytes shape flag sums copy_bytes left_window right_window "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units

@@ -16,7 +16,7 @@ from ._product import ProductAlgorithm, parts_of
 from ._split_correlation import SplitCorrelation
 from ._split_weight import SplitWeight
 from .algorithm import Cost, Plan, Work, sum_error
-from .direct import Direct
+from .direct import Direct, or_direct
 
 _PRODUCT_ERROR = 2**-15
 
@@ -38,7 +38,8 @@ class Bf16x3(ProductAlgorithm):
         cost = super().cost(problem, threads)
         parts = [part for _, some in parts_of(self, problem, threads) for part in some]
         terms = max((part.summed for part in parts), default=0)
-        return cost._replace(error=_PRODUCT_ERROR + sum_error(terms, problem.dtype))
+        cost = cost._replace(error=_PRODUCT_ERROR + sum_error(terms, problem.dtype))
+        return or_direct(cost, problem, threads)
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, SplitWeight)

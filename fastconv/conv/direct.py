@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from fastconv.core.problem import ConvProblem
+
 from ._direct_correlation import DirectCorrelation
 from ._direct_weight import DirectWeight
 from ._line_correlation import LineCorrelation
 from ._matrix_correlation import MatrixCorrelation
 from ._pointwise_correlation import PointwiseCorrelation
 from ._product import ProductAlgorithm
+from .algorithm import Cost
+
+
+def or_direct(cost: Cost, problem: ConvProblem, threads: int) -> Cost:
+    """The cost of an algorithm that leaves it to ``direct`` where a result is not finite."""
+    other = Direct().cost(problem, threads).workspace
+    return cost._replace(workspace=max(cost.workspace, other))
 
 
 class Direct(ProductAlgorithm):

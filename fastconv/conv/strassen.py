@@ -19,7 +19,7 @@ from fastconv.gemm.tiling import even_split
 
 from ._strassen_products import Products, biases_of
 from .algorithm import WORKSPACE, Algorithm, Cost, Plan, summation_error, too_large
-from .direct import Direct
+from .direct import Direct, or_direct
 
 # One level makes the bound of errors 18/4 of what it is (Higham, § 23.2.2); rounding errors are
 # independent, so they grow as its root.
@@ -40,7 +40,8 @@ class Strassen(Algorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         parts = _parts(problem, threads)
         stages = tuple(work for part in parts for work in part.stages)
-        return Cost(stages, _workspace(parts), _GROWTH * summation_error(problem))
+        cost = Cost(stages, _workspace(parts), _GROWTH * summation_error(problem))
+        return or_direct(cost, problem, threads)
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         parts = _parts(problem, threads)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from fastconv.autograd import Tensor, functional
+from fastconv.autograd import Tensor, functional, is_grad_enabled
 from fastconv.autograd.functional import Size
 from fastconv.conv import options
+from fastconv.conv.kept_filters import KeptFilters
 from fastconv.core import checks
 
 from . import init
@@ -33,6 +35,9 @@ class Conv2d(Module):
     dtype : float32 or float64, of the parameters and so of the images
     algorithm, accuracy, max_workspace : of all three passes, as in :func:`fastconv.conv2d`
     rng : generator of the first values; :func:`fastconv.manual_seed`'s if None
+
+    Under :func:`fastconv.no_grad` the layer keeps what its algorithm makes of the filters, and makes
+    it anew when their values have changed.
 
     ``weight`` (K, C/groups, R, S) and ``bias`` (K,) start in U(−l, l), l = 1/√(C/groups · R · S).
     """
@@ -77,6 +82,7 @@ class Conv2d(Module):
         self.accuracy = accuracy
         self.max_workspace = max_workspace
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        self._filters = KeptFilters()
         self.weight, self.bias = init.weight_and_bias(shape, bias, dtype, rng)
 
     def _checked_padding(self, padding: Any) -> tuple[int, ...] | str:
@@ -102,10 +108,12 @@ class Conv2d(Module):
         padding: Size | str = self.padding
         if self.padding_mode != "zeros":
             input, padding = functional.pad(input, self._borders(), self.padding_mode), 0
-        return functional.conv2d(
-            input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups,
-            algorithm=self.algorithm, accuracy=self.accuracy, max_workspace=self.max_workspace,
-        )  # fmt: skip
+        # Training changes the weights between any two calls; without gradients they may last.
+        with nullcontext() if is_grad_enabled() else self._filters.reused():
+            return functional.conv2d(
+                input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups,
+                algorithm=self.algorithm, accuracy=self.accuracy, max_workspace=self.max_workspace,
+            )  # fmt: skip
 
     def extra_repr(self) -> str:
         shown = [

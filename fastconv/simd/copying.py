@@ -40,6 +40,47 @@ def copy(typingctx, target, source, nbytes):
 
 
 @intrinsic
+def same(typingctx, one, other, nbytes):
+    """1 if two ranges of ``nbytes`` bytes (whole words) hold the same, else 0."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, types.float64)
+        words = ir.VectorType(I64, v.lanes)
+        nothing = ir.Constant(words, [0] * v.lanes)
+        one, other, nbytes = arguments
+
+        def difference(kind, at):
+            values = [
+                builder.load(builder.inttoptr(builder.add(start, at), kind.as_pointer()), align=4)
+                for start in (one, other)
+            ]
+            return builder.xor(*values)
+
+        def body(index, carried):
+            at = builder.mul(index, i64(v.nbytes))
+            return [builder.or_(carried[0], difference(words, at))]
+
+        whole = builder.udiv(nbytes, i64(v.nbytes))
+        (found,) = v.loop(whole, [nothing], body)
+
+        def rest(index, carried):
+            at = builder.add(builder.mul(whole, i64(v.nbytes)), builder.mul(index, i64(4)))
+            return [builder.or_(carried[0], difference(I32, at))]
+
+        left = builder.sub(nbytes, builder.mul(whole, i64(v.nbytes)))
+        (more,) = v.loop(builder.udiv(left, i64(4)), [ir.Constant(I32, 0)], rest)
+        lanes = builder.icmp_unsigned("!=", found, nothing)
+        any_lane = builder.bitcast(lanes, ir.IntType(v.lanes))
+        equal = builder.and_(
+            builder.icmp_unsigned("==", any_lane, ir.Constant(any_lane.type, 0)),
+            builder.icmp_unsigned("==", more, ir.Constant(I32, 0)),
+        )
+        return builder.zext(equal, I64)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
 def get_word(typingctx, address):
     """The 64-bit integer at ``address``."""
 
