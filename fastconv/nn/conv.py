@@ -36,8 +36,8 @@ class Conv2d(Module):
     algorithm, accuracy, max_workspace : of all three passes, as in :func:`fastconv.conv2d`
     rng : generator of the first values; :func:`fastconv.manual_seed`'s if None
 
-    Under :func:`fastconv.no_grad` the layer keeps what its algorithm makes of the filters, and makes
-    it anew when their values have changed.
+    Under :func:`fastconv.no_grad` the layer keeps what its algorithm makes of the filters, and
+    makes it anew when their values have changed.
 
     ``weight`` (K, C/groups, R, S) and ``bias`` (K,) start in U(−l, l), l = 1/√(C/groups · R · S).
     """
