@@ -20,7 +20,7 @@ from fastconv.gemm.tiling import even_split, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._buffer import Buffer
-from ._correlation_plan import lane_table, output_order
+from ._correlation_plan import output_order
 from ._split_filters import SplitFilters
 from ._split_kernel import split_kernel
 from ._unfolded import UnfoldedCorrelation
@@ -160,8 +160,6 @@ class SplitCorrelation(UnfoldedCorrelation):
             y_row_step=c.rows.step,
             y_column_first=c.columns.start,
             y_column_step=c.columns.step,
-            y_rows=c.rows.size,
-            y_columns=c.columns.size,
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             all_lanes=c.lanes,
@@ -208,7 +206,6 @@ class SplitCorrelation(UnfoldedCorrelation):
         split, biases = self.filters.pack(w, forward, bias, base)
         spoilt = np.zeros(1, np.int64)
         yn, yk, yh, yw = y.strides
-        table = lane_table(self.c, yk, yh, yw)
         xn, xc, xh, xw = x.strides
         self.stage.run(
             scratch=base + self.filters.nbytes,
@@ -227,7 +224,6 @@ class SplitCorrelation(UnfoldedCorrelation):
             yw=yw,
             lane_step=yk,
             pixel_step=self.c.columns.step * yw,
-            lane_table=address(table),
             w=split,
             bias=biases,
         )

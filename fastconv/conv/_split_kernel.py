@@ -10,7 +10,7 @@ from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm import results, windows
 from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
-from fastconv.gemm.results import store_rows
+from fastconv.gemm.results import store_planes
 from fastconv.gemm.windows import pack_block, reach
 from fastconv.simd.copying import accumulate, next_task, put_word, zero
 from fastconv.simd.matrix import (
@@ -34,7 +34,7 @@ from ._pixel_tasks import locate
 LAYOUT = record(
     "counter profile scratch scratch_bytes shape relu flag "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
-    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
+    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step "
     # split filters: bytes of a tile of lanes
     "w bias w_tile tiles all_lanes "
     # the sum: where its steps begin in the window
@@ -88,7 +88,7 @@ def _split_windows(like, a, row, x, n0, images, group, first_row, rows, column):
 
 
 @inner
-def _store_run(like, a, c, mt, y, step, count, bias, down, across, lane, n_lanes):
+def _store_run(like, a, c, mt, y, step, count, bias, lane, n_lanes):
     """Store ``count`` pixels of a row of outputs, ``step`` bytes apart from ``y`` on."""
     for vector in range(0, n_lanes, LANES):
         valid = min(LANES, n_lanes - vector)
@@ -99,15 +99,16 @@ def _store_run(like, a, c, mt, y, step, count, bias, down, across, lane, n_lanes
             )  # fmt: skip
         else:
             finish(like, c, LANES * 4, c, count, LANES, bias + vector * 4, a.relu, a.flag)
-            store_rows(
-                like, a, 4, LANES, c, 0, y, 0, step, 1, count, 0, a.y_column_step, down, across,
-                lane + vector, valid,
-            )  # fmt: skip
+            for j in range(0, count, LANES):
+                store_planes(
+                    like, a, 4, y + (lane + vector) * a.lane_step + j * step, c + j * LANES * 4,
+                    LANES * 4, min(LANES, count - j), valid,
+                )  # fmt: skip
         c += mt * TILE_BYTES
 
 
 @inner
-def _store(like, a, c, mt, slots, first, count, y, bias, columns, down, across, lane, n_lanes):
+def _store(like, a, c, mt, slots, first, count, y, bias, columns, lane, n_lanes):
     """Store ``count`` slots from slot ``first`` of a block of outputs on, row by row.
 
     The slots of a row are more than its ``columns``; the rest of them is dropped.
@@ -119,7 +120,7 @@ def _store(like, a, c, mt, slots, first, count, y, bias, columns, down, across, 
         if valid > 0:
             _store_run(
                 like, a, c + at * LANES * 4, mt, y + i * a.y_row_step * a.yh + j * step, step,
-                valid, bias, down - i * a.y_row_step, across - j * a.y_column_step, lane, n_lanes,
+                valid, bias, lane, n_lanes,
             )  # fmt: skip
         at += slots - j
 
@@ -184,8 +185,7 @@ def split_kernel(mt: int, nt: int) -> Kernel:
                         clock = lap(a.profile, worker, MULTIPLY, clock)
                         _store(
                             like, a, c, mt, slots, m, min(height, used - m), y + n * a.yn, bias,
-                            across, a.y_rows - y_row, a.y_columns - y_column, tile * width,
-                            n_lanes,
+                            across, tile * width, n_lanes,
                         )  # fmt: skip
                         clock = lap(a.profile, worker, OUTPUT, clock)
         release()

@@ -21,6 +21,9 @@ from .registry import ALGORITHMS
 
 MARGIN = 1.3  # predictions within this factor of the best do not tell the faster one
 MOST_CONTENDERS = 4
+# By so much a host may slow down its matrix units for a while, when it is busy elsewhere: the best
+# algorithm on the vector units gets its chance up to there.
+_THROTTLED = 1.6
 # Measuring pays between: below, most is Python's share, and compiling a second algorithm costs more
 # than it can ever gain; above, the first call would take too long.  Seconds, predicted.
 WORTH_MEASURING = (60e-6, 0.5)
@@ -89,6 +92,11 @@ def _by_model(ranked: dict[str, float]) -> Choice:
     """The choice that predictions leave."""
     name, seconds = next(iter(ranked.items()))
     close = [other for other, taken in ranked.items() if taken <= MARGIN * seconds]
+    if not ALGORITHMS[name].vector:
+        rivals = (other for other in ranked if ALGORITHMS[other].vector)
+        rival = next(rivals, name)
+        if rival not in close and ranked[rival] <= MARGIN * _THROTTLED * seconds:
+            close.append(rival)
     if len(close) == 1:
         ahead = sorted(ranked.values())[1] / seconds
         return Choice(name, f"predicted to be {ahead:.1f}× as fast as the next")

@@ -46,7 +46,7 @@ def _scatter(like, a, item, source, y, lane, n_lanes, down, across):
 
 
 @inner
-def _store_planes(like, a, item, target, source, pitch, rows, columns):
+def store_planes(like, a, item, target, source, pitch, rows, columns):
     """``rows`` pixels of ``columns`` lanes, up to a vector of each, ``pitch`` bytes apart."""
     if a.store == PLANES:
         transpose_tile(like, target, a.lane_step, source, pitch, rows, columns)
@@ -82,7 +82,7 @@ def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns
             else:
                 for j in range(0, length, vector):
                     for v in range(0, n_lanes, vector):
-                        _store_planes(
+                        store_planes(
                             like, a, item, target + v * a.lane_step + j * a.pixel_step,
                             tile + (i + j) * row + v * item, row,
                             min(vector, length - j), min(vector, n_lanes - v),
@@ -117,7 +117,7 @@ def store_rows(
                 copy(target + j * step + lane * item, line + j * pixel, n_lanes * item)
         elif a.store in (PLANES, SPREAD):
             for j in range(0, columns, vector):
-                _store_planes(
+                store_planes(
                     like, a, item, target + lane * a.lane_step + j * a.pixel_step,
                     line + j * pixel, pixel, min(vector, columns - j), n_lanes,
                 )  # fmt: skip
