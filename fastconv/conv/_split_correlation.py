@@ -201,16 +201,16 @@ class SplitCorrelation(UnfoldedCorrelation):
         )
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
-        """Compute y; whether every result is finite."""
+        """Compute y; whether every result is finite, and some result is not tiny."""
         base = scratch(self.nbytes)
         split, biases = self.filters.pack(w, forward, bias, base)
-        spoilt = np.zeros(1, np.int64)
+        flags = np.zeros(2, np.int64)
         yn, yk, yh, yw = y.strides
         xn, xc, xh, xw = x.strides
         self.stage.run(
             scratch=base + self.filters.nbytes,
             relu=relu,
-            flag=address(spoilt),
+            flags=address(flags),
             x=address(x),
             xn=xn,
             xg=xc * self.c.channels,
@@ -227,4 +227,5 @@ class SplitCorrelation(UnfoldedCorrelation):
             w=split,
             bias=biases,
         )
-        return not spoilt[0]
+        spoilt, sizeable = flags
+        return bool(sizeable and not spoilt)

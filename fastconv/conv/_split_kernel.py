@@ -32,7 +32,7 @@ from . import _pixel_tasks
 from ._pixel_tasks import locate
 
 LAYOUT = record(
-    "counter profile scratch scratch_bytes shape relu flag "
+    "counter profile scratch scratch_bytes shape relu flags "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step "
     # split filters: bytes of a tile of lanes
@@ -95,10 +95,10 @@ def _store_run(like, a, c, mt, y, step, count, bias, lane, n_lanes):
         if a.store == ROWS_IN_ORDER:
             finish(
                 like, y + (lane + vector) * 4, step, c, count, valid, bias + vector * 4, a.relu,
-                a.flag,
+                a.flags,
             )  # fmt: skip
         else:
-            finish(like, c, LANES * 4, c, count, LANES, bias + vector * 4, a.relu, a.flag)
+            finish(like, c, LANES * 4, c, count, LANES, bias + vector * 4, a.relu, a.flags)
             for j in range(0, count, LANES):
                 store_planes(
                     like, a, 4, y + (lane + vector) * a.lane_step + j * step, c + j * LANES * 4,

@@ -270,7 +270,7 @@ class SplitWeight:
         return np.concatenate([[*strides, there], words])
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
-        """Compute dw; whether every result is finite."""
+        """Compute dw; whether every result is finite, and some result is not tiny."""
         if self.swapped:
             windows = self._x_window(x, self.left_tile), self._dy_window(dy, self.block)
         else:
@@ -278,13 +278,13 @@ class SplitWeight:
         steps = dw.strides[1::-1] if self.swapped else dw.strides[:2]
         multiply, add = self.stages
         sums = scratch(self.nbytes)
-        spoilt = np.zeros(1, np.int64)
+        flags = np.zeros(2, np.int64)
         multiply.run(
             scratch=sums + self.copies * self.copy_bytes,
             sums=sums,
             left_window=address(windows[0]),
             right_window=address(windows[1]),
-            flag=address(spoilt),
+            flags=address(flags),
         )
         add.run(
             sums=sums,
@@ -293,4 +293,5 @@ class SplitWeight:
             left_step=steps[0],
             right_step=steps[1],
         )
-        return not spoilt[0]
+        spoilt, sizeable = flags
+        return bool(sizeable and not spoilt)

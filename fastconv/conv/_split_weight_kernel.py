@@ -35,7 +35,7 @@ from fastconv.simd.vector import element
 # Fields of its own first: numba takes a record that only adds some behind for the same type.
 WINDOW = record("row_stride column_stride in_place " + windows.FIELDS)
 LAYOUT = record(
-    "profile scratch scratch_bytes shape flag sums copy_bytes left_window right_window "
+    "profile scratch scratch_bytes shape flags sums copy_bytes left_window right_window "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
     "copies parts units "
     # pixels: the grid, a block's share of it, and blocks along each axis
@@ -199,7 +199,7 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
                         pairs, a.tiles + tile * 8, a.right_low, a.steps, images * a.image_steps,
                         product, TILE_BYTES, mt * TILE_BYTES, LANES * 4,
                     )  # fmt: skip
-                    add_up(like, target, before, product, vectors, a.flag)
+                    add_up(like, target, before, product, vectors, a.flags)
                     target += mt * nt * TILE_BYTES
                 clock = lap(a.profile, worker, MULTIPLY, clock)
         release()

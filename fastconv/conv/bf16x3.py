@@ -57,7 +57,7 @@ class Bf16x3(ProductAlgorithm):
 
         def run(first, second, out, bias, relu):
             if not run_parts(first, second, out, bias, relu):
-                # What is left of an infinite operand is NaN.
+                # What is left of an infinite operand is NaN, what is left of a tiny one is lost.
                 Direct().plan(problem, threads)(first, second, out, bias, relu)
 
         return run

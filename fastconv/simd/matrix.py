@@ -25,6 +25,7 @@ ROWS = 16  # of a tile
 DEPTH = 32  # terms of a sum that one instruction adds up
 LANES = 16  # results in a row of a tile
 TILE_BYTES = 1024
+TINY = 2.0**-60  # the unit takes numbers below 2⁻¹²⁶ for 0, so results ought to be larger than this
 TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 _I8, _I16 = ir.IntType(8), ir.IntType(16)
@@ -288,37 +289,55 @@ def split_planes(typingctx, like, target, pitch, low, source, row):
     return types.void(like, *[types.int64] * 5), codegen
 
 
-def _note(v: Vectors, spoilt, flag):
-    """Set the word at ``flag`` if ``spoilt`` has a NaN."""
-    lanes = v.builder.fcmp_unordered("uno", spoilt, spoilt)
-    word = v.builder.bitcast(lanes, ir.IntType(v.lanes))
-    with v.builder.if_then(v.builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0))):
-        v.builder.store(i64(1), v.builder.inttoptr(flag, I64.as_pointer()))
+class _Judge:
+    """What a run of results says of itself: whether one is not finite, whether one is not tiny."""
+
+    def __init__(self, v: Vectors):
+        self.v = v
+        self.start = [v.zero, v.zero]  # NaN from the first on that is not finite; the largest
+
+    def see(self, value, spoilt, largest) -> list:
+        v = self.v
+        size = v.builder.call(v._intrinsic("fabs", 1), [value])
+        larger = v.builder.fcmp_ordered(">", size, largest)
+        return [v.fma(value, v.zero, spoilt), v.builder.select(larger, size, largest)]
+
+    def note(self, spoilt, largest, flags) -> None:
+        """Set the first word at ``flags``, and the second one."""
+        builder, v = self.v.builder, self.v
+        doubts = builder.fcmp_unordered("uno", spoilt, spoilt)
+        signs = builder.fcmp_ordered(">=", largest, v.constant(TINY))
+        for number, lanes in enumerate((doubts, signs)):
+            word = builder.bitcast(lanes, ir.IntType(v.lanes))
+            with builder.if_then(builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0))):
+                at = v.offset(flags, 8 * number)
+                builder.store(i64(1), builder.inttoptr(at, I64.as_pointer()))
 
 
 @intrinsic
-def finish(typingctx, like, target, step, values, count, valid, bias, relu, flag):
+def finish(typingctx, like, target, step, values, count, valid, bias, relu, flags):
     """``count`` vectors in a row, to which ``bias`` is added, through a ReLU if asked for.
 
     They go to ``target`` and up, ``step`` bytes apart, ``valid`` lanes of each.  Sets the word at
-    ``flag`` if a sum is not finite.
+    ``flags`` if a sum is not finite, and the next one if a sum is not tiny.
     """
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
-        target, step, values, count, valid, bias, relu, flag = arguments[1:]
+        target, step, values, count, valid, bias, relu, flags = arguments[1:]
+        judge = _Judge(v)
         bias, relu = v.load(bias), builder.icmp_signed("!=", relu, i64(0))
 
         def run(lanes):
             def body(index, carried):
-                values, target, spoilt = carried
+                values, target, *seen = carried
                 value = builder.fadd(v.load(values), bias)
                 result = builder.select(relu, v.relu(value), value)
                 write(v, result, target, 1, lanes)
-                spoilt = v.fma(value, v.zero, spoilt)
-                return [v.offset(values, v.nbytes), builder.add(target, step), spoilt]
+                moved = [v.offset(values, v.nbytes), builder.add(target, step)]
+                return moved + judge.see(value, *seen)
 
-            _note(v, v.loop(count, [values, target, v.zero], body)[2], flag)
+            judge.note(*v.loop(count, [values, target, *judge.start], body)[2:], flags)
 
         whole = builder.icmp_signed("==", valid, i64(v.lanes))
         with builder.if_else(whole) as (then, otherwise):
@@ -332,21 +351,22 @@ def finish(typingctx, like, target, step, values, count, valid, bias, relu, flag
 
 
 @intrinsic
-def add_up(typingctx, like, target, before, values, count, flag):
-    """``target = before + values`` over ``count`` vectors; sets ``flag`` if a sum is not finite."""
+def add_up(typingctx, like, target, before, values, count, flags):
+    """``target = before + values`` over ``count`` vectors, which are judged as in ``finish``."""
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
-        target, before, values, count, flag = arguments[1:]
+        target, before, values, count, flags = arguments[1:]
+        judge = _Judge(v)
 
         def body(index, carried):
             at = builder.mul(index, i64(v.nbytes))
             both = [v.load(builder.add(start, at)) for start in (before, values)]
             value = builder.fadd(*both)
             v.store(value, builder.add(target, at))
-            return [v.fma(value, v.zero, *carried)]
+            return judge.see(value, *carried)
 
-        _note(v, *v.loop(count, [v.zero], body), flag)
+        judge.note(*v.loop(count, judge.start, body), flags)
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 5), codegen
