@@ -52,7 +52,8 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
     Parameters
     ----------
     accuracy : bound of a result's error, max|y − y64| / max|y64| against float64:
-        ``"strict"`` twice that of the direct sum, ``"default"`` 5e-5, ``"fast"`` 1e-3; in float64
+        ``"strict"`` twice that of the direct sum, with products rounded to the dtype or not at all,
+        ``"default"`` 5e-5, ``"fast"`` 1e-3; in float64
         2⁻²⁹ times as much (9.3e-14 and 1.9e-12)
     max_workspace : bytes of scratch memory that a call may take, all threads together
     algorithm : one of :func:`fastconv.algorithms`, or ``"auto"``

@@ -34,7 +34,7 @@ ALGORITHMS = {
     "winograd6": Colour("#8c3600", "#e0651f"),
     "fft": Colour("#008060", "#35c79a"),
     "strassen": Colour("#b0558c", "#ec9fcb"),
-    "bf16x3": Colour("#8a5a2b", "#d9a066"),
+    "bf16x3": Colour("#7a3db8", "#c79bff"),
     "reference": Colour("#7d8791", "#87929e"),
     "torch": Colour("#1c2732", "#f4f6f8"),
     "other": Colour("#6a5acd", "#b3a8ff"),  # peers and algorithms that this table does not know
