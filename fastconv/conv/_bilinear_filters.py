@@ -103,7 +103,7 @@ class MappedFilters(PackedFilters):
         far = self.mapped_bytes > machine().l3 // 2
         return Stage(
             filter_map_kernel(self.itemsize),
-            workers_for(8 * self.mapped_bytes // self.itemsize, constants["tasks"], self.threads),
+            workers_for(32 * self.mapped_bytes // self.itemsize, constants["tasks"], self.threads),
             **constants,
             scratch_bytes=self.worker_bytes,
             weight_map=spread(self.itemsize, WEIGHT, *self.tiling, streaming=far).address,

@@ -154,7 +154,7 @@ class BilinearWeight:
         n_blocks = -(-c.channels // block)
         return Stage(
             bilinear_sum_kernel(self.itemsize),
-            workers_for(self.copies * self.copy_bytes, self.units * n_blocks, self.threads),
+            workers_for(2 * self.copies * self.copy_bytes, self.units * n_blocks, self.threads),
             tasks=self.units * n_blocks,
             scratch_bytes=self.sum_bytes,
             weight_map=gather(self.itemsize, WEIGHT_GRADIENT, *self.tiling).address,

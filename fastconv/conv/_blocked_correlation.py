@@ -18,6 +18,7 @@ from fastconv.simd.vector import lanes
 
 from ._buffer import Buffer
 from ._correlation_plan import PackedFilters, lane_table, output_order
+from ._pixel_tasks import grid
 from ._pixels import PixelTables
 from .correlation import Correlation
 
@@ -135,7 +136,6 @@ class BlockedCorrelation:
     def _constants(self) -> dict[str, int]:
         """The arguments that every kernel over blocks of pixels takes."""
         c = self.c
-        n, i, j = self.share
         return dict(
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
@@ -153,14 +153,7 @@ class BlockedCorrelation:
             column_stride=c.columns.advance,
             buffer_rows=self.rows.extent,
             buffer_columns=self.columns.extent,
-            N=c.N,
-            I=c.rows.outputs,
-            J=c.columns.outputs,
-            task_n=n,
-            task_i=i,
-            task_j=j,
-            tasks_i=-(-c.rows.outputs // i),
-            tasks_j=-(-c.columns.outputs // j),
+            **grid(c, self.share),
             groups=c.groups,
             splits=self.splits,
             height=c.rows.inputs,

@@ -12,11 +12,10 @@ import functools
 
 import numpy as np
 
-from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import choose_tile, even_split, workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, share_out, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
@@ -135,12 +134,7 @@ class BlockedWeight:
     def _share_workers(self, flops: int) -> None:
         """How workers divide pixels and units."""
         workers = workers_for(flops, self.blocks * self.units, self.threads)
-        if 2 * self.copy_bytes <= machine().l2 or self.units < workers:
-            self.copies = min(workers, self.blocks)
-            self.parts = min(self.units, workers // self.copies)
-        else:
-            self.parts = min(workers, self.units)
-            self.copies = max(1, min(workers // self.parts, self.blocks))
+        self.copies, self.parts = share_out(workers, self.blocks, self.units, self.copy_bytes)
         self.workers = self.copies * self.parts
 
     def _worker_bytes(self) -> int:

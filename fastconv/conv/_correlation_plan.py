@@ -41,7 +41,7 @@ class PackedFilters:
         """The packing kernel with its arguments; compiled when first asked for."""
         elements = self.correlation.groups * self.tiles * self.tile_bytes // self.itemsize
         constants = self._constants()
-        workers = workers_for(16 * elements, constants["tasks"], self.threads)
+        workers = workers_for(64 * elements, constants["tasks"], self.threads)
         return Stage(pack_weights(self.itemsize), workers, **constants)
 
     def _constants(self) -> dict[str, int]:

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from fastconv.core.jit import inner
 
+from .correlation import Correlation
+
 # The grid of pixels, a task's share of it, the number of tasks along each axis, and how many tasks
 # share the filters of one block of pixels.
 FIELDS = "tasks N I J task_n task_i task_j tasks_i tasks_j groups splits"
+
+
+def grid(c: Correlation, share: tuple[int, int, int]) -> dict[str, int]:
+    """The grid of pixels and a task's ``share`` (images, rows, columns) of it, as arguments."""
+    n, i, j = share
+    return dict(
+        N=c.N,
+        I=c.rows.outputs,
+        J=c.columns.outputs,
+        task_n=n,
+        task_i=i,
+        task_j=j,
+        tasks_i=-(-c.rows.outputs // i),
+        tasks_j=-(-c.columns.outputs // j),
+    )
 
 
 @inner

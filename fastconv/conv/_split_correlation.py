@@ -21,6 +21,7 @@ from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._buffer import Buffer
 from ._correlation_plan import output_order
+from ._pixel_tasks import grid
 from ._split_filters import SplitFilters
 from ._split_kernel import split_kernel
 from ._unfolded import UnfoldedCorrelation
@@ -149,7 +150,6 @@ class SplitCorrelation(UnfoldedCorrelation):
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c = self.c
-        n, i, j = self.share
         return Stage(
             split_kernel(self.mt, self.nt),
             self.workers,
@@ -177,14 +177,7 @@ class SplitCorrelation(UnfoldedCorrelation):
             window_columns=self.columns.extent,
             row_advance=self.rows.advance,
             column_advance=self.columns.advance,
-            N=c.N,
-            I=c.rows.outputs,
-            J=c.columns.outputs,
-            task_n=n,
-            task_i=i,
-            task_j=j,
-            tasks_i=-(-c.rows.outputs // i),
-            tasks_j=-(-c.columns.outputs // j),
+            **grid(c, self.share),
             groups=c.groups,
             splits=self.splits,
             height=c.rows.inputs,

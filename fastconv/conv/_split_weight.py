@@ -15,12 +15,13 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import even_split, round_up, workers_for
+from fastconv.gemm.tiling import even_split, round_up, share_out, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._bilinear_grid import odd_lines
 from ._buffer import Buffer
+from ._pixel_tasks import grid
 from ._split_sum_kernel import split_sum_kernel
 from ._split_weight_kernel import split_weight_kernel
 from .correlation import Axis, unfolded
@@ -116,12 +117,7 @@ class SplitWeight:
     def _share_workers(self) -> None:
         """How workers divide pixels and units."""
         workers = workers_for(self.flops // 4, self.blocks * self.units, self.threads)
-        if 2 * self.copy_bytes <= machine().l2 or self.units < workers:
-            self.copies = min(workers, self.blocks)
-            self.parts = min(self.units, workers // self.copies)
-        else:
-            self.parts = min(workers, self.units)
-            self.copies = max(1, min(workers // self.parts, self.blocks))
+        self.copies, self.parts = share_out(workers, self.blocks, self.units, self.copy_bytes)
         self.workers = self.copies * self.parts
 
     @property
@@ -179,7 +175,6 @@ class SplitWeight:
 
     def _multiply_stage(self) -> Stage:
         c = self.c
-        n, i, j = self.share
         return Stage(
             split_weight_kernel(self.mt, self.nt),
             self.workers,
@@ -189,14 +184,7 @@ class SplitWeight:
             copies=self.copies,
             parts=self.parts,
             units=self.units,
-            N=c.N,
-            I=c.rows.outputs,
-            J=c.columns.outputs,
-            task_n=n,
-            task_i=i,
-            task_j=j,
-            tasks_i=-(-c.rows.outputs // i),
-            tasks_j=-(-c.columns.outputs // j),
+            **grid(c, self.share),
             blocks=self.blocks,
             slots=self.slots,
             image_slots=self.image_slots,
@@ -223,7 +211,7 @@ class SplitWeight:
         left, right = self.channels
         return Stage(
             split_sum_kernel(),
-            workers_for(8 * self.copy_bytes, self.units, self.threads),
+            workers_for(16 * self.copy_bytes, self.units, self.threads),
             tasks=self.units,
             copy_bytes=self.copy_bytes,
             copies=self.copies,

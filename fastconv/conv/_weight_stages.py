@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.tiling import workers_for
 
+from ._pixel_tasks import grid
 from ._weight_kernel import weight_kernel
 from ._weight_sum_kernel import weight_sum_kernel
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 def multiply_stage(plan: BlockedWeight) -> Stage:
     """Outer products, summed over blocks of pixels."""
     c = plan.c
-    n, i, j = plan.share
     return Stage(
         weight_kernel(plan.itemsize, plan.stretches, plan.mr // plan.stretches, plan.nv),
         plan.workers,
@@ -26,14 +26,7 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         copies=plan.copies,
         parts=plan.parts,
         units=plan.units,
-        N=c.N,
-        I=c.rows.outputs,
-        J=c.columns.outputs,
-        task_n=n,
-        task_i=i,
-        task_j=j,
-        tasks_i=-(-c.rows.outputs // i),
-        tasks_j=-(-c.columns.outputs // j),
+        **grid(c, plan.share),
         blocks=plan.blocks,
         window_bytes=plan.window_bytes,
         buffer_rows=plan.rows.extent,
@@ -64,7 +57,7 @@ def sum_stage(plan: BlockedWeight) -> Stage:
     c = plan.c
     return Stage(
         weight_sum_kernel(plan.itemsize),
-        workers_for(8 * plan.copy_bytes, plan.units, plan.threads),
+        workers_for(16 * plan.copy_bytes, plan.units, plan.threads),
         tasks=plan.units,
         scratch_bytes=plan.sum_bytes,
         copy_bytes=plan.copy_bytes,
