@@ -45,7 +45,7 @@ class DepthwiseFft(ProductAlgorithm):
         flops = int(2 * part.vector * _ARITHMETIC * part.instructions)
         return (
             Work("copy", 0, part.packed_bytes, part.workers),
-            Work("transform", flops, nbytes, part.workers),
+            Work("spectrum", flops, nbytes, part.workers),
         )
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:

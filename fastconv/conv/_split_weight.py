@@ -26,7 +26,7 @@ from ._split_sum_kernel import split_sum_kernel
 from ._split_weight_kernel import split_weight_kernel
 from .correlation import Axis, unfolded
 
-_SPLIT_TRIPS = 8  # splitting takes as long as so many trips of the operands through the cache
+_SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the operands through the cache
 _PLANE_BYTES = 4 << 20  # of all channels of the left operand in a block of pixels
 
 

@@ -30,10 +30,11 @@ class Kind(NamedTuple):
 KINDS = {
     "product": Kind(0.85),  # a register tile over operands in cache
     "matrix": Kind(2.2),  # on the matrix unit, three products for one, counted as one
-    "matrix sums": Kind(1.5),  # the same over the pixels, where a tap's rows cross cache lines
+    "matrix sums": Kind(1.9),  # the same over the pixels
     "split": Kind(1.0, near=True),  # operands in halves, transposed or not
     "taps": Kind(0.5),  # one multiply-add for each load
-    "transform": Kind(0.11, near=True),  # additions and multiplications of whole vectors
+    "transform": Kind(0.11, near=True),  # additions and multiplications of tiles, and moving them
+    "spectrum": Kind(0.2, near=True),  # the same for one channel alone, products included
     "gather": Kind(1.0, near=True),  # no arithmetic: columns copied out of a window
     "copy": Kind(1.0),  # no arithmetic: operands packed
     "numpy": Kind(0.02),  # tap by tap through temporary arrays
