@@ -18,8 +18,9 @@ from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling, map_instructions
 
+from ._arrays import input_words, output_words
 from ._bilinear_filters import MappedFilters
-from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, staggered
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, staggered
 from ._bilinear_kernel import bilinear_kernel
 from ._correlation_plan import lane_table
 from .correlation import Correlation
@@ -167,21 +168,14 @@ class BilinearCorrelation:
         """Compute y; whether every result is finite."""
         base = scratch(self.nbytes)
         mapped, biases = self.filters.pack(w, forward, bias, base)
-        yn, yk, yh, yw = y.strides
         spoilt = np.zeros(1, np.int64)
-        table = lane_table(self.c, yk, yh, yw)
+        table = lane_table(self.c, *y.strides[1:])
         self.stage.run(
             scratch=base + self.filters.nbytes,
             relu=relu,
             flag=address(spoilt),
-            **array_words(x, self.c.channels),
-            y=address(y),
-            yn=yn,
-            yg=yk * self.c.filters,
-            yh=yh,
-            yw=yw,
-            lane_step=yk,
-            pixel_step=yw,
+            **input_words(x, self.c.channels),
+            **output_words(y, self.c),
             lane_table=address(table),
             w=mapped,
             bias=biases,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from fastconv.core.machine import machine
-from fastconv.core.stage import address
 from fastconv.core.workspace import ALIGN, aligned
 from fastconv.gemm.tiling import round_up
 from fastconv.transforms.tile_map import (
@@ -178,9 +175,3 @@ class TileGrid:
             row_phases=phases[0],
             column_phases=phases[1],
         )
-
-
-def array_words(array: np.ndarray, channels: int) -> dict[str, int]:
-    """The arguments of a window that describe the array itself, with so many channels a group."""
-    n, c, h, w = array.strides
-    return dict(x=address(array), xn=n, xg=c * channels, xc=c, xh=h, xw=w)

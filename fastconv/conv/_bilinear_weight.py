@@ -20,7 +20,8 @@ from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import GRADIENT, INPUT, WEIGHT_GRADIENT, Tiling
 
-from ._bilinear_grid import COMPONENT_BYTES, TileGrid, array_words, odd_lines, staggered
+from ._arrays import input_words
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
 from ._bilinear_weight_kernel import WINDOW, bilinear_sum_kernel, bilinear_weight_kernel
 from .correlation import unfolded
 
@@ -183,7 +184,7 @@ class BilinearWeight:
     def _window(self, constants: dict[str, int], array: np.ndarray, channels: int) -> np.ndarray:
         """The record from which the kernel packs windows of ``array``."""
         window = np.zeros(1, WINDOW)
-        for name, value in (constants | array_words(array, channels)).items():
+        for name, value in (constants | input_words(array, channels)).items():
             window[name] = value
         return window
 

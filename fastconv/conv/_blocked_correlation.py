@@ -16,6 +16,7 @@ from fastconv.core.workspace import scratch
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.vector import lanes
 
+from ._arrays import input_words, output_words
 from ._buffer import Buffer
 from ._correlation_plan import PackedFilters, lane_table, output_order
 from ._pixel_tasks import grid
@@ -188,24 +189,11 @@ class BlockedCorrelation:
         base = scratch(self.nbytes)
         packed, biases = self.filters.pack(w, forward, bias, base)
         _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
-        xn, xc, xh, xw = x.strides
-        yn, yk, yh, yw = y.strides
         self.stage.run(
             scratch=base + self.filters.nbytes,
             relu=relu,
-            x=address(x),
-            xn=xn,
-            xg=xc * self.c.channels,
-            xc=xc,
-            xh=xh,
-            xw=xw,
-            y=address(y),
-            yn=yn,
-            yg=yk * self.c.filters,
-            yh=yh,
-            yw=yw,
-            lane_step=yk,
-            pixel_step=self.c.columns.step * yw,
+            **input_words(x, self.c.channels),
+            **output_words(y, self.c),
             lane_table=lanes_at,
             reading=reading,
             writing=writing,

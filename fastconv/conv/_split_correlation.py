@@ -19,6 +19,7 @@ from fastconv.core.workspace import scratch
 from fastconv.gemm.tiling import even_split, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
+from ._arrays import input_words, output_words
 from ._buffer import Buffer
 from ._correlation_plan import output_order
 from ._pixel_tasks import grid
@@ -198,25 +199,12 @@ class SplitCorrelation(UnfoldedCorrelation):
         base = scratch(self.nbytes)
         split, biases = self.filters.pack(w, forward, bias, base)
         flags = np.zeros(2, np.int64)
-        yn, yk, yh, yw = y.strides
-        xn, xc, xh, xw = x.strides
         self.stage.run(
             scratch=base + self.filters.nbytes,
             relu=relu,
             flags=address(flags),
-            x=address(x),
-            xn=xn,
-            xg=xc * self.c.channels,
-            xc=xc,
-            xh=xh,
-            xw=xw,
-            y=address(y),
-            yn=yn,
-            yg=yk * self.c.filters,
-            yh=yh,
-            yw=yw,
-            lane_step=yk,
-            pixel_step=self.c.columns.step * yw,
+            **input_words(x, self.c.channels),
+            **output_words(y, self.c),
             w=split,
             bias=biases,
         )
