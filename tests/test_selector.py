@@ -86,6 +86,43 @@ def test_close_ones_are_measured_by_the_first_call(register):
     assert choice.measured == pytest.approx({"one": 6 * MS, "two": 4 * MS})
 
 
+@pytest.mark.parametrize(("actual", "winner"), [(4.5 * MS, 2), (4 * MS, 1)])
+def test_matrix_units_have_to_lead(register, actual, winner):
+    """They may be slower tomorrow."""
+    matrix, _ = register(matrix=(5 * MS, actual), plain=(5 * MS, 5 * MS))
+    matrix.vector = False
+    assert call() == winner
+
+
+def test_the_best_on_vector_units_contests_a_matrix_unit(register):
+    matrix, *_ = register(
+        matrix=(5 * MS, 9 * MS), plain=(9 * MS, 6 * MS), next=(9.1 * MS, 1 * MS), far=(11 * MS,)
+    )
+    matrix.vector = False
+    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
+    assert choice.contenders == ("matrix", "plain")
+    assert call() == 2
+
+
+def test_the_typical_run_of_a_matrix_unit_counts(register, clock):
+    """Its fastest one would win."""
+    matrix, _ = register(matrix=(5 * MS, 8 * MS), plain=(5 * MS, 5 * MS))
+    matrix.vector = False
+    run = matrix.plan
+
+    def plan(problem, threads):
+        inner = run(problem, threads)
+
+        def sometimes_fast(*operands):
+            matrix.actual = 1 * MS if matrix.runs % 4 == 1 else 8 * MS
+            inner(*operands)
+
+        return sometimes_fast
+
+    matrix.plan = plan
+    assert call() == 2
+
+
 def test_compiling_is_not_measured(register):
     register(one=(5 * MS, 4 * MS, {"compiling": 9.0}), two=(5 * MS, 5 * MS))
     assert call() == 1
