@@ -26,10 +26,8 @@ def _runs_in_place(c: Correlation, x_format: str) -> bool:
     return (
         x_format == "nhwc"
         and c.rows.window * c.columns.window == 1
-        and all(
-            axis.first >= 0 and axis.first + (axis.outputs - 1) * axis.advance < axis.inputs
-            for axis in (c.rows, c.columns)
-        )
+        and c.rows.inside
+        and c.columns.inside
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import scratch
-from fastconv.gemm.tiling import even_split, round_up, workers_for
+from fastconv.gemm.tiling import even_split, in_pairs, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._arrays import input_words, output_words
@@ -46,8 +46,7 @@ class SplitCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
         self.c = c
         self.itemsize = itemsize
-        wide = round_up(c.filters, 2 * LANES) <= 1.1 * round_up(c.filters, LANES)
-        self.mt, self.nt = (2, 2) if wide else (4, 1)
+        self.mt, self.nt = (2, 2) if in_pairs(c.filters, LANES) else (4, 1)
         self.height, self.width = self.mt * ROWS, self.nt * LANES
         self.block = channels_of_step(c.channels, c.columns.spread)
         self.joined = DEPTH // self.block  # taps of a step

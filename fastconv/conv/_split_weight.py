@@ -15,7 +15,7 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import even_split, round_up, share_out, workers_for
+from fastconv.gemm.tiling import even_split, in_pairs, round_up, share_out, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -24,15 +24,10 @@ from ._buffer import Buffer
 from ._pixel_tasks import grid
 from ._split_sum_kernel import split_sum_kernel
 from ._split_weight_kernel import split_weight_kernel
-from .correlation import Axis, unfolded
+from .correlation import unfolded
 
 _SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the operands through the cache
 _PLANE_BYTES = 4 << 20  # of all channels of the left operand in a block of pixels
-
-
-def _inside(axis: Axis) -> bool:
-    """Whether every output of an axis with one tap reads from inside the input."""
-    return axis.first >= 0 and axis.first + (axis.outputs - 1) * axis.advance < axis.inputs
 
 
 class SplitWeight:
@@ -50,8 +45,7 @@ class SplitWeight:
         self.swapped = self.taps == 1 and c.channels < c.filters
         self.channels = (c.channels, c.filters) if self.swapped else (c.filters, c.channels)
         left, right = self.channels
-        wide = round_up(left, 2 * ROWS) <= 1.1 * round_up(left, ROWS)
-        self.mt, self.nt = (2, 2) if wide else (1, 4)
+        self.mt, self.nt = (2, 2) if in_pairs(left, ROWS) else (1, 4)
         self.left_tile = self.mt * ROWS
         self.block = LANES * min(self.nt, -(-right // LANES))
         self.left_tiles = -(-left // self.left_tile)
@@ -236,7 +230,7 @@ class SplitWeight:
         # In place if every slot is a pixel: one tap, no borders, no gap between rows.
         single = self.taps == 1 and max(self.rows.advance, self.columns.advance) == 1
         _, _, xh, xw = x.strides
-        there = single and _inside(c.rows) and _inside(c.columns)
+        there = single and c.rows.inside and c.columns.inside
         there = there and self.rows.source * xh == self.slots * self.columns.source * xw
         strides = (c.rows.advance, c.columns.advance)
         return self._window(words, x, c.channels, block, strides, there)

@@ -40,6 +40,11 @@ class Axis(NamedTuple):
     def window(self) -> int:
         return len(self.taps[0])
 
+    @property
+    def inside(self) -> bool:
+        """Whether the first tap of every output is inside the input."""
+        return self.first >= 0 and self.first + (self.outputs - 1) * self.advance < self.inputs
+
 
 class Correlation(NamedTuple):
     """A correlation over ``channels`` inputs and ``filters`` outputs in each of ``groups``."""

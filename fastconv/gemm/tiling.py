@@ -42,6 +42,11 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
+def in_pairs(extent: int, tile: int) -> bool:
+    """Whether pairs of tiles cover an extent with hardly more waste than single ones."""
+    return round_up(extent, 2 * tile) <= 1.1 * round_up(extent, tile)
+
+
 def even_split(extent: int, most: int) -> int:
     """The share of ``extent`` when it is cut into the fewest equal parts of at most ``most``."""
     parts = -(-extent // max(1, most))
