@@ -159,7 +159,7 @@ class BilinearCorrelation:
             m_beyond=self.m_beyond,
             m_row=self.m_row,
             m_component=self.m_component,
-            **self.grid.constants(self.share, self.itemsize, self.pixel),
+            **self.grid.constants(self.share, self.pixel),
             **self.grid.x_window(self.vector),
             store=self.store,
         )

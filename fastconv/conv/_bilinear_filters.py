@@ -16,9 +16,8 @@ from fastconv.core.machine import machine
 from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
-from fastconv.gemm import weights
 from fastconv.gemm.tiling import workers_for
-from fastconv.gemm.weights import pack_task
+from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.simd.copying import fence, next_task
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
@@ -29,8 +28,8 @@ from ._bilinear_grid import TileGrid, odd_lines
 from ._correlation_plan import PackedFilters
 
 LAYOUT = record(
-    "profile scratch scratch_bytes weight_map tap_columns w_group w_tile w_component "
-    + weights.FIELDS
+    "profile scratch scratch_bytes weight_map tap_columns w_group w_tile w_component",
+    packing=PACKING,
 )
 
 
@@ -43,26 +42,28 @@ def filter_map_kernel(itemsize: int) -> Kernel:
     @kernel(LAYOUT)
     def map_filters(worker, args):
         a = numba.carray(args, 1)[0]
+        packing = a.packing
         like = element(itemsize)
-        row = a.tile * itemsize
+        row = packing.tile * itemsize
         packed = a.scratch + worker * a.scratch_bytes
-        temp = packed + a.n_taps * a.block * row
+        temp = packed + packing.n_taps * packing.block * row
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
-            if task >= a.tasks:
+            task = next_task(packing.counter)
+            if task >= packing.tasks:
                 break
-            pack_task(like, a, itemsize, vector, task, packed)
-            block = task % a.n_blocks
-            phase, block = block // a.phase_blocks, block % a.phase_blocks
-            first = block * a.block
-            channel = phase * a.channels + first
-            tile = task // a.n_blocks
-            target = a.target + tile // a.tiles * a.w_group + tile % a.tiles * a.w_tile
-            for c in range(min(a.block, a.channels - first)):
+            pack_task(like, packing, itemsize, vector, task, packed)
+            block = task % packing.n_blocks
+            phase, block = block // packing.phase_blocks, block % packing.phase_blocks
+            first = block * packing.block
+            channel = phase * packing.channels + first
+            tile = task // packing.n_blocks
+            target = packing.target + tile // packing.tiles * a.w_group
+            target += tile % packing.tiles * a.w_tile + channel * row
+            for c in range(min(packing.block, packing.channels - first)):
                 call(
                     a.weight_map, row // pixel, packed + c * row, pixel,
-                    a.tap_columns * a.block * row, a.block * row, target + (channel + c) * row,
+                    a.tap_columns * packing.block * row, packing.block * row, target + c * row,
                     pixel, a.w_component, temp,
                 )  # fmt: skip
         fence()

@@ -125,8 +125,8 @@ class TileGrid:
         window = max(self._window_pixels(segment), segment * folds * t.m_rows * t.m_columns)
         return aligned((self.tiling.components + window) * pixel)
 
-    def constants(self, share: int, itemsize: int, pixel: int) -> dict[str, int]:
-        """The arguments of :data:`._bilinear_tiles.FIELDS`."""
+    def constants(self, share: int, pixel: int) -> dict[str, int]:
+        """The arguments of :data:`._bilinear_tiles.TILING`."""
         t = self.tiling
         return dict(
             lattice_rows=self.lattices[0],
@@ -141,12 +141,11 @@ class TileGrid:
             tile_rows=t.rows,
             tile_columns=t.columns,
             components=t.components,
-            item_bytes=itemsize,
             temp_bytes=t.components * pixel,
         )
 
     def x_window(self, vector: int) -> dict[str, int]:
-        """The arguments of :data:`._bilinear_tiles.WINDOW_FIELDS` for the input."""
+        """The arguments of :data:`._bilinear_tiles.PHASES` for the input."""
         rows, columns = self.c.rows, self.c.columns
         first = (rows.first, columns.first)
         return self._window(

@@ -11,14 +11,15 @@ import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
+from fastconv.gemm.results import RESULT
 from fastconv.simd.copying import next_task, zero
 from fastconv.simd.microkernel import tile_pitched
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
-from . import _bilinear_output, _bilinear_tiles
+from . import _bilinear_output
 from ._bilinear_output import gather_output
-from ._bilinear_tiles import WINDOW_FIELDS, spread_tiles
+from ._bilinear_tiles import PHASES, TILING, spread_tiles
 
 _TERMS = 128  # of a sum in one go: sums of equal terms stray the further the longer they are
 
@@ -30,19 +31,21 @@ LAYOUT = record(
     # bytes behind the last lane of components of the output that are read with the last fold
     "m_beyond "
     # components of the input: bytes of a tile, of one component, of all
-    "v_row v_component v_bytes "
-    + " ".join((_bilinear_tiles.FIELDS, WINDOW_FIELDS, _bilinear_output.FIELDS))
+    "v_row v_component v_bytes " + _bilinear_output.FIELDS,
+    tiling=TILING,
+    input=PHASES,
+    output=RESULT,
 )
 
 
 @inner
-def _multiply(like, a, mr, nv, v, w, following, count, nothing, m):
+def _multiply(like, a, item, vector, mr, nv, v, w, following, count, nothing, m):
     """One component of ``count`` tiles by one tile of filters, whose successor is ``following``.
 
     That is fetched meanwhile, a share with every register tile: filters' components are often too
     many for the cache, and the next level is too slow to be waited for.
     """
-    row = nv * a.vector * a.item_bytes
+    row = nv * vector * item
     step = row // -(-count // mr)
     for i in range(0, count, mr):
         target = m + i * a.m_row
@@ -50,7 +53,7 @@ def _multiply(like, a, mr, nv, v, w, following, count, nothing, m):
         for c in range(0, a.depth, _TERMS):
             terms, at = min(_TERMS, a.depth - c), w + c * row
             tile_pitched(
-                like, mr, nv, v + i * a.v_row + c * a.item_bytes, a.v_row, 0, 1, terms, at,
+                like, mr, nv, v + i * a.v_row + c * item, a.v_row, 0, 1, terms, at,
                 at + following + i // mr * terms * step, step, init, pitch, 0, target,
                 a.m_row,
             )  # fmt: skip
@@ -66,7 +69,7 @@ def bilinear_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
     @kernel(LAYOUT)
     def bilinear(worker, args):
         a = numba.carray(args, 1)[0]
-        like = element(itemsize)
+        tiling, like = a.tiling, element(itemsize)
         row = width * itemsize
         nothing = a.scratch + worker * a.scratch_bytes
         room = nothing + row
@@ -80,34 +83,35 @@ def bilinear_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             if task >= a.tasks:
                 break
             split, rest = task % a.splits, task // a.splits
-            group, first = rest % a.groups, rest // a.groups * a.share
-            count = min(a.share, a.all_tiles - first)
+            group, first = rest % a.groups, rest // a.groups * tiling.share
+            count = min(tiling.share, tiling.all_tiles - first)
             tile0 = split * split_tiles
             tile_end = min(a.tiles, tile0 + split_tiles)
             spread_tiles(
-                like, a, a, a.input_map, a.tile_rows, a.tile_columns, group, 0, a.n_blocks, first,
-                count, v, a.v_row, a.v_component, room,
+                like, tiling, a.input, itemsize, a.input_map, tiling.tile_rows,
+                tiling.tile_columns, group, 0, a.input.window.n_blocks, first, count, v, a.v_row,
+                a.v_component, room,
             )  # fmt: skip
             clock = lap(a.profile, worker, INPUT, clock)
             for tile_group in range(tile0, tile_end, a.joined):
                 group_end = min(tile_end, tile_group + a.joined)
-                for e in range(a.components):
+                for e in range(tiling.components):
                     for tile in range(tile_group, group_end):
                         w = a.w + group * a.w_group + e * a.w_component + tile * a.w_tile
                         following = a.w_tile
                         if tile + 1 == group_end:
                             following = a.w_component - (tile - tile_group) * a.w_tile
                         _multiply(
-                            like, a, mr, nv, v + e * a.v_component, w, following, count, nothing,
-                            m + e * a.m_component + (tile - tile_group) * row,
+                            like, a, itemsize, vector, mr, nv, v + e * a.v_component, w, following,
+                            count, nothing, m + e * a.m_component + (tile - tile_group) * row,
                         )  # fmt: skip
                 for i in range(count if a.m_beyond > 0 else 0):
                     beyond = m + i * a.m_row + (group_end - tile_group) * row
-                    for e in range(a.components):
+                    for e in range(tiling.components):
                         zero(beyond + e * a.m_component, a.m_beyond)
                 clock = lap(a.profile, worker, MULTIPLY, clock)
                 gather_output(
-                    like, a, vector, group, first, count, tile_group * width,
+                    like, a, itemsize, vector, group, first, count, tile_group * width,
                     min(a.all_lanes, group_end * width), m, room,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, OUTPUT, clock)

@@ -7,105 +7,106 @@ With folded outputs (all parities of a strided input gradient) the lanes are ``[
 from __future__ import annotations
 
 from fastconv.core.jit import call, inner
-from fastconv.gemm import results
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, store_rows
 
 from ._bilinear_tiles import locate_tile, outputs_left
 
-# The output: strides in bytes; output row i stands at row y_row_first + i·y_row_step.  The folds,
-# the outputs of a row and column of tiles, all lanes, and how components lie.
+# What a kernel needs in its arguments beside its tiles and how their results are stored
+# (``tiling``, ``output``): the output's strides in bytes; output row i stands at row y_row_first +
+# i·y_row_step.  The folds, the outputs of a row and column, all lanes, how components lie.
 FIELDS = (
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     "row_folds column_folds filters I J output_map relu flag "
-    "bias tiles tile_lanes all_lanes m_row m_component " + results.FIELDS
+    "bias tiles tile_lanes all_lanes m_row m_component"
 )
 
 
 @inner
 def _gather_lanes(
-    like, a, vector, source, bias, y, row_step, step, down, left, rows, columns, length, first,
-    count, room,
+    like, a, item, vector, source, bias, y, row_step, step, down, left, rows, columns, length,
+    first, count, room,
 ):  # fmt: skip
     """The outputs of a segment in ``count`` lanes, which are outputs ``first`` and up in y.
 
     ``down`` × ``left`` are inside y, whose first pixel is at ``y``; ``rows`` × ``columns`` follow.
     """
-    item = a.item_bytes
+    tiling = a.tiling
     pixel = vector * item
-    temp, buffer = room, room + a.temp_bytes
-    across = length * a.m_columns
-    row_outputs = a.lattice_rows * a.y_row_step
-    column_outputs = a.lattice_columns * a.y_column_step
+    temp, buffer = room, room + tiling.temp_bytes
+    across = length * tiling.m_columns
+    row_outputs = tiling.lattice_rows * a.y_row_step
+    column_outputs = tiling.lattice_columns * a.y_column_step
     # Whole tiles of whole vectors go straight to memory.
     straight = 0
-    if a.store == ROWS and down == a.m_rows:
-        straight = left // a.m_columns
+    if a.output.store == ROWS and down == tiling.m_rows:
+        straight = left // tiling.m_columns
     for k in range(straight):
         call(
             a.output_map, count // vector, source + k * a.m_row, pixel, a.m_component,
-            y + first * item + k * a.m_columns * step, pixel, row_step, step, temp, bias, pixel,
-            a.relu, a.flag,
+            y + first * item + k * tiling.m_columns * step, pixel, row_step, step, temp, bias,
+            pixel, a.relu, a.flag,
         )  # fmt: skip
     for lane in range(0, count, vector):
         n_lanes = min(vector, count - lane)
         whole = straight if n_lanes == vector else 0
-        done = whole * a.m_columns
+        done = whole * tiling.m_columns
         if done < left:
             call(
                 a.output_map, length - whole, source + whole * a.m_row + lane * item, a.m_row,
-                a.m_component, buffer + done * pixel, a.m_columns * pixel, across * pixel, pixel,
-                temp, bias + lane * item, 0, a.relu, a.flag,
+                a.m_component, buffer + done * pixel, tiling.m_columns * pixel, across * pixel,
+                pixel, temp, bias + lane * item, 0, a.relu, a.flag,
             )  # fmt: skip
             store_rows(
-                like, a, item, vector, buffer + done * pixel, across * pixel, y + done * step,
-                row_step, step, down, left - done, row_outputs, column_outputs, rows,
-                columns - done * column_outputs, first + lane, n_lanes,
+                like, a.output, item, vector, buffer + done * pixel, across * pixel,
+                y + done * step, row_step, step, down, left - done, row_outputs, column_outputs,
+                rows, columns - done * column_outputs, first + lane, n_lanes,
             )  # fmt: skip
 
 
 @inner
 def _gather_interleaved(
-    like, a, vector, source, bias, y, row_step, down, columns, length, fold_row, room
+    like, a, item, vector, source, bias, y, row_step, down, columns, length, fold_row, room
 ):
     """The outputs of a row of folds in planes: their columns side by side, as they are in y."""
-    item, folds = a.item_bytes, a.column_folds
+    tiling = a.tiling
+    folds = a.column_folds
     pixel = vector * item
-    temp, buffer = room, room + a.temp_bytes
-    pitch = length * a.m_columns * folds * pixel
+    temp, buffer = room, room + tiling.temp_bytes
+    pitch = length * tiling.m_columns * folds * pixel
     for k in range(0, a.filters, vector):
         for fold in range(folds):
             lane = ((fold_row * folds + fold) * a.filters + k) * item
             call(
                 a.output_map, length, source + lane, a.m_row, a.m_component, buffer + fold * pixel,
-                a.m_columns * folds * pixel, pitch, folds * pixel, temp, bias + lane, 0, a.relu,
-                a.flag,
+                tiling.m_columns * folds * pixel, pitch, folds * pixel, temp, bias + lane, 0,
+                a.relu, a.flag,
             )  # fmt: skip
         store_rows(
-            like, a, item, vector, buffer, pitch, y, row_step, item, down, columns, 0, 0, 0, 0, k,
-            min(vector, a.filters - k),
+            like, a.output, item, vector, buffer, pitch, y, row_step, item, down, columns, 0, 0, 0,
+            0, k, min(vector, a.filters - k),
         )  # fmt: skip
 
 
 @inner
-def gather_output(like, a, vector, group, first, count, lane0, lane_end, m, room):
+def gather_output(like, a, item, vector, group, first, count, lane0, lane_end, m, room):
     """The outputs of ``count`` tiles in lanes ``lane0`` … ``lane_end``, from their components."""
-    item = a.item_bytes
+    tiling = a.tiling
     bias = a.bias + group * a.tiles * a.tile_lanes * item
-    row_step = a.lattice_rows * a.y_row_step * a.yh
-    step = a.lattice_columns * a.y_column_step * a.yw
+    row_step = tiling.lattice_rows * a.y_row_step * a.yh
+    step = tiling.lattice_columns * a.y_column_step * a.yw
     folds, lanes = a.row_folds * a.column_folds, a.filters
-    if a.store == SCATTER:  # which knows of folds itself
+    if a.output.store == SCATTER:  # which knows of folds itself
         folds, lanes = 1, a.all_lanes
     t = 0
     while t < count:
-        image, i0, j0, column = locate_tile(a, first + t)
-        length = min(count - t, a.grid_columns - column, a.segment)
+        image, i0, j0, column = locate_tile(tiling, first + t)
+        length = min(count - t, tiling.grid_columns - column, tiling.segment)
         y_row = a.y_row_first + i0 * a.y_row_step
         y_column = a.y_column_first + j0 * a.y_column_step
         y = a.y + image * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
         rows, columns = a.y_rows - y_row, a.y_columns - y_column
-        down = min(a.m_rows, outputs_left(i0, a.I, a.lattice_rows))
-        left = min(length * a.m_columns, outputs_left(j0, a.J, a.lattice_columns))
+        down = min(tiling.m_rows, outputs_left(i0, a.I, tiling.lattice_rows))
+        left = min(length * tiling.m_columns, outputs_left(j0, a.J, tiling.lattice_columns))
         source = m + t * a.m_row
         for fold in range(folds):
             fold_row, fold_column = fold // a.column_folds, fold % a.column_folds
@@ -114,18 +115,19 @@ def gather_output(like, a, vector, group, first, count, lane0, lane_end, m, room
                 inside_down = min(down, outputs_left(fold_row, rows, a.y_row_step))
                 inside_left = min(left, outputs_left(fold_column, columns, a.y_column_step))
             to = y + fold_row * a.yh + fold_column * a.yw
-            if a.store == PLANES and a.column_folds > 1:
+            if a.output.store == PLANES and a.column_folds > 1:
                 if fold_column == 0:
                     _gather_interleaved(
-                        like, a, vector, source, bias, to, row_step, inside_down,
-                        min(length * a.m_columns * a.column_folds, columns), length, fold_row, room,
+                        like, a, item, vector, source, bias, to, row_step, inside_down,
+                        min(length * tiling.m_columns * a.column_folds, columns), length, fold_row,
+                        room,
                     )  # fmt: skip
                 continue
             lane = max(lane0, fold * lanes)
             end = min(lane_end, (fold + 1) * lanes)
             if lane < end:
                 _gather_lanes(
-                    like, a, vector, source + (lane - lane0) * item, bias + lane * item, to,
+                    like, a, item, vector, source + (lane - lane0) * item, bias + lane * item, to,
                     row_step, step, inside_down, inside_left, rows, columns, length,
                     lane - fold * lanes, end - lane, room,
                 )  # fmt: skip

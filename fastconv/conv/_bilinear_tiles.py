@@ -11,23 +11,21 @@ one row of tiles each, short enough for a copy of what they read to stay in the 
 
 from __future__ import annotations
 
-from fastconv.core.jit import call, inner
-from fastconv.gemm import windows
-from fastconv.gemm.windows import pack_block, pack_lane
+from fastconv.core.jit import call, inner, record
+from fastconv.gemm.windows import WINDOW, element_at, pack_block, pack_lane
 from fastconv.simd.copying import zero
 
 # Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task, and most
 # of a segment.
 # A tile's outputs and inputs along each axis, its components; scratch of a map between its axes.
-FIELDS = (
+TILING = record(
     "lattice_rows lattice_columns grid_rows grid_columns all_tiles share segment "
-    "m_rows m_columns tile_rows tile_columns components item_bytes temp_bytes"
+    "m_rows m_columns tile_rows tile_columns components temp_bytes"
 )
 
 
-# A window to pack (:data:`fastconv.gemm.windows.FIELDS`) with the phases of its stride.
-# In front, or numba would take the record for one of ``windows`` that goes on.
-WINDOW_FIELDS = "row_advance column_advance row_phases column_phases " + windows.FIELDS
+# A window to pack with the phases of its stride.
+PHASES = record("row_advance column_advance row_phases column_phases", window=WINDOW)
 
 
 @inner
@@ -52,13 +50,13 @@ def outputs_left(first, extent, step):
 
 
 @inner
-def _inside(a, x, row, rows, column, columns, length):
+def _inside(a, x, item, row, rows, column, columns, length):
     """The tiles of a segment that can be read where they are: from the first to before the last.
 
     They lie inside an image whose pixels are whole vectors of channels.
     """
     last_row = row + (rows - 1) * x.row_source
-    if x.xc != a.item_bytes or x.channels % x.vector or row < 0 or last_row >= x.height:
+    if x.xc != item or x.channels % x.vector or row < 0 or last_row >= x.height:
         return length, length
     step = a.m_columns * x.column_source
     low = min(length, max(0, (step - 1 - column) // step))
@@ -68,28 +66,29 @@ def _inside(a, x, row, rows, column, columns, length):
 
 @inner
 def _spread_phase(
-    like, a, x, spread, rows, columns, image, group, block0, block_end, row0, column0, length, to,
-    row, component, room,
+    like, a, x, item, spread, rows, columns, image, group, block0, block_end, row0, column0,
+    length, to, row, component, room,
 ):  # fmt: skip
     """A segment of one phase, whose first tile begins at a row and a column of the input."""
-    item = a.item_bytes
-    pixel = x.vector * item
+    window = x.window
+    pixel = window.vector * item
     temp, buffer = room, room + a.temp_bytes
-    across = a.m_columns * x.column_source
-    low, high = _inside(a, x, row0, rows, column0, columns, length)
-    source = x.x + image * x.xn + group * x.xg + block0 * pixel + row0 * x.xh
+    across = a.m_columns * window.column_source
+    low, high = _inside(a, window, item, row0, rows, column0, columns, length)
+    source = element_at(window, image, group, block0 * window.vector, row0, column0)
+    row_step, step = window.row_source * window.xh, window.column_source * window.xw
     for k in range(low, high):
         call(
-            spread, block_end - block0, source + (column0 + k * across) * x.xw, pixel,
-            x.row_source * x.xh, x.column_source * x.xw, to + k * row, pixel, component, temp,
+            spread, block_end - block0, source + k * across * window.xw, pixel, row_step, step,
+            to + k * row, pixel, component, temp,
         )  # fmt: skip
     # The others from a copy, with zeros for what is outside the image.
     for start, end in ((0, low), (high, length)):
         width = (end - start - 1) * a.m_columns + columns
         for block in range(block0, block_end if start < end else block0):
             pack_block(
-                like, x, item, buffer, image, group, block, row0, rows, column0 + start * across,
-                width,
+                like, window, item, buffer, image, group, block, row0, rows,
+                column0 + start * across, width,
             )  # fmt: skip
             # Lanes beyond the last channel are overwritten by the next phase.
             call(
@@ -100,20 +99,21 @@ def _spread_phase(
 
 @inner
 def _spread_joined(
-    like, a, x, spread, rows, columns, image, group, row0, column0, length, to, row, component, room
+    like, a, x, item, spread, rows, columns, image, group, row0, column0, length, to, row,
+    component, room,
 ):  # fmt: skip
     """A segment of all phases at once: so few channels that those of several fill a vector."""
-    item = a.item_bytes
-    pixel = x.vector * item
+    window = x.window
+    pixel = window.vector * item
     temp, buffer = room, room + a.temp_bytes
     width = (length - 1) * a.m_columns + columns
-    depth = x.row_phases * x.column_phases * x.channels
-    for first in range(0, depth, x.vector):
+    depth = x.row_phases * x.column_phases * window.channels
+    for first in range(0, depth, window.vector):
         zero(buffer, rows * width * pixel)
-        for lane in range(min(x.vector, depth - first)):
-            phase, c = (first + lane) // x.channels, (first + lane) % x.channels
+        for lane in range(min(window.vector, depth - first)):
+            phase, c = (first + lane) // window.channels, (first + lane) % window.channels
             pack_lane(
-                like, x, item, buffer + lane * item, pixel, image, group, c,
+                like, window, item, buffer + lane * item, pixel, image, group, c,
                 row0 + phase // x.column_phases, rows, column0 + phase % x.column_phases, width,
             )  # fmt: skip
         call(
@@ -124,7 +124,7 @@ def _spread_joined(
 
 @inner
 def spread_tiles(
-    like, a, x, spread, rows, columns, group, block0, block_end, first, count, target, row,
+    like, a, x, item, spread, rows, columns, group, block0, block_end, first, count, target, row,
     component, room,
 ):  # fmt: skip
     """The components of ``count`` tiles from ``first`` on, for some vectors of channels of ``x``.
@@ -138,19 +138,19 @@ def spread_tiles(
     while t < count:
         image, i0, j0, column = locate_tile(a, first + t)
         length = min(count - t, a.grid_columns - column, a.segment)
-        row0 = x.row_first + i0 * x.row_advance
-        column0 = x.column_first + j0 * x.column_advance
+        row0 = x.window.row_first + i0 * x.row_advance
+        column0 = x.window.column_first + j0 * x.column_advance
         to = target + t * row
-        if phases > 1 and x.channels < x.vector:
+        if phases > 1 and x.window.channels < x.window.vector:
             _spread_joined(
-                like, a, x, spread, rows, columns, image, group, row0, column0, length, to, row,
-                component, room,
+                like, a, x, item, spread, rows, columns, image, group, row0, column0, length, to,
+                row, component, room,
             )  # fmt: skip
         else:
             for phase in range(phases):
                 _spread_phase(
-                    like, a, x, spread, rows, columns, image, group, block0, block_end,
+                    like, a, x, item, spread, rows, columns, image, group, block0, block_end,
                     row0 + phase // x.column_phases, column0 + phase % x.column_phases, length,
-                    to + phase * x.channels * a.item_bytes, row, component, room,
+                    to + phase * x.window.channels * item, row, component, room,
                 )  # fmt: skip
         t += length

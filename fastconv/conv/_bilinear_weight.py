@@ -11,6 +11,7 @@ import functools
 
 import numpy as np
 
+from fastconv.core.jit import words
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
@@ -22,7 +23,8 @@ from fastconv.transforms.tile_map import GRADIENT, INPUT, WEIGHT_GRADIENT, Tilin
 
 from ._arrays import input_words
 from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
-from ._bilinear_weight_kernel import WINDOW, bilinear_sum_kernel, bilinear_weight_kernel
+from ._bilinear_tiles import PHASES
+from ._bilinear_weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel
 from .correlation import unfolded
 
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
@@ -144,7 +146,7 @@ class BilinearWeight:
             u_unit=self.u_unit,
             tiles_m=self.tiles_m,
             tiles_k=self.tiles_k,
-            **self.grid.constants(self.share, self.itemsize, self.pixel),
+            **self.grid.constants(self.share, self.pixel),
         )
 
     def _sum_stage(self) -> Stage:
@@ -183,10 +185,8 @@ class BilinearWeight:
 
     def _window(self, constants: dict[str, int], array: np.ndarray, channels: int) -> np.ndarray:
         """The record from which the kernel packs windows of ``array``."""
-        window = np.zeros(1, WINDOW)
-        for name, value in (constants | input_words(array, channels)).items():
-            window[name] = value
-        return window
+        values = constants | input_words(array, channels)
+        return np.array([values[name] for name in words(PHASES)], np.int64)
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
         """Compute dw; whether every result is finite."""

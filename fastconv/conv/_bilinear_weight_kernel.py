@@ -17,19 +17,17 @@ from fastconv.simd.microkernel import tile_panel
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
-from . import _bilinear_tiles
-from ._bilinear_tiles import WINDOW_FIELDS, spread_tiles
+from ._bilinear_tiles import PHASES, TILING, spread_tiles
 
 _AHEAD = 8  # tiles whose components are asked for before they are multiplied
 
-WINDOW = record(WINDOW_FIELDS)
 LAYOUT = record(
     "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
     # workers: so many copies of the sums (each for a part of the tiles) × parts of the units
     "copies parts units stretches "
     # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
-    "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map "
-    + _bilinear_tiles.FIELDS
+    "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map",
+    tiling=TILING,
 )
 SUM_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes sums copy_bytes copies u_component u_unit flag "
@@ -49,15 +47,15 @@ def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
     @kernel(LAYOUT)
     def bilinear_weight(worker, args):
         a = numba.carray(args, 1)[0]
-        x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
-        y = numba.carray(as_pointer(a.dy_window), 1, WINDOW)[0]
-        like = element(itemsize)
+        x = numba.carray(as_pointer(a.x_window), 1, PHASES)[0]
+        y = numba.carray(as_pointer(a.dy_window), 1, PHASES)[0]
+        tiling, like = a.tiling, element(itemsize)
         rows_at = a.scratch + worker * a.scratch_bytes  # table of the rows of a register tile
         run = rows_at + mr * 8
         nothing = (run + 16 + 63) // 64 * 64
         room = nothing + row
         v = room + a.room_bytes
-        m = v + a.components * a.v_component
+        m = v + tiling.components * a.v_component
         for i in range(mr):
             put_word(rows_at + i * 8, i * row)
         put_word(run, 0)
@@ -69,23 +67,24 @@ def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         sums = a.sums + share * a.copy_bytes
         clock = started(a.profile)
         for stretch in range(first_stretch, (share + 1) * a.stretches // a.copies):
-            first = stretch * a.share
-            count = min(a.share, a.all_tiles - first)
+            first = stretch * tiling.share
+            count = min(tiling.share, tiling.all_tiles - first)
             unit = first_unit
             while unit < last_unit:
                 group, k0 = unit // a.tiles_k, unit % a.tiles_k
                 k_end = min(a.tiles_k, k0 + last_unit - unit)
                 spread_tiles(
-                    like, a, x, a.input_map, a.tile_rows, a.tile_columns, group, 0, x.n_blocks,
-                    first, count, v, a.v_row, a.v_component, room,
+                    like, tiling, x, itemsize, a.input_map, tiling.tile_rows, tiling.tile_columns,
+                    group, 0, x.window.n_blocks, first, count, v, a.v_row, a.v_component, room,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
                 spread_tiles(
-                    like, a, y, a.gradient_map, a.m_rows, a.m_columns, group, k0 * nv,
-                    min(y.n_blocks, k_end * nv), first, count, m, a.m_row, a.m_component, room,
+                    like, tiling, y, itemsize, a.gradient_map, tiling.m_rows, tiling.m_columns,
+                    group, k0 * nv, min(y.window.n_blocks, k_end * nv), first, count, m, a.m_row,
+                    a.m_component, room,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, WEIGHT, clock)
-                for e in range(a.components):
+                for e in range(tiling.components):
                     for k in range(k0, k_end):
                         target = sums + (group * a.tiles_k + k) * a.u_unit + e * a.u_component
                         for c in range(a.tiles_m):

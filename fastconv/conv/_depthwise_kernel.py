@@ -8,8 +8,7 @@ import numba
 
 from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
-from fastconv.gemm import windows
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import copy, get_word, move, next_task
 from fastconv.simd.dealing import deal
 from fastconv.simd.phases import lap, started
@@ -17,7 +16,6 @@ from fastconv.simd.strided import put_even
 from fastconv.simd.taps import GROUP_WORDS, put_splat, sum_strips
 from fastconv.simd.vector import element, lanes
 
-WINDOW = record(windows.FIELDS)
 WINDOW_BYTES = WINDOW.itemsize
 
 # Geometry of the planes and the loops over them, shared by both kernels.

@@ -8,16 +8,14 @@ import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
-from fastconv.gemm import results, windows
-from fastconv.gemm.results import ROWS, store_tile
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.results import RESULT, ROWS, store_tile
+from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_rows
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
-from . import _pixel_tasks
-from ._pixel_tasks import locate
+from ._pixel_tasks import GRID, locate
 
 _TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
@@ -32,8 +30,10 @@ LAYOUT = record(
     # tables of the pixels of a block: [variant], room for so many pixels in each
     "reading writing windows most "
     # input rows and columns from one output to the next; those of a task's buffer
-    "row_stride column_stride buffer_rows buffer_columns "
-    + " ".join((_pixel_tasks.FIELDS, windows.FIELDS, results.FIELDS))
+    "row_stride column_stride buffer_rows buffer_columns",
+    grid=GRID,
+    input=WINDOW,
+    output=RESULT,
 )  # fmt: skip
 
 
@@ -47,8 +47,8 @@ def _list_runs(a, item, row, top, bottom, left, right, runs):
             for s in range(left, left + across):
                 x = (block * a.buffer_rows + r * a.row_spread) * a.buffer_columns
                 w = (block * a.window_rows + r) * a.window_columns + s
-                put_word(runs + at, (x + s * a.column_spread) * a.block * item)
-                put_word(runs + at + 8, w * a.block * row)
+                put_word(runs + at, (x + s * a.column_spread) * a.input.block * item)
+                put_word(runs + at + 8, w * a.input.block * row)
                 at += 16
     return (bottom - top) * across
 
@@ -56,11 +56,11 @@ def _list_runs(a, item, row, top, bottom, left, right, runs):
 @inner
 def _pack_chunk(like, a, item, target, image, images, group, block, blocks, top, left):
     """The windows of some blocks of channels, ``[image][block][row][column][channel]``."""
-    size = a.buffer_rows * a.buffer_columns * a.block * item
+    size = a.buffer_rows * a.buffer_columns * a.input.block * item
     for n in range(images):
         for b in range(blocks):
             pack_block(
-                like, a, item, target + (n * a.chunk + b) * size, image + n, group, block + b,
+                like, a.input, item, target + (n * a.chunk + b) * size, image + n, group, block + b,
                 top, a.buffer_rows, left, a.buffer_columns,
             )  # fmt: skip
 
@@ -81,35 +81,35 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         tile = runs + a.chunk * a.window_rows * a.window_columns * 16
         tile = (tile + 63) // 64 * 64
         partial = tile + mr * row
-        share = -(-a.tiles // a.splits)
+        share = -(-a.tiles // a.grid.splits)
         buffer = partial
-        if a.chunk < a.n_blocks:
+        if a.chunk < a.input.n_blocks:
             buffer += share * a.most * row
-        w_block = a.window_rows * a.window_columns * a.block * row
+        w_block = a.window_rows * a.window_columns * a.input.block * row
         for m in range(mr):
             put_word(relative + m * 8, m * row)
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
-            if task >= a.tasks:
+            if task >= a.grid.tasks:
                 break
-            split, group, n0, i0, j0, images, count, variant = locate(a, task)
+            split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)
             reading = a.reading + variant * a.most * 8
             writing = a.writing + variant * a.most * 24
-            place = i0 // a.task_i * a.tasks_j + j0 // a.task_j
+            place = i0 // a.grid.task_i * a.grid.tasks_j + j0 // a.grid.task_j
             windows = a.windows + (place * 2 + variant // 4) * (a.most // mr) * 32
             y_row = a.y_row_first + i0 * a.y_row_step
             y_column = a.y_column_first + j0 * a.y_column_step
             y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
             x = buffer
-            first_row = a.row_first + i0 * a.row_stride
-            first_column = a.column_first + j0 * a.column_stride
+            first_row = a.input.row_first + i0 * a.row_stride
+            first_column = a.input.column_first + j0 * a.column_stride
             if a.in_place:
-                x = a.x + n0 * a.xn + group * a.xg + first_row * a.xh + first_column * a.xw
+                x = element_at(a.input, n0, group, 0, first_row, first_column)
             top, bottom, left, right, block_runs = -1, -1, -1, -1, 0  # of the runs listed
-            for block in range(0, a.n_blocks, a.chunk):
-                blocks = min(a.chunk, a.n_blocks - block)
-                last = block + blocks == a.n_blocks
+            for block in range(0, a.input.n_blocks, a.chunk):
+                blocks = min(a.chunk, a.input.n_blocks - block)
+                last = block + blocks == a.input.n_blocks
                 if not a.in_place:
                     _pack_chunk(
                         like, a, itemsize, buffer, n0, images, group, block, blocks, first_row,
@@ -136,7 +136,7 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                                 a, itemsize, row, top, bottom, left, right, runs
                             )
                         valid = min(mr, count - m)
-                        straight = a.store == ROWS and valid == mr and n_lanes == width
+                        straight = a.output.store == ROWS and valid == mr and n_lanes == width
                         init, pitch = a.bias + index * row, 0
                         if block > 0:
                             init, pitch = sums + m * row, row
@@ -145,7 +145,7 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             shift = tile
                             if straight:
                                 step, to, shift = 24, writing + m * 24, y + lane * itemsize
-                        length = a.block * (right - left if a.joined else 1)
+                        length = a.input.block * (right - left if a.joined else 1)
                         run, n_runs = runs, blocks * block_runs
                         most = max(1, _TERMS // max(1, length))
                         while n_runs > most:
@@ -162,8 +162,8 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                         if last and not straight:
                             clock = lap(a.profile, worker, MULTIPLY, clock)
                             store_tile(
-                                like, a, itemsize, vector, tile, row, y, writing + m * 24, valid,
-                                a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
+                                like, a.output, itemsize, vector, tile, row, y, writing + m * 24,
+                                valid, a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
                             )  # fmt: skip
                             clock = lap(a.profile, worker, OUTPUT, clock)
                 clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -8,17 +8,15 @@ import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
-from fastconv.gemm import results, windows
 from fastconv.gemm.columns import gather_panel
-from fastconv.gemm.results import ROWS, store_tile
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.results import RESULT, ROWS, store_tile
+from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
 from fastconv.simd.microkernel import tile_panel
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
-from . import _pixel_tasks
-from ._pixel_tasks import locate
+from ._pixel_tasks import GRID, locate
 
 LAYOUT = record(
     "counter profile scratch scratch_bytes relu "
@@ -31,8 +29,10 @@ LAYOUT = record(
     # tables of the pixels of a block: [variant], room for so many pixels in each; tiles to a strip
     "reading writing windows most strip "
     # input rows and columns from one output to the next; those of a task's buffer
-    "row_stride column_stride buffer_rows buffer_columns "
-    + " ".join((_pixel_tasks.FIELDS, windows.FIELDS, results.FIELDS))
+    "row_stride column_stride buffer_rows buffer_columns",
+    grid=GRID,
+    input=WINDOW,
+    output=RESULT,
 )  # fmt: skip
 
 
@@ -51,13 +51,13 @@ def _gather_tile(like, a, item, vector, mr, row, step, reading, taps, window, pa
         r, s = run // across, run % across * a.joined
         start, end = max(s, left), min(s + a.joined, right)
         if top <= r < bottom and start < end:
-            length = (end - start) * a.block
-            source = (r * a.row_spread * a.buffer_columns + start * a.column_spread) * a.block
+            length = (end - start) * a.input.block
+            source = (r * a.row_spread * a.buffer_columns + start * a.column_spread) * a.input.block
             gather_panel(
                 like, target, step, item, vector, mr, reading, window + source * item, length
             )
             put_word(at, target - panel)
-            put_word(at + 8, (r * a.window_columns + start) * a.block * row)
+            put_word(at + 8, (r * a.window_columns + start) * a.input.block * row)
             target += length * step
             at += 16
     put_word(runs, (at - runs) // 16 - 1)
@@ -76,7 +76,7 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         like = element(itemsize)
         row = width * itemsize
         step = (mr + vector - 1) // vector * vector * itemsize
-        panel_bytes = a.chunk * a.joined * a.block * step
+        panel_bytes = a.chunk * a.joined * a.input.block * step
         runs_bytes = 16 + a.chunk * 16
         relative = a.scratch + worker * a.scratch_bytes
         runs = relative + mr * 8
@@ -84,32 +84,33 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         tile = panels + a.strip * panel_bytes + vector * step
         partial = tile + mr * row
         window = partial + a.partial_bytes
-        size = a.buffer_rows * a.buffer_columns * a.block * itemsize
+        size = a.buffer_rows * a.buffer_columns * a.input.block * itemsize
         chunks = -(-a.window_rows * (a.window_columns // a.joined) // a.chunk)
-        parts = a.n_blocks * chunks
-        share = -(-a.tiles // a.splits)
+        parts = a.input.n_blocks * chunks
+        share = -(-a.tiles // a.grid.splits)
         for m in range(mr):
             put_word(relative + m * 8, m * row)
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
-            if task >= a.tasks:
+            if task >= a.grid.tasks:
                 break
-            split, group, n0, i0, j0, images, count, variant = locate(a, task)
+            split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)
             reading = a.reading + variant * (a.most + vector) * 8
             writing = a.writing + variant * a.most * 24
-            place = i0 // a.task_i * a.tasks_j + j0 // a.task_j
+            place = i0 // a.grid.task_i * a.grid.tasks_j + j0 // a.grid.task_j
             windows = a.windows + (place * 2 + variant // 4) * (a.most // mr) * 32
             y_row = a.y_row_first + i0 * a.y_row_step
             y_column = a.y_column_first + j0 * a.y_column_step
             y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
-            top, left = a.row_first + i0 * a.row_stride, a.column_first + j0 * a.column_stride
+            top = a.input.row_first + i0 * a.row_stride
+            left = a.input.column_first + j0 * a.column_stride
             for part in range(parts):
                 block, run = part // chunks, part % chunks * a.chunk
                 if run == 0:
                     for n in range(images):
                         pack_block(
-                            like, a, itemsize, window + n * size, n0 + n, group, block, top,
+                            like, a.input, itemsize, window + n * size, n0 + n, group, block, top,
                             a.buffer_rows, left, a.buffer_columns,
                         )  # fmt: skip
                 last = part == parts - 1
@@ -133,7 +134,7 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                         panel, listed = panels, runs
                         for m in range(strip, end, mr):
                             valid = min(mr, count - m)
-                            straight = a.store == ROWS and valid == mr and n_lanes == width
+                            straight = a.output.store == ROWS and valid == mr and n_lanes == width
                             init, pitch = sums, row
                             if part == 0:
                                 init, pitch = a.bias + index * row, 0
@@ -151,8 +152,9 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             if last and not straight:
                                 clock = lap(a.profile, worker, MULTIPLY, clock)
                                 store_tile(
-                                    like, a, itemsize, vector, tile, row, y, writing + m * 24,
-                                    valid, a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
+                                    like, a.output, itemsize, vector, tile, row, y,
+                                    writing + m * 24, valid, a.y_rows - y_row,
+                                    a.y_columns - y_column, lane, n_lanes,
                                 )  # fmt: skip
                                 clock = lap(a.profile, worker, OUTPUT, clock)
                             sums += mr * row

@@ -8,8 +8,7 @@ import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
-from fastconv.gemm import windows
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import copy, next_task, transpose_tile
 from fastconv.simd.microkernel import tile_pitched
 from fastconv.simd.phases import lap, started
@@ -22,7 +21,8 @@ LAYOUT = record(
     # the window: its rows, and the terms of a row; input rows and columns from output to output
     "window_rows terms row_advance column_advance "
     # output rows of a task, tasks of an image; the buffer of their window
-    "task_i tasks_i buffer_rows buffer_columns " + windows.FIELDS
+    "task_i tasks_i buffer_rows buffer_columns",
+    input=WINDOW,
 )
 
 
@@ -92,7 +92,7 @@ def line_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         like = element(itemsize)
         pixels = a.scratch + worker * a.scratch_bytes  # results on their way
         buffer = pixels + (a.J if a.planes else mr) * row
-        pixel = a.block * itemsize
+        pixel = a.input.block * itemsize
         pitch, line = a.column_advance * pixel, a.buffer_columns * pixel
         clock = started(a.profile)
         while True:
@@ -102,8 +102,9 @@ def line_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
             group, rest = task % a.groups, task // a.groups
             image, i0 = rest // a.tasks_i, rest % a.tasks_i * a.task_i
             pack_block(
-                like, a, itemsize, buffer, image, group, 0, a.row_first + i0 * a.row_advance,
-                a.buffer_rows, a.column_first, a.buffer_columns,
+                like, a.input, itemsize, buffer, image, group, 0,
+                a.input.row_first + i0 * a.row_advance, a.buffer_rows, a.input.column_first,
+                a.buffer_columns,
             )  # fmt: skip
             clock = lap(a.profile, worker, INPUT, clock)
             for i in range(min(a.task_i, a.I - i0)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fastconv.core.jit import inner
+from fastconv.core.jit import inner, record
 
 from .correlation import Correlation
 
 # The grid of pixels, a task's share of it, the number of tasks along each axis, and how many tasks
 # share the filters of one block of pixels.
-FIELDS = "tasks N I J task_n task_i task_j tasks_i tasks_j groups splits"
+GRID = record("tasks N I J task_n task_i task_j tasks_i tasks_j groups splits")
 
 
 def grid(c: Correlation, share: tuple[int, int, int]) -> dict[str, int]:

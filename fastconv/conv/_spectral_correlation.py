@@ -101,7 +101,7 @@ class SpectralCorrelation:
             I=c.rows.outputs,
             J=c.columns.outputs,
             store=self.store,
-            **grid.constants(self.itemsize, self.share),
+            **grid.constants(self.share),
         )
 
     def run(self, x, w, y, bias, relu: bool) -> bool:

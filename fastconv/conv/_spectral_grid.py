@@ -73,8 +73,8 @@ class SpectralGrid:
         )
         return row, column
 
-    def constants(self, itemsize: int, share: int) -> dict[str, int]:
-        """The arguments of :data:`._bilinear_tiles.FIELDS`."""
+    def constants(self, share: int) -> dict[str, int]:
+        """The arguments of :data:`._bilinear_tiles.TILING`."""
         rows, columns = self.sides
         return dict(
             lattice_rows=self.lattices[0],
@@ -88,7 +88,6 @@ class SpectralGrid:
             tile_rows=rows.inputs,
             tile_columns=columns.inputs,
             components=rows.length * columns.length,
-            item_bytes=itemsize,
         )
 
 

@@ -11,25 +11,24 @@ import numba
 
 from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
-from fastconv.gemm import results, windows
-from fastconv.gemm.results import store_rows
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.results import RESULT, store_rows
+from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import accumulate, next_task, transpose_tile, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
-from . import _bilinear_tiles
-from ._bilinear_tiles import locate_tile, outputs_left
+from ._bilinear_tiles import TILING, locate_tile, outputs_left
 
-WINDOW = record(windows.FIELDS)
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes relu flag x_window channels splits "
-    "filter_map tile_map w w_unit tap_columns bias y yn yh yw I J "
-    + " ".join((_bilinear_tiles.FIELDS, results.FIELDS))
+    "filter_map tile_map w w_unit tap_columns bias y yn yh yw I J",
+    tiling=TILING,
+    output=RESULT,
 )
 WEIGHT_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes x_window dy_window splits sums "
-    "tile_map " + _bilinear_tiles.FIELDS
+    "tile_map",
+    tiling=TILING,
 )
 SUM_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes sums sum_bytes splits filter_map flag "
@@ -47,42 +46,42 @@ def spectral_kernel(itemsize: int) -> Kernel:
     def spectral(worker, args):
         a = numba.carray(args, 1)[0]
         x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
-        like = element(itemsize)
+        tiling, like = a.tiling, element(itemsize)
         spectrum = a.scratch + worker * a.scratch_bytes
-        buffer = spectrum + a.components * pixel
+        buffer = spectrum + tiling.components * pixel
         temp = buffer + a.room_bytes
-        row_step, step = a.lattice_rows * a.yh, a.lattice_columns * a.yw
+        row_step, step = tiling.lattice_rows * a.yh, tiling.lattice_columns * a.yw
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            unit, first = task // a.splits, task % a.splits * a.share
+            unit, first = task // a.splits, task % a.splits * tiling.share
             lane = unit * vector
             n_lanes = min(vector, a.channels - lane)
             call(
                 a.filter_map, a.w + unit * a.w_unit, a.tap_columns * pixel, pixel, spectrum, temp
             )  # fmt: skip
             clock = lap(a.profile, worker, WEIGHT, clock)
-            for tile in range(first, min(a.all_tiles, first + a.share)):
-                image, i0, j0, _ = locate_tile(a, tile)
+            for tile in range(first, min(tiling.all_tiles, first + tiling.share)):
+                image, i0, j0, _ = locate_tile(tiling, tile)
                 pack_block(
-                    like, x, itemsize, buffer, image, 0, unit, x.row_first + i0, a.tile_rows,
-                    x.column_first + j0, a.tile_columns,
+                    like, x, itemsize, buffer, image, 0, unit, x.row_first + i0, tiling.tile_rows,
+                    x.column_first + j0, tiling.tile_columns,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
-                down = min(a.m_rows, outputs_left(i0, a.I, a.lattice_rows))
-                across = min(a.m_columns, outputs_left(j0, a.J, a.lattice_columns))
+                down = min(tiling.m_rows, outputs_left(i0, a.I, tiling.lattice_rows))
+                across = min(tiling.m_columns, outputs_left(j0, a.J, tiling.lattice_columns))
                 y = a.y + image * a.yn + i0 * a.yh + j0 * a.yw
                 call(
-                    a.tile_map, buffer, a.tile_columns * pixel, pixel, spectrum, buffer,
-                    a.m_columns * pixel, pixel, temp, a.bias + unit * pixel, a.relu, a.flag,
+                    a.tile_map, buffer, tiling.tile_columns * pixel, pixel, spectrum, buffer,
+                    tiling.m_columns * pixel, pixel, temp, a.bias + unit * pixel, a.relu, a.flag,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, MULTIPLY, clock)
                 # Column by column the tile would touch too many pages of a channels-last output.
                 store_rows(
-                    like, a, itemsize, vector, buffer, a.m_columns * pixel, y, row_step, step,
-                    down, across, 0, 0, 1, 1, lane, n_lanes,
+                    like, a.output, itemsize, vector, buffer, tiling.m_columns * pixel, y,
+                    row_step, step, down, across, 0, 0, 1, 1, lane, n_lanes,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, OUTPUT, clock)
 
@@ -99,31 +98,32 @@ def spectral_weight_kernel(itemsize: int) -> Kernel:
         a = numba.carray(args, 1)[0]
         x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
         dy = numba.carray(as_pointer(a.dy_window), 1, WINDOW)[0]
-        like = element(itemsize)
+        tiling, like = a.tiling, element(itemsize)
         inputs = a.scratch + worker * a.scratch_bytes
-        gradients = inputs + a.tile_rows * a.tile_columns * pixel
+        gradients = inputs + tiling.tile_rows * tiling.tile_columns * pixel
         temp = inputs + a.room_bytes
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            unit, first = task // a.splits, task % a.splits * a.share
-            total = a.sums + task * a.components * pixel
-            zero(total, a.components * pixel)
-            for tile in range(first, min(a.all_tiles, first + a.share)):
-                image, i0, j0, _ = locate_tile(a, tile)
+            unit, first = task // a.splits, task % a.splits * tiling.share
+            total = a.sums + task * tiling.components * pixel
+            zero(total, tiling.components * pixel)
+            for tile in range(first, min(tiling.all_tiles, first + tiling.share)):
+                image, i0, j0, _ = locate_tile(tiling, tile)
                 pack_block(
-                    like, x, itemsize, inputs, image, 0, unit, x.row_first + i0, a.tile_rows,
-                    x.column_first + j0, a.tile_columns,
+                    like, x, itemsize, inputs, image, 0, unit, x.row_first + i0, tiling.tile_rows,
+                    x.column_first + j0, tiling.tile_columns,
                 )  # fmt: skip
                 pack_block(
-                    like, dy, itemsize, gradients, image, 0, unit, i0, a.m_rows, j0, a.m_columns
-                )
+                    like, dy, itemsize, gradients, image, 0, unit, i0, tiling.m_rows, j0,
+                    tiling.m_columns,
+                )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
                 call(
-                    a.tile_map, inputs, a.tile_columns * pixel, pixel, gradients,
-                    a.m_columns * pixel, pixel, total, temp,
+                    a.tile_map, inputs, tiling.tile_columns * pixel, pixel, gradients,
+                    tiling.m_columns * pixel, pixel, total, temp,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, MULTIPLY, clock)
 

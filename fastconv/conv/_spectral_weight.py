@@ -76,7 +76,7 @@ class SpectralWeight:
             tasks=self.tasks,
             tile_map=add_gradient(self.itemsize, *grid.tile_key).address,
             **shared,
-            **grid.constants(self.itemsize, self.share),
+            **grid.constants(self.share),
         )
         add = Stage(
             spectral_sum_kernel(self.itemsize),

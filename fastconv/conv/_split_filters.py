@@ -14,9 +14,8 @@ from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import WEIGHT
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
-from fastconv.gemm import weights
 from fastconv.gemm.tiling import workers_for
-from fastconv.gemm.weights import pack_task
+from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.simd.copying import next_task
 from fastconv.simd.matrix import DEPTH, LANES, TILE_BYTES, split_pairs
 from fastconv.simd.phases import lap, started
@@ -25,7 +24,7 @@ from fastconv.simd.vector import element
 from ._correlation_plan import PackedFilters
 from .correlation import Correlation
 
-LAYOUT = record("profile scratch scratch_bytes steps " + weights.FIELDS)
+LAYOUT = record("profile scratch scratch_bytes steps", packing=PACKING)
 
 
 @functools.cache
@@ -41,12 +40,12 @@ def filter_split_kernel(nt: int) -> Kernel:
         packed = a.scratch + worker * a.scratch_bytes
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
-            if task >= a.tasks:
+            task = next_task(a.packing.counter)
+            if task >= a.packing.tasks:
                 break
-            pack_task(like, a, 4, LANES, task, packed)
+            pack_task(like, a.packing, 4, LANES, task, packed)
             for step in range(a.steps):
-                target = a.target + (task * a.steps + step) * step_bytes
+                target = a.packing.target + (task * a.steps + step) * step_bytes
                 source = packed + step * DEPTH * row
                 split_pairs(like, nt, target, nt * TILE_BYTES, source, row)
         lap(a.profile, worker, WEIGHT, clock)

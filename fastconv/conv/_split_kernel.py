@@ -8,10 +8,9 @@ import numba
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
-from fastconv.gemm import results, windows
+from fastconv.gemm.results import RESULT, store_planes
 from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
-from fastconv.gemm.results import store_planes
-from fastconv.gemm.windows import pack_block, reach
+from fastconv.gemm.windows import WINDOW, element_at, pack_block, reach
 from fastconv.simd.copying import accumulate, next_task, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
@@ -28,8 +27,7 @@ from fastconv.simd.matrix import (
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
 
-from . import _pixel_tasks
-from ._pixel_tasks import locate
+from ._pixel_tasks import GRID, locate
 
 LAYOUT = record(
     "counter profile scratch scratch_bytes shape relu flags "
@@ -43,32 +41,37 @@ LAYOUT = record(
     # share, of a block of channels, of an image, and of a half with what is read beyond it
     "positions line phase_bytes block_bytes image_bytes low "
     # input rows and columns from one output to the next, and in the window
-    "row_stride column_stride window_rows window_columns row_advance column_advance "
-    + " ".join((_pixel_tasks.FIELDS, windows.FIELDS, results.FIELDS))
+    "row_stride column_stride window_rows window_columns row_advance column_advance",
+    grid=GRID,
+    input=WINDOW,
+    output=RESULT,
 )  # fmt: skip
 
 
 @inner
 def _split_row(like, a, row, target, image, group, block, h, column):
     """One row of a window: in one go where its channels lie side by side, or else packed first."""
-    low, high = reach(a, column, a.window_columns)
-    step, pixel = a.column_source * a.xw, a.block * 2
-    count = (high - low) * a.block // DEPTH
-    straight = 0 <= h < a.height and low < high and a.xc == 4
-    straight = straight and (block + 1) * a.block <= a.channels
-    if a.block < DEPTH:
-        straight = straight and step == a.block * 4 and count * DEPTH == (high - low) * a.block
+    window = a.input
+    low, high = reach(window, column, a.window_columns)
+    step, pixel = window.column_source * window.xw, window.block * 2
+    count = (high - low) * window.block // DEPTH
+    straight = 0 <= h < window.height and low < high and window.xc == 4
+    straight = straight and (block + 1) * window.block <= window.channels
+    if window.block < DEPTH:
+        straight = (
+            straight and step == window.block * 4 and count * DEPTH == (high - low) * window.block
+        )
         step = DEPTH * 4
     if straight:
-        source = a.x + image * a.xn + group * a.xg + block * a.block * 4 + h * a.xh
-        source += (column + low * a.column_source) * a.xw
+        first = column + low * window.column_source
+        source = element_at(window, image, group, block * window.block, h, first)
         split_pixels(like, target + low * pixel, a.low, source, step, count)
-        if a.tasks_j > 1:  # or else it is 0 where there is no input, from the beginning
+        if a.grid.tasks_j > 1:  # or else it is 0 where there is no input, from the beginning
             for half in range(0, a.low + 1, a.low):
                 zero(target + half, low * pixel)
                 zero(target + half + high * pixel, a.line - high * pixel)
     else:
-        pack_block(like, a, 4, row, image, group, block, h, 1, column, a.window_columns)
+        pack_block(like, window, 4, row, image, group, block, h, 1, column, a.window_columns)
         split_pixels(like, target, a.low, row, DEPTH * 4, a.line // (2 * DEPTH))
 
 
@@ -79,11 +82,11 @@ def _split_windows(like, a, row, x, n0, images, group, first_row, rows, column):
     Rows are in phases: those that outputs a row apart look at, one after the other.
     """
     for n in range(images):
-        for block in range(a.n_blocks):
+        for block in range(a.input.n_blocks):
             target = x + n * a.image_bytes + block * a.block_bytes
             for r in range(rows):
                 to = target + r % a.row_advance * a.phase_bytes + r // a.row_advance * a.line
-                h = first_row + r * a.row_source
+                h = first_row + r * a.input.row_source
                 _split_row(like, a, row, to, n0 + n, group, block, h, column)
 
 
@@ -92,7 +95,7 @@ def _store_run(like, a, c, mt, y, step, count, bias, lane, n_lanes):
     """Store ``count`` pixels of a row of outputs, ``step`` bytes apart from ``y`` on."""
     for vector in range(0, n_lanes, LANES):
         valid = min(LANES, n_lanes - vector)
-        if a.store == ROWS_IN_ORDER:
+        if a.output.store == ROWS_IN_ORDER:
             finish(
                 like, y + (lane + vector) * 4, step, c, count, valid, bias + vector * 4, a.relu,
                 a.flags,
@@ -101,8 +104,8 @@ def _store_run(like, a, c, mt, y, step, count, bias, lane, n_lanes):
             finish(like, c, LANES * 4, c, count, LANES, bias + vector * 4, a.relu, a.flags)
             for j in range(0, count, LANES):
                 store_planes(
-                    like, a, 4, y + (lane + vector) * a.lane_step + j * step, c + j * LANES * 4,
-                    LANES * 4, min(LANES, count - j), valid,
+                    like, a.output, 4, y + (lane + vector) * a.output.lane_step + j * step,
+                    c + j * LANES * 4, LANES * 4, min(LANES, count - j), valid,
                 )  # fmt: skip
         c += mt * TILE_BYTES
 
@@ -139,27 +142,27 @@ def split_kernel(mt: int, nt: int) -> Kernel:
         more = c + mt * nt * TILE_BYTES
         row = more + mt * nt * TILE_BYTES
         x = row + 2 * a.line
-        pitch = a.column_advance * a.block * 2
+        pitch = a.column_advance * a.input.block * 2
         columns = rows + mt * 8
         for i in range(mt):
             put_word(rows + i * 8, i * ROWS * pitch)
         for j in range(nt):
             put_word(columns + j * 8, j * TILE_BYTES)
-        zero(row, 2 * a.line + (2 * a.low if a.tasks_j == 1 else 0))
+        zero(row, 2 * a.line + (2 * a.low if a.grid.tasks_j == 1 else 0))
         slots = a.positions // a.column_advance
-        share = -(-a.tiles // a.splits)
+        share = -(-a.tiles // a.grid.splits)
         configure(a.shape)
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
-            if task >= a.tasks:
+            if task >= a.grid.tasks:
                 break
-            split, group, n0, i0, j0, images, _, _ = locate(a, task)
-            down, across = min(a.task_i, a.I - i0), min(a.task_j, a.J - j0)
+            split, group, n0, i0, j0, images, _, _ = locate(a.grid, task)
+            down, across = min(a.grid.task_i, a.grid.I - i0), min(a.grid.task_j, a.grid.J - j0)
             _split_windows(
-                like, a, row, x, n0, images, group, a.row_first + i0 * a.row_stride,
-                a.window_rows - (a.task_i - down) * a.row_advance,
-                a.column_first + j0 * a.column_stride,
+                like, a, row, x, n0, images, group, a.input.row_first + i0 * a.row_stride,
+                a.window_rows - (a.grid.task_i - down) * a.row_advance,
+                a.input.column_first + j0 * a.column_stride,
             )  # fmt: skip
             clock = lap(a.profile, worker, INPUT, clock)
             y_row = a.y_row_first + i0 * a.y_row_step

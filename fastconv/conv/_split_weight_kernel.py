@@ -14,8 +14,7 @@ import numba
 
 from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
-from fastconv.gemm import windows
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.simd.copying import copy, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
@@ -32,8 +31,7 @@ from fastconv.simd.matrix import (
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
 
-# Fields of its own first: numba takes a record that only adds some behind for the same type.
-WINDOW = record("row_stride column_stride in_place " + windows.FIELDS)
+OPERAND = record("row_stride column_stride in_place", window=WINDOW)
 LAYOUT = record(
     "profile scratch scratch_bytes shape flags sums copy_bytes left_window right_window "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
@@ -62,15 +60,16 @@ def _gather(staged, source, step, slots, row):
 @inner
 def _at(w, image, group, block, i0, j0):
     """Where an image's block of channels begins, at output row ``i0`` and column ``j0``."""
-    row, column = w.row_first + i0 * w.row_stride, w.column_first + j0 * w.column_stride
-    channel = w.x + image * w.xn + group * w.xg + block * w.block * w.xc
-    return channel + row * w.xh + column * w.xw
+    window = w.window
+    row, column = window.row_first + i0 * w.row_stride, window.column_first + j0 * w.column_stride
+    return element_at(window, image, group, block * window.block, row, column)
 
 
 @inner
 def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j0, columns):
     """A tile of channels, ``[half][channel][image][slot]``."""
-    row, pixel = x.block * 4, x.column_source * x.xw
+    window = x.window
+    row, pixel = window.block * 4, window.column_source * window.xw
     used = rows * a.slots
     for n in range(images):
         done = 0
@@ -82,8 +81,8 @@ def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j
             at = staged
             for i in range(i0, i0 + rows):
                 pack_block(
-                    like, x, 4, at, n0 + n, group, tile, x.row_first + i * x.row_stride, 1,
-                    x.column_first + j0 * x.column_stride, columns,
+                    like, window, 4, at, n0 + n, group, tile, window.row_first + i * x.row_stride,
+                    1, window.column_first + j0 * x.column_stride, columns,
                 )  # fmt: skip
                 zero(at + columns * row, (a.slots - columns) * row)
                 at += a.slots * row
@@ -93,7 +92,7 @@ def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j
             at, between = staged + (step - done) * DEPTH * row, row
             if step < done:
                 at, between = source + step * DEPTH * pixel, pixel
-            for c in range(0, x.block, ROWS):
+            for c in range(0, window.block, ROWS):
                 split_planes(
                     like, planes + c * a.pitch + (n * a.image_steps + step) * DEPTH * 2, a.pitch,
                     a.left_low, at + c * 4, between,
@@ -103,7 +102,8 @@ def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j
 @inner
 def _split_right(like, a, x, staged, pairs, n0, images, group, block, i0, rows, j0):
     """A block of channels, ``[half][copy][16 channels][image][phase][row][pair of slots]``."""
-    row, pixel = x.block * 4, x.column_source * x.xw
+    window = x.window
+    row, pixel = window.block * 4, window.column_source * window.xw
     for n in range(images):
         whole, slots = 0, a.image_slots
         source = staged
@@ -115,12 +115,12 @@ def _split_right(like, a, x, staged, pairs, n0, images, group, block, i0, rows, 
             at = staged
             for phase in range(a.row_advance * a.column_advance):
                 down, across = phase // a.column_advance, phase % a.column_advance
-                column = x.column_first + j0 * x.column_stride
-                column += across * x.column_source // a.column_advance
+                column = window.column_first + j0 * x.column_stride
+                column += across * window.column_source // a.column_advance
                 for r in range(a.phase_rows):
-                    h = x.row_first + i0 * x.row_stride
-                    h += (down + r * a.row_advance) * x.row_source
-                    pack_block(like, x, 4, at, n0 + n, group, block, h, 1, column, a.slots)
+                    h = window.row_first + i0 * x.row_stride
+                    h += (down + r * a.row_advance) * window.row_source
+                    pack_block(like, window, 4, at, n0 + n, group, block, h, 1, column, a.slots)
                     at += a.slots * row
             zero(at, (DEPTH + 1) * row)
         for slot in range(0, slots, DEPTH):
@@ -129,7 +129,7 @@ def _split_right(like, a, x, staged, pairs, n0, images, group, block, i0, rows, 
                 at, between = source + slot * pixel, pixel
             to = pairs + (n * a.image_slots + slot) // 2 * 64
             for parity in range(a.parities):
-                for c in range(0, x.block, LANES):
+                for c in range(0, window.block, LANES):
                     split_pairs(
                         like, 1, to + parity * a.copies_low + c // LANES * a.tile_bytes,
                         a.right_low, at + parity * between + c * 4, between,
@@ -144,8 +144,8 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
     @kernel(LAYOUT)
     def split_weight(worker, args):
         a = numba.carray(args, 1)[0]
-        left = numba.carray(as_pointer(a.left_window), 1, WINDOW)[0]
-        right = numba.carray(as_pointer(a.right_window), 1, WINDOW)[0]
+        left = numba.carray(as_pointer(a.left_window), 1, OPERAND)[0]
+        right = numba.carray(as_pointer(a.right_window), 1, OPERAND)[0]
         like = element(4)
         tile_rows = a.scratch + worker * a.scratch_bytes
         nothing = tile_rows + 64

@@ -15,15 +15,13 @@ import numba
 
 from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
-from fastconv.gemm import windows
 from fastconv.gemm.columns import gather_rows
-from fastconv.gemm.windows import pack_block
+from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import get_word, put_word, zero
 from fastconv.simd.microkernel import tile_panel
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
-WINDOW = record(windows.FIELDS)
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units

@@ -21,10 +21,10 @@ class Stage:
     def __init__(self, kernel: Kernel, workers: int, **constants: int):
         self.kernel = kernel
         self.workers = workers
-        self._index = {name: i for i, name in enumerate(kernel.layout.names)}
+        self._index = {name: i for i, name in enumerate(kernel.words)}
         # An array of the standard library: NumPy's take twice as long to set an element.  The last
         # word is the counter.
-        self._template = array("q", bytes(8 * (kernel.size + 1)))
+        self._template = array("q", bytes(8 * (len(kernel.words) + 1)))
         self._counts = "counter" in self._index
         self._noted = "profile" in self._index
         for name, value in constants.items():
@@ -37,7 +37,7 @@ class Stage:
         for name, value in arguments.items():
             args[index[name]] = value
         if self._counts:
-            args[index["counter"]] = pointer + 8 * self.kernel.size
+            args[index["counter"]] = pointer + 8 * len(self.kernel.words)
         if self._noted:
             args[index["profile"]] = profile.target
         threads.launch(self.kernel, pointer, self.workers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastconv.core.jit import inner
+from fastconv.core.jit import inner, record
 from fastconv.simd.copying import copy, copy_strided, get_word, move, transpose_tile
 from fastconv.simd.strided import spread_tile
 
@@ -13,7 +13,7 @@ ROWS, PLANES, SPREAD, SCATTER = range(4)
 # What a kernel that stores tiles needs in its arguments: the strides between lanes and between
 # neighbouring pixels, and for SCATTER the table of lanes: (offset in bytes, row and column inside
 # the block of outputs).
-FIELDS = "store lane_step pixel_step lane_table"
+RESULT = record("store lane_step pixel_step lane_table")
 
 
 @inner

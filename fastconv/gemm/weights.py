@@ -20,11 +20,11 @@ from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
 # What a kernel that packs filters needs in its arguments.
-FIELDS = (
+PACKING = record(
     "counter tasks w wg wk wc bias taps target bias_target "
     "order n_taps folds filters channels block n_blocks phase_blocks tile tiles vector"
 )
-LAYOUT = record("profile " + FIELDS)
+LAYOUT = record("profile", packing=PACKING)
 
 # How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.
 SCATTERED, CHANNELS, LANES, TAPS, TAPS_REVERSED = range(5)
@@ -147,13 +147,13 @@ def pack_weights(itemsize: int) -> Kernel:
     def pack(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
-        size = a.n_taps * a.block * a.tile * itemsize
+        size = a.packing.n_taps * a.packing.block * a.packing.tile * itemsize
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
-            if task >= a.tasks:
+            task = next_task(a.packing.counter)
+            if task >= a.packing.tasks:
                 break
-            pack_task(like, a, itemsize, vector, task, a.target + task * size)
+            pack_task(like, a.packing, itemsize, vector, task, a.packing.target + task * size)
         lap(a.profile, worker, WEIGHT, clock)
 
     return pack

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.core.jit import inner
+from fastconv.core.jit import inner, record
 from fastconv.simd.copying import copy, copy_strided, move, transpose_tile, zero
 from fastconv.simd.strided import take_even
 
 # What a kernel that packs windows needs in its arguments: the source, whose rows are read
 # ``row_source`` apart beginning at ``row_first`` (columns alike), and the blocks of channels.
-FIELDS = (
+WINDOW = record(
     "x xn xg xc xh xw height width row_first row_source column_first column_source "
     "channels block n_blocks vector"
 )
@@ -25,7 +25,7 @@ _SHORT_ROW = 512  # bytes up to which clearing the whole buffer beats clearing t
 
 
 def window_record(channels, block, size, first, source, vector) -> np.ndarray:
-    """The words of :data:`FIELDS`, but for the six of the array itself (address and strides).
+    """The words of :data:`WINDOW`, but for the six of the array itself (address and strides).
 
     ``size``, ``first`` and ``source`` are pairs (rows, columns).
     """
@@ -33,6 +33,12 @@ def window_record(channels, block, size, first, source, vector) -> np.ndarray:
     (rows, columns), (top, left), (down, across) = size, first, source
     words = (rows, columns, top, down, left, across, channels, block, blocks, vector)
     return np.array((0,) * 6 + words, np.int64)
+
+
+@inner
+def element_at(a, image, group, channel, row, column):
+    """The address of an element of the source."""
+    return a.x + image * a.xn + group * a.xg + channel * a.xc + row * a.xh + column * a.xw
 
 
 @inner
@@ -79,7 +85,7 @@ def pack_lane(like, a, item, target, pixel, image, group, channel, row, rows, co
     """
     low, high = reach(a, column, columns)
     step = a.column_source * a.xw
-    source = a.x + image * a.xn + group * a.xg + channel * a.xc + column * a.xw
+    source = element_at(a, image, group, channel, 0, column)
     for b in range(rows):
         h = row + b * a.row_source
         if 0 <= h < a.height:
@@ -109,7 +115,7 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
             if not cleared:
                 zero(target, low * pixel)
                 zero(target + high * pixel, (columns - high) * pixel)
-            source = a.x + image * a.xn + group * a.xg + block * a.block * a.xc
-            source += h * a.xh + (column + low * a.column_source) * a.xw
+            first = column + low * a.column_source
+            source = element_at(a, image, group, block * a.block, h, first)
             _pixels(like, a, target + low * pixel, source, high - low, valid, item)
         target += columns * pixel

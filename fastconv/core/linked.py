@@ -1,0 +1,81 @@
+"""Functions that exist only inside the kernels that call them.
+
+For each function numba makes a library of its own: optimised, translated to machine code, linked
+into the libraries of its callers, and optimised there again.  What only kernels call needs none of
+that but the linking; without the rest a kernel compiles in half the time.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+from numba import _dynfunc
+from numba.core import codegen, compiler, types
+from numba.core.compiler_machinery import register_pass
+from numba.core.registry import CPUDispatcher
+from numba.core.typed_passes import NativeLowering
+
+# Parameters of these names stay integers that the compiler knows: the bytes of an element, the
+# elements of a vector, the sizes of a register tile.
+_CONSTANTS = ("item", "vector", "mr", "nv", "mt")
+
+
+class _Library(codegen.CPUCodeLibrary):
+    """Intermediate code that is optimised, and translated, where it is linked to."""
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(NativeLowering):
+    """Lower a function to intermediate code, and tell numba where its callers find it."""
+
+    _name = "linked_lowering"
+
+    def run_pass(self, state):
+        state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        lowered, keep = state.cr, (state.library,)
+        module, name = lowered.fndesc.lookup_module(), lowered.fndesc.qualname
+        handle = _dynfunc.make_function(module, name, "", 0, lowered.env, keep)
+        state.cr = lowered._replace(cfunc=handle)
+        state.targetctx.insert_user_function(handle, lowered.fndesc, keep)
+        return True
+
+
+class _Pipeline(compiler.CompilerBase):
+    """numba's usual passes but for the last."""
+
+    def define_pipelines(self):
+        manager = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.passes = [
+            (_Lowering if kind is NativeLowering else kind, text) for kind, text in manager.passes
+        ]
+        manager.finalize()
+        return [manager]
+
+
+class Linked(CPUDispatcher):
+    """A function that kernels call, with its arguments in order; LLVM inlines it at will.
+
+    It is compiled for each *type* of its arguments; numba would do so for every integer that a
+    caller writes out, or begins a loop with.
+    """
+
+    def __init__(self, function, flags: dict):
+        options = dict(nopython=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags)
+        super().__init__(function, targetoptions=options, pipeline_class=_Pipeline)
+        self._constant = [name in _CONSTANTS for name in inspect.signature(function).parameters]
+
+    def get_call_template(self, args, kws):
+        args = [
+            kind if constant else types.unliteral(kind)
+            for kind, constant in zip(args, self._constant, strict=True)
+        ]
+        return super().get_call_template(args, kws)

@@ -1,0 +1,94 @@
+"""Helpers that only kernels call: linked into them, and compiled once for a type."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numba
+import numpy as np
+import pytest
+
+from fastconv.core.jit import inner, kernel, record, words
+
+PAIR = record("low high")
+LAYOUT = record("result", pair=PAIR)
+
+
+def _run(made, *values: int) -> np.ndarray:
+    """The record after a kernel ran on it."""
+    args = np.array(values, np.int64)
+    ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(made.address)(3, args.ctypes.data)
+    return args
+
+
+def test_a_helper_is_compiled_once_for_all_integers():
+    @inner
+    def shifted(value, by):
+        return value + by
+
+    @kernel(LAYOUT)
+    def use(worker, args):
+        a = numba.carray(args, 1)[0]
+        a.result = shifted(1, 2) * 100 + shifted(worker, 5)
+
+    assert _run(use, 0, 0, 0)[0] == 308
+    assert [[str(kind) for kind in kinds] for kinds in shifted.overloads] == [["int64", "int64"]]
+
+
+def test_sizes_stay_known_to_the_compiler():
+    @inner
+    def sized(mr, value):
+        return mr * value
+
+    @kernel(LAYOUT)
+    def use(worker, args):
+        a = numba.carray(args, 1)[0]
+        a.result = sized(4, worker) + sized(6, worker)
+
+    assert _run(use, 0, 0, 0)[0] == 30
+    assert sorted(kinds[0].literal_value for kinds in sized.overloads) == [4, 6]
+
+
+def test_a_helper_has_no_machine_code_of_its_own_and_its_kernel_has():
+    @inner
+    def negative(value):
+        return -value
+
+    @inner
+    def through(value):
+        return negative(value)
+
+    @kernel(LAYOUT)
+    def use(worker, args):
+        a = numba.carray(args, 1)[0]
+        a.result = through(worker)
+
+    assert _run(use, 0, 0, 0)[0] == -3
+    (compiled,) = through.overloads.values()
+    with pytest.raises(AttributeError):
+        compiled.library.get_pointer_to_function("anything")
+    assert "ret" in use.inspect_asm()
+
+
+def test_parts_of_different_records_are_of_one_type():
+    other = record("first second", pair=PAIR)
+
+    @inner
+    def width(pair):
+        pair.low += 1
+        return pair.high - pair.low
+
+    @kernel(LAYOUT)
+    def one(worker, args):
+        a = numba.carray(args, 1)[0]
+        a.result = width(a.pair)
+
+    @kernel(other)
+    def two(worker, args):
+        a = numba.carray(args, 1)[0]
+        a.second = width(a.pair)
+
+    assert _run(one, 0, 5, 9).tolist() == [3, 6, 9]
+    assert _run(two, 0, 0, 5, 9).tolist() == [0, 3, 6, 9]
+    assert len(width.overloads) == 1
+    assert words(other) == ["first", "second", "low", "high"]
