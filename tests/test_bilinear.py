@@ -108,8 +108,11 @@ def test_maps_make_a_correlation_and_its_adjoint(tiling):
 
 def _compiled(make, arity, itemsize, which, tiling):
     function = make(itemsize, which, *tiling)
-    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arity)
-    return prototype(function.address), function  # which keeps the machine code alive
+    # The first two words are numba's: where to return a value, and an exception.
+    compiled = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * (2 + arity))(function.address)
+    unused = np.zeros(1, np.int64)
+    hidden = [address(unused)] * 2
+    return lambda *words: compiled(*hidden, *words), (function, unused)  # which have to stay
 
 
 def _memory(fences, shape, dtype):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import numba
 import numpy as np
 import pytest
 
 from fastconv.core.jit import inner, kernel, record, words
+from fastconv.core.threads import launch
 
 PAIR = record("low high")
 LAYOUT = record("result", pair=PAIR)
@@ -17,7 +16,7 @@ LAYOUT = record("result", pair=PAIR)
 def _run(made, *values: int) -> np.ndarray:
     """The record after a kernel ran on it."""
     args = np.array(values, np.int64)
-    ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(made.address)(3, args.ctypes.data)
+    launch(made, args.ctypes.data, 1)
     return args
 
 
@@ -29,23 +28,23 @@ def test_a_helper_is_compiled_once_for_all_integers():
     @kernel(LAYOUT)
     def use(worker, args):
         a = numba.carray(args, 1)[0]
-        a.result = shifted(1, 2) * 100 + shifted(worker, 5)
+        a.result = shifted(1, 2) * 100 + shifted(a.pair.low, 5)
 
-    assert _run(use, 0, 0, 0)[0] == 308
+    assert _run(use, 0, 3, 0)[0] == 308
     assert [[str(kind) for kind in kinds] for kinds in shifted.overloads] == [["int64", "int64"]]
 
 
 def test_sizes_stay_known_to_the_compiler():
     @inner
-    def sized(mr, value):
-        return mr * value
+    def sized(vector, value):
+        return vector * value
 
     @kernel(LAYOUT)
     def use(worker, args):
         a = numba.carray(args, 1)[0]
-        a.result = sized(4, worker) + sized(6, worker)
+        a.result = sized(4, a.pair.low) + sized(6, a.pair.low)
 
-    assert _run(use, 0, 0, 0)[0] == 30
+    assert _run(use, 0, 3, 0)[0] == 30
     assert sorted(kinds[0].literal_value for kinds in sized.overloads) == [4, 6]
 
 
@@ -61,9 +60,9 @@ def test_a_helper_has_no_machine_code_of_its_own_and_its_kernel_has():
     @kernel(LAYOUT)
     def use(worker, args):
         a = numba.carray(args, 1)[0]
-        a.result = through(worker)
+        a.result = through(a.pair.low)
 
-    assert _run(use, 0, 0, 0)[0] == -3
+    assert _run(use, 0, 3, 0)[0] == -3
     (compiled,) = through.overloads.values()
     with pytest.raises(AttributeError):
         compiled.library.get_pointer_to_function("anything")

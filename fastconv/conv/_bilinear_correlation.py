@@ -14,6 +14,7 @@ from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.results import PLANES, ROWS, SCATTER
 from fastconv.gemm.tiling import choose_tile, round_up, workers_for
+from fastconv.simd.microkernel import tile_pitched
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling, map_instructions
@@ -125,8 +126,9 @@ class BilinearCorrelation:
         """The kernel and its arguments; compiled when first asked for."""
         c = self.c
         return Stage(
-            bilinear_kernel(self.itemsize, self.mr, self.nv),
+            bilinear_kernel(self.itemsize),
             self.workers,
+            **tile_pitched(self.itemsize, self.mr, self.nv),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             room_bytes=self.room_bytes,

@@ -9,11 +9,11 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.results import RESULT
 from fastconv.simd.copying import next_task, zero
-from fastconv.simd.microkernel import tile_pitched
+from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -32,6 +32,7 @@ LAYOUT = record(
     "m_beyond "
     # components of the input: bytes of a tile, of one component, of all
     "v_row v_component v_bytes " + _bilinear_output.FIELDS,
+    tile=TILE,
     tiling=TILING,
     input=PHASES,
     output=RESULT,
@@ -39,37 +40,37 @@ LAYOUT = record(
 
 
 @inner
-def _multiply(like, a, item, vector, mr, nv, v, w, following, count, nothing, m):
+def _multiply(a, item, mr, row, v, w, following, count, nothing, m):
     """One component of ``count`` tiles by one tile of filters, whose successor is ``following``.
 
     That is fetched meanwhile, a share with every register tile: filters' components are often too
     many for the cache, and the next level is too slow to be waited for.
     """
-    row = nv * vector * item
     step = row // -(-count // mr)
+    ahead = w + following
     for i in range(0, count, mr):
         target = m + i * a.m_row
         init, pitch = nothing, 0
         for c in range(0, a.depth, _TERMS):
             terms, at = min(_TERMS, a.depth - c), w + c * row
-            tile_pitched(
-                like, mr, nv, v + i * a.v_row + c * item, a.v_row, 0, 1, terms, at,
-                at + following + i // mr * terms * step, step, init, pitch, 0, target,
-                a.m_row,
+            call(
+                a.tile.multiply, v + i * a.v_row + c * item, a.v_row, 0, 1, terms, at, ahead, step,
+                init, pitch, 0, target, a.m_row,
             )  # fmt: skip
+            ahead += terms * step
             init, pitch = target, a.m_row
 
 
 @functools.cache
-def bilinear_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
-    """Products in register tiles of ``mr`` tiles of pixels × ``nv`` vectors of filters."""
+def bilinear_kernel(itemsize: int) -> Kernel:
+    """Products in register tiles of tiles of pixels × vectors of filters."""
     vector = lanes(itemsize)
-    width = nv * vector
 
     @kernel(LAYOUT)
     def bilinear(worker, args):
         a = numba.carray(args, 1)[0]
         tiling, like = a.tiling, element(itemsize)
+        mr, width = a.tile.mr, a.tile.nr
         row = width * itemsize
         nothing = a.scratch + worker * a.scratch_bytes
         room = nothing + row
@@ -102,8 +103,8 @@ def bilinear_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                         if tile + 1 == group_end:
                             following = a.w_component - (tile - tile_group) * a.w_tile
                         _multiply(
-                            like, a, itemsize, vector, mr, nv, v + e * a.v_component, w, following,
-                            count, nothing, m + e * a.m_component + (tile - tile_group) * row,
+                            a, itemsize, mr, row, v + e * a.v_component, w, following, count,
+                            nothing, m + e * a.m_component + (tile - tile_group) * row,
                         )  # fmt: skip
                 for i in range(count if a.m_beyond > 0 else 0):
                     beyond = m + i * a.m_row + (group_end - tile_group) * row

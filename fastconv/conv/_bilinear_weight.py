@@ -17,6 +17,7 @@ from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import choose_tile, workers_for
+from fastconv.simd.microkernel import tile_panel
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import GRADIENT, INPUT, WEIGHT_GRADIENT, Tiling
@@ -127,8 +128,9 @@ class BilinearWeight:
 
     def _multiply_stage(self) -> Stage:
         return Stage(
-            bilinear_weight_kernel(self.itemsize, self.mr, self.nv),
+            bilinear_weight_kernel(self.itemsize),
             self.workers,
+            **tile_panel(self.itemsize, self.mr, self.nv),
             scratch_bytes=self.worker_bytes,
             room_bytes=self.room_bytes,
             input_map=spread(self.itemsize, INPUT, *self.tiling).address,

@@ -13,7 +13,7 @@ import numba
 from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.simd.copying import accumulate, next_task, put_word, transpose_tile, zero
-from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -27,6 +27,7 @@ LAYOUT = record(
     "copies parts units stretches "
     # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
     "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map",
+    tile=TILE,
     tiling=TILING,
 )
 SUM_LAYOUT = record(
@@ -40,9 +41,9 @@ SUM_LAYOUT = record(
 
 
 @functools.cache
-def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
-    """Sum the products of components in tiles of ``mr`` channels × ``nv`` vectors of filters."""
-    row = nv * lanes(itemsize) * itemsize
+def bilinear_weight_kernel(itemsize: int) -> Kernel:
+    """Sum the products of components in tiles of channels × vectors of filters."""
+    vector = lanes(itemsize)
 
     @kernel(LAYOUT)
     def bilinear_weight(worker, args):
@@ -50,6 +51,8 @@ def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
         x = numba.carray(as_pointer(a.x_window), 1, PHASES)[0]
         y = numba.carray(as_pointer(a.dy_window), 1, PHASES)[0]
         tiling, like = a.tiling, element(itemsize)
+        multiply, mr, row = a.tile.multiply, a.tile.mr, a.tile.nr * itemsize
+        nv = a.tile.nr // vector
         rows_at = a.scratch + worker * a.scratch_bytes  # table of the rows of a register tile
         run = rows_at + mr * 8
         nothing = (run + 16 + 63) // 64 * 64
@@ -91,8 +94,8 @@ def bilinear_weight_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             init, pitch = target, row
                             if stretch == first_stretch:
                                 init, pitch = nothing, 0
-                            tile_panel(
-                                like, 1, mr, nv, v + e * a.v_component + c * mr * itemsize, 0,
+                            call(
+                                multiply, v + e * a.v_component + c * mr * itemsize, 0,
                                 a.v_row, run, 1, count,
                                 m + e * a.m_component + (k - k0) * row, a.m_row, _AHEAD * a.m_row,
                                 init, pitch, 0, rows_at, 8, target,

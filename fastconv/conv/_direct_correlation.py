@@ -13,6 +13,7 @@ import numpy as np
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block
+from fastconv.simd.microkernel import tile_rows
 
 from ._blocked_correlation import BlockedCorrelation
 from ._direct_kernel import direct_kernel
@@ -68,9 +69,10 @@ class DirectCorrelation(BlockedCorrelation):
 
     def _make_stage(self) -> Stage:
         return Stage(
-            direct_kernel(self.itemsize, self.mr, self.nv),
+            direct_kernel(self.itemsize),
             self.workers,
             **self._constants(),
+            **tile_rows(self.itemsize, self.mr, self.nv),
             window_rows=self.c.rows.window,
             window_columns=self.c.columns.window,
             row_spread=self.rows.spread,

@@ -6,12 +6,12 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
-from fastconv.simd.microkernel import tile_rows
+from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -31,6 +31,7 @@ LAYOUT = record(
     "reading writing windows most "
     # input rows and columns from one output to the next; those of a task's buffer
     "row_stride column_stride buffer_rows buffer_columns",
+    tile=TILE,
     grid=GRID,
     input=WINDOW,
     output=RESULT,
@@ -66,15 +67,15 @@ def _pack_chunk(like, a, item, target, image, images, group, block, blocks, top,
 
 
 @functools.cache
-def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
-    """Implicit GEMM with tiles of ``mr`` pixels × ``nv`` vectors of filters."""
+def direct_kernel(itemsize: int) -> Kernel:
+    """Implicit GEMM: tiles of pixels × vectors of filters."""
     vector = lanes(itemsize)
-    width = nv * vector
 
     @kernel(LAYOUT)
     def direct(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
+        multiply, mr, width = a.tile.multiply, a.tile.mr, a.tile.nr
         row = width * itemsize
         relative = a.scratch + worker * a.scratch_bytes
         runs = relative + mr * 8
@@ -122,8 +123,9 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     n_lanes = min(width, a.all_lanes - lane)
                     w = a.w + index * a.w_tile + block * w_block
                     sums = partial + (t - split * share) * a.most * row
+                    window = windows - 32
                     for m in range(0, count, mr):
-                        window = windows + m // mr * 32
+                        window += 32
                         if (
                             get_word(window) != top
                             or get_word(window + 8) != bottom
@@ -149,14 +151,14 @@ def direct_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                         run, n_runs = runs, blocks * block_runs
                         most = max(1, _TERMS // max(1, length))
                         while n_runs > most:
-                            tile_rows(
-                                like, mr, nv, reading + m * 8, x, run, most, length, w, init, pitch,
-                                0, relative, 8, tile,
+                            call(
+                                multiply, reading + m * 8, x, run, most, length, w, init, pitch, 0,
+                                relative, 8, tile,
                             )  # fmt: skip
                             init, pitch = tile, row
                             run, n_runs = run + most * 16, n_runs - most
-                        tile_rows(
-                            like, mr, nv, reading + m * 8, x, run, n_runs, length, w, init, pitch,
+                        call(
+                            multiply, reading + m * 8, x, run, n_runs, length, w, init, pitch,
                             a.relu if last else 0, to, step, shift,
                         )  # fmt: skip
                         if last and not straight:

@@ -14,6 +14,7 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block, even_split, round_up
+from fastconv.simd.microkernel import tile_panel
 
 from ._blocked_correlation import LARGEST_WINDOW, BlockedCorrelation
 from ._im2col_kernel import im2col_kernel
@@ -78,9 +79,10 @@ class Im2colCorrelation(BlockedCorrelation):
 
     def _make_stage(self) -> Stage:
         return Stage(
-            im2col_kernel(self.itemsize, self.mr, self.nv),
+            im2col_kernel(self.itemsize),
             self.workers,
             **self._constants(),
+            **tile_panel(self.itemsize, self.mr, self.nv),
             w_block=self.filters.block_bytes,
             window_rows=self.c.rows.window,
             window_columns=self.c.columns.window,

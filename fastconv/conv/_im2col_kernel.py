@@ -6,13 +6,13 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.columns import gather_panel
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
-from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -30,6 +30,7 @@ LAYOUT = record(
     "reading writing windows most strip "
     # input rows and columns from one output to the next; those of a task's buffer
     "row_stride column_stride buffer_rows buffer_columns",
+    tile=TILE,
     grid=GRID,
     input=WINDOW,
     output=RESULT,
@@ -65,15 +66,15 @@ def _gather_tile(like, a, item, vector, mr, row, step, reading, taps, window, pa
 
 
 @functools.cache
-def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
-    """Multiply panels of ``mr`` pixels by panels of ``nv`` vectors of filters."""
+def im2col_kernel(itemsize: int) -> Kernel:
+    """Multiply panels of pixels by panels of vectors of filters."""
     vector = lanes(itemsize)
-    width = nv * vector
 
     @kernel(LAYOUT)
     def im2col(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
+        multiply, mr, width = a.tile.multiply, a.tile.mr, a.tile.nr
         row = width * itemsize
         step = (mr + vector - 1) // vector * vector * itemsize
         panel_bytes = a.chunk * a.joined * a.input.block * step
@@ -117,11 +118,13 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                 for strip in range(0, count, a.strip * mr):
                     end = min(count, strip + a.strip * mr)
                     panel, listed = panels, runs
+                    taps = windows + strip // mr * 32
                     for m in range(strip, end, mr):
                         _gather_tile(
-                            like, a, itemsize, vector, mr, row, step, reading + m * 8,
-                            windows + m // mr * 32, window, panel, listed, run,
+                            like, a, itemsize, vector, mr, row, step, reading + m * 8, taps,
+                            window, panel, listed, run,
                         )  # fmt: skip
+                        taps += 32
                         panel += panel_bytes
                         listed += runs_bytes
                     clock = lap(a.profile, worker, INPUT, clock)
@@ -144,8 +147,8 @@ def im2col_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                                 if straight:
                                     c_step, to = 24, writing + m * 24
                                     c_shift = y + lane * itemsize
-                            tile_panel(
-                                like, 1, mr, nv, panel, 0, step, listed + 16, get_word(listed),
+                            call(
+                                multiply, panel, 0, step, listed + 16, get_word(listed),
                                 get_word(listed + 8), w, row, 0, init, pitch, a.relu if last else 0,
                                 to, c_step, c_shift,
                             )  # fmt: skip

@@ -6,11 +6,11 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import copy, next_task, transpose_tile
-from fastconv.simd.microkernel import tile_pitched
+from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -22,21 +22,22 @@ LAYOUT = record(
     "window_rows terms row_advance column_advance "
     # output rows of a task, tasks of an image; the buffer of their window
     "task_i tasks_i buffer_rows buffer_columns",
+    tile=TILE,
     input=WINDOW,
 )
 
 
 @inner
-def _multiply(like, a, mr, nv, row, x, j, pitch, line, index, ahead, step, target, to):
-    """The ``mr`` pixels from ``j`` on by one tile of filters."""
-    tile_pitched(
-        like, mr, nv, x + j * pitch, pitch, line, a.window_rows, a.terms, a.w + index * a.w_tile,
+def _multiply(a, row, x, j, pitch, line, index, ahead, step, target, to):
+    """A tile of pixels from ``j`` on by one tile of filters."""
+    call(
+        a.tile.multiply, x + j * pitch, pitch, line, a.window_rows, a.terms, a.w + index * a.w_tile,
         ahead, step, a.bias + index * row, 0, a.relu, target, to,
     )  # fmt: skip
 
 
 @inner
-def _line_to_rows(like, a, item, mr, nv, row, x, pitch, line, y, group, tile):
+def _line_to_rows(a, item, mr, row, x, pitch, line, y, group, tile):
     """A line of channels-last pixels; what comes behind it in y is fetched meanwhile."""
     terms = a.window_rows * a.terms
     step = mr * a.yw // (a.tiles * terms)
@@ -48,7 +49,7 @@ def _line_to_rows(like, a, item, mr, nv, row, x, pitch, line, y, group, tile):
             if left < row:
                 target, to = tile, row
             _multiply(
-                like, a, mr, nv, row, x, j, pitch, line, group * a.tiles + t,
+                a, row, x, j, pitch, line, group * a.tiles + t,
                 y + (j + mr) * a.yw + t * terms * step, step, target, to,
             )  # fmt: skip
             if left < row:
@@ -57,18 +58,16 @@ def _line_to_rows(like, a, item, mr, nv, row, x, pitch, line, y, group, tile):
 
 
 @inner
-def _line_to_planes(like, a, item, vector, mr, nv, row, x, pitch, line, y, group, pixels):
+def _line_to_planes(like, a, item, vector, mr, width, x, pitch, line, y, group, pixels):
     """A line of every plane, out of all pixels of a tile of filters."""
+    row = width * item
     for t in range(a.tiles):
         for start in range(0, a.J, mr):
             j = min(start, a.J - mr)
             target = pixels + j * row
-            _multiply(
-                like, a, mr, nv, row, x, j, pitch, line, group * a.tiles + t, target, 0, target,
-                row,
-            )  # fmt: skip
-        first = t * nv * vector
-        for lane in range(0, min(nv * vector, a.filters - first), vector):
+            _multiply(a, row, x, j, pitch, line, group * a.tiles + t, target, 0, target, row)
+        first = t * width
+        for lane in range(0, min(width, a.filters - first), vector):
             for j in range(0, a.J, vector):
                 transpose_tile(
                     like, y + (first + lane) * a.yk + j * item, a.yk,
@@ -78,18 +77,19 @@ def _line_to_planes(like, a, item, vector, mr, nv, row, x, pitch, line, y, group
 
 
 @functools.cache
-def line_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
-    """Implicit GEMM with tiles of ``mr`` pixels of one line × ``nv`` vectors of filters.
+def line_kernel(itemsize: int) -> Kernel:
+    """Implicit GEMM with tiles of pixels of one line × vectors of filters.
 
-    The last tile of a line begins so many pixels before its end, and computes some again.
+    The last tile of a line begins a tile before its end, and computes some pixels again.
     """
     vector = lanes(itemsize)
-    row = nv * vector * itemsize
 
     @kernel(LAYOUT)
     def lines(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
+        mr, width = a.tile.mr, a.tile.nr
+        row = width * itemsize
         pixels = a.scratch + worker * a.scratch_bytes  # results on their way
         buffer = pixels + (a.J if a.planes else mr) * row
         pixel = a.input.block * itemsize
@@ -112,10 +112,10 @@ def line_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                 y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
                 if a.planes:
                     _line_to_planes(
-                        like, a, itemsize, vector, mr, nv, row, x, pitch, line, y, group, pixels
+                        like, a, itemsize, vector, mr, width, x, pitch, line, y, group, pixels
                     )
                 else:
-                    _line_to_rows(like, a, itemsize, mr, nv, row, x, pitch, line, y, group, pixels)
+                    _line_to_rows(a, itemsize, mr, row, x, pitch, line, y, group, pixels)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return lines

@@ -15,6 +15,7 @@ import numpy as np
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
+from fastconv.simd.microkernel import tile_pitched
 from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters
@@ -67,8 +68,9 @@ class MatrixCorrelation(UnfoldedCorrelation):
         """The multiplication; compiled when first asked for."""
         c = self.c
         return Stage(
-            matrix_kernel(self.itemsize, self.mr, self.nv),
+            matrix_kernel(self.itemsize),
             self.workers,
+            **tile_pitched(self.itemsize, self.mr, self.nv),
             scratch_bytes=self.worker_bytes,
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,

@@ -6,12 +6,11 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import MULTIPLY
 from fastconv.simd.copying import copy, next_task
-from fastconv.simd.microkernel import tile_pitched
+from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
-from fastconv.simd.vector import element, lanes
 
 _TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
@@ -24,12 +23,13 @@ LAYOUT = record(
     # pixels of a line, of a task; tasks of a line
     "length span spans "
     # whether y is fetched ahead, or x
-    "fetches_y"
+    "fetches_y",
+    tile=TILE,
 )
 
 
 @inner
-def _multiply(like, a, item, mr, row, nv, x, y, ahead, step, group, tile):
+def _multiply(a, item, mr, row, x, y, ahead, step, group, tile):
     """``mr`` pixels by all filters of a group; fetches what stands ``ahead`` meanwhile."""
     for t in range(a.tiles):
         index = group * a.tiles + t
@@ -40,8 +40,8 @@ def _multiply(like, a, item, mr, row, nv, x, y, ahead, step, group, tile):
             target, to = tile, row
             if last and left >= row:
                 target, to = y + t * row, a.yw
-            tile_pitched(
-                like, mr, nv, x + c * item, a.xw, 0, 1, min(_TERMS, a.channels - c), w + c * row,
+            call(
+                a.tile.multiply, x + c * item, a.xw, 0, 1, min(_TERMS, a.channels - c), w + c * row,
                 ahead + (t * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
                 target, to,
             )  # fmt: skip
@@ -52,17 +52,16 @@ def _multiply(like, a, item, mr, row, nv, x, y, ahead, step, group, tile):
 
 
 @functools.cache
-def matrix_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
-    """Multiply tiles of ``mr`` pixels by tiles of ``nv`` vectors of filters.
+def matrix_kernel(itemsize: int) -> Kernel:
+    """Multiply tiles of pixels by tiles of vectors of filters.
 
-    The last tile of a line begins so many pixels before its end, and computes some again.
+    The last tile of a line begins a tile before its end, and computes some pixels again.
     """
-    row = nv * lanes(itemsize) * itemsize
 
     @kernel(LAYOUT)
     def matrix(worker, args):
         a = numba.carray(args, 1)[0]
-        like = element(itemsize)
+        mr, row = a.tile.mr, a.tile.nr * itemsize
         tile = a.scratch + worker * a.scratch_bytes
         pixel = a.yw if a.fetches_y else a.xw
         step = mr * pixel // (a.tiles * a.channels)
@@ -80,8 +79,7 @@ def matrix_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                 p = min(start, a.length - mr)
                 ahead = (y if a.fetches_y else x) + (p + mr) * pixel
                 _multiply(
-                    like, a, itemsize, mr, row, nv, x + p * a.xw, y + p * a.yw, ahead, step, group,
-                    tile,
+                    a, itemsize, mr, row, x + p * a.xw, y + p * a.yw, ahead, step, group, tile
                 )  # fmt: skip
         lap(a.profile, worker, MULTIPLY, clock)
 

@@ -15,6 +15,7 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import choose_tile, even_split, tile_score, workers_for
+from fastconv.simd.microkernel import tile_panel
 from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters
@@ -84,8 +85,9 @@ class PointwiseCorrelation(UnfoldedCorrelation):
         """The multiplication; compiled when first asked for."""
         c = self.c
         return Stage(
-            pointwise_kernel(self.itemsize, self.mr, self.nv),
+            pointwise_kernel(self.itemsize),
             self.workers,
+            **tile_panel(self.itemsize, self.mr, self.nv),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             w_tile=self.filters.tile_bytes,

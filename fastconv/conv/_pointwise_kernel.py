@@ -6,10 +6,10 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.copying import copy, copy_strided, move, next_task, put_word, zero
-from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -24,7 +24,8 @@ LAYOUT = record(
     # input rows and columns: of the first pixel, from one pixel to the next
     "row_first row_step column_first column_step "
     # tasks: groups × parts of the filters × spans of pixels
-    "groups splits"
+    "groups splits",
+    tile=TILE,
 )
 
 
@@ -74,15 +75,15 @@ def _store(a, item, row, tile, y, first, count, rows):
 
 
 @functools.cache
-def pointwise_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
-    """Multiply tiles of ``mr`` filters by tiles of ``nv`` vectors of pixels."""
+def pointwise_kernel(itemsize: int) -> Kernel:
+    """Multiply tiles of filters by tiles of vectors of pixels."""
     vector = lanes(itemsize)
-    width = nv * vector
 
     @kernel(LAYOUT)
     def pointwise(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
+        mr, width = a.tile.mr, a.tile.nr
         row = width * itemsize
         tile = a.scratch + worker * a.scratch_bytes
         start = tile + mr * row
@@ -115,6 +116,7 @@ def pointwise_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                             bias = a.bias + (index * mr + m) * itemsize
                             move(like, start + m * row + lane * itemsize, bias)
                 y = a.y + group * a.yg + t * mr * a.yk
+                panel = panels
                 for p in range(0, count, width):
                     ahead = min(width, count - p)
                     image, at = (first + p) // a.plane, (first + p) % a.plane
@@ -122,11 +124,11 @@ def pointwise_kernel(itemsize: int, mr: int, nv: int) -> Kernel:
                     to, shift = staged_rows, tile
                     if straight:
                         to, shift = straight_rows, y + image * a.yn + at * itemsize
-                    tile_panel(
-                        like, 1, mr, nv, a.w + index * a.w_tile, 0, mr * itemsize, run, 1,
-                        a.channels, panels + p // width * panel_bytes, row, 0, start, row, a.relu,
-                        to, 8, shift,
+                    call(
+                        a.tile.multiply, a.w + index * a.w_tile, 0, mr * itemsize, run, 1,
+                        a.channels, panel, row, 0, start, row, a.relu, to, 8, shift,
                     )  # fmt: skip
+                    panel += panel_bytes
                     if not straight:
                         _store(a, itemsize, row, tile, y, first + p, ahead, rows)
             clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -13,12 +13,12 @@ import functools
 
 import numba
 
-from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
+from fastconv.core.jit import Kernel, as_pointer, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import get_word, put_word, zero
-from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -35,7 +35,8 @@ LAYOUT = record(
     # products for one block of channels: tap rows × taps of a row; outputs that each of them reads
     "products_down products_across row_spread column_spread row_reach column_reach "
     # tiles: channels or columns of one product, lanes of filters
-    "tiles_m tiles_k n_blocks"
+    "tiles_m tiles_k n_blocks",
+    tile=TILE,
 )
 
 
@@ -85,11 +86,9 @@ def _gather(like, a, item, vector, target, window, images, rows, columns, pixel)
 
 
 @functools.cache
-def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
-    """Sum outer products in tiles of ``stretches · side`` channels × ``nv`` vectors of filters."""
+def weight_kernel(itemsize: int) -> Kernel:
+    """Sum outer products in tiles of channels × vectors of filters."""
     vector = lanes(itemsize)
-    mr = stretches * side
-    width = nv * vector
 
     @kernel(LAYOUT)
     def weight(worker, args):
@@ -97,7 +96,8 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
         x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
         y = numba.carray(as_pointer(a.dy_window), 1, WINDOW)[0]
         like = element(itemsize)
-        row = width * itemsize
+        multiply, mr = a.tile.multiply, a.tile.mr
+        row = a.tile.nr * itemsize
         pixel = x.block * itemsize
         relative = a.scratch + worker * a.scratch_bytes
         nothing = (relative + mr * 8 + 63) // 64 * 64
@@ -186,8 +186,8 @@ def weight_kernel(itemsize: int, stretches: int, side: int, nv: int) -> Kernel:
                             init, pitch = target, row
                             if pixels == first_block:
                                 init, pitch = nothing, 0
-                            tile_panel(
-                                like, stretches, side, nv, source + m * mr * itemsize,
+                            call(
+                                multiply, source + m * mr * itemsize,
                                 a.row_spread * line, step, runs + top * images * 16,
                                 max(0, bottom - top) * images, max(0, right - left),
                                 dy + k * dy_tile + left * dy_pixel, dy_pixel, ahead, init,

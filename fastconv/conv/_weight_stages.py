@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.tiling import workers_for
+from fastconv.simd.microkernel import tile_panel
 
 from ._pixel_tasks import grid
 from ._weight_kernel import weight_kernel
@@ -19,8 +20,9 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
     """Outer products, summed over blocks of pixels."""
     c = plan.c
     return Stage(
-        weight_kernel(plan.itemsize, plan.stretches, plan.mr // plan.stretches, plan.nv),
+        weight_kernel(plan.itemsize),
         plan.workers,
+        **tile_panel(plan.itemsize, plan.mr, plan.nv, plan.stretches),
         scratch_bytes=plan.worker_bytes,
         copy_bytes=plan.copy_bytes,
         copies=plan.copies,

@@ -109,7 +109,10 @@ def record(fields: str, **parts: np.dtype) -> np.dtype:
     What several kernels hand on to one function should be such a part, of one layout for all: the
     function is compiled for each type of its arguments.
     """
-    return np.dtype([(name, np.int64) for name in fields.split()] + list(parts.items()))
+    layout = np.dtype([(name, np.int64) for name in fields.split()] + list(parts.items()))
+    names = words(layout)
+    assert len(set(names)) == len(names), "a plan gives each word by its name"
+    return layout
 
 
 def words(layout: np.dtype) -> list[str]:
@@ -121,29 +124,39 @@ def words(layout: np.dtype) -> list[str]:
     return names
 
 
+def compile_cached(function, signature, **options):
+    """``njit`` with one explicit signature, kept in :func:`cache_directory`."""
+    dispatcher = numba.njit(**FLAGS, **options)(function)
+    if cache_directory() is not None:
+        dispatcher._cache = _Cache(function)
+    dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    return dispatcher
+
+
 class Function:
-    """A compiled C function: its name and where it starts."""
+    """A compiled function: its name, and the address at which kernels :func:`call` it.
+
+    It has none of numba's wrappers, for Python or for C: passing on a dozen arguments takes those
+    longer than calling.
+    """
 
     def __init__(self, function, signature):
-        from numba.core.ccallback import CFunc
-        from numba.core.sigutils import normalize_signature
-
-        arguments, result = normalize_signature(signature)
-        compiled = CFunc(function, (arguments, result), locals={}, options=dict(FLAGS))
-        if cache_directory() is not None:
-            compiled._cache = _Cache(function)
-        compiled.compile()
+        compiled = compile_cached(
+            function, signature, no_cpython_wrapper=True, no_cfunc_wrapper=True
+        )
+        (code,) = compiled.overloads.values()
         self.name = function.__name__
-        self.address = compiled.address
+        self.address = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
         self._compiled = compiled  # keeps the machine code alive
         kernels.append(self)
 
     @property
     def from_cache(self) -> bool:
-        return self._compiled._cache_hits > 0
+        return sum(self._compiled.stats.cache_hits.values()) > 0
 
     def inspect_asm(self) -> str:
-        return self._compiled._library.get_asm_str()
+        return "".join(self._compiled.inspect_asm().values())
 
 
 class Kernel(Function):
@@ -172,16 +185,6 @@ def c_function(arguments: int):
     return functools.partial(Function, signature=types.void(*[types.int64] * arguments))
 
 
-def compile_cached(function, signature, **options):
-    """``njit`` with one explicit signature, kept in :func:`cache_directory`."""
-    dispatcher = numba.njit(**FLAGS, **options)(function)
-    if cache_directory() is not None:
-        dispatcher._cache = _Cache(function)
-    dispatcher.compile(signature)
-    dispatcher.disable_compile()
-    return dispatcher
-
-
 @intrinsic
 def as_pointer(typingctx, address):
     """Reinterpret an integer address as a ``void*`` (for ``numba.carray``)."""
@@ -196,14 +199,20 @@ def as_pointer(typingctx, address):
 
 @intrinsic
 def call(typingctx, address, *words):
-    """Call the C function at ``address`` with these 64-bit integers."""
+    """Call the :class:`Function` at ``address`` with these 64-bit integers."""
 
     def codegen(context, builder, signature, arguments):
         from llvmlite import ir
 
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * len(words)).as_pointer()
+        # Before its arguments a function of numba's takes two pointers, to what it returns and to
+        # an exception; those here return nothing and raise nothing.
+        pointer = ir.IntType(8).as_pointer()
+        unused = cgutils.alloca_once(builder, pointer)
+        hidden = [pointer.as_pointer()] * 2
+        kind = ir.FunctionType(ir.IntType(32), [*hidden, *[ir.IntType(64)] * len(words)])
         values = cgutils.unpack_tuple(builder, arguments[1])
-        builder.call(builder.inttoptr(arguments[0], kind), values)
+        function = builder.inttoptr(arguments[0], kind.as_pointer())
+        builder.call(function, [unused, unused, *values])
         return context.get_dummy_value()
 
     return types.void(types.int64, types.StarArgUniTuple(types.int64, len(words))), codegen

@@ -15,9 +15,9 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
 
-# Parameters of these names stay integers that the compiler knows: the bytes of an element, the
-# elements of a vector, the sizes of a register tile.
-_CONSTANTS = ("item", "vector", "mr", "nv", "mt")
+# Parameters of these names stay integers that the compiler knows: the bytes of an element and the
+# elements of a vector, by which is divided all the time.
+_CONSTANTS = ("item", "vector")
 
 
 class _Library(codegen.CPUCodeLibrary):

@@ -64,18 +64,6 @@ def _scattered(like, a, taps, w, target, first, count, row, start, valid):
 
 
 @inner
-def _by_channels(like, a, w, target, first, count, row, start, valid):
-    item = row // a.tile
-    for t in range(a.n_taps):
-        source = w + first * a.wk + start * a.wc + get_word(a.taps + t * 8)
-        for c in range(0, valid, a.vector):
-            transpose_tile(
-                like, target + (t * a.block + c) * row, row, source + c * item, a.wk,
-                count, min(a.vector, valid - c),
-            )  # fmt: skip
-
-
-@inner
 def _by_lanes(like, a, w, target, first, count, row, start, valid):
     item = row // a.tile
     for t in range(a.n_taps):
@@ -85,18 +73,22 @@ def _by_lanes(like, a, w, target, first, count, row, start, valid):
 
 
 @inner
-def _by_taps(like, a, w, target, first, count, row, start, valid):
+def _transposed(like, a, w, target, first, count, row, start, valid):
+    """By the contiguous axis, channels or taps, which becomes one of rows of lanes."""
     item = row // a.tile
-    step = a.block * row
+    source = w + first * a.wk + start * a.wc
+    others, length, step, other_step = a.n_taps, valid, row, a.block * row
+    if a.order != CHANNELS:
+        others, length, step, other_step = valid, a.n_taps, a.block * row, row
     if a.order == TAPS_REVERSED:
         target += (a.n_taps - 1) * step
         step = -step
-    for c in range(valid):
-        source = w + first * a.wk + (start + c) * a.wc
-        for t in range(0, a.n_taps, a.vector):
+    for other in range(others):
+        at = source + (get_word(a.taps + other * 8) if a.order == CHANNELS else other * a.wc)
+        for i in range(0, length, a.vector):
             transpose_tile(
-                like, target + t * step + c * row, step, source + t * item, a.wk,
-                count, min(a.vector, a.n_taps - t),
+                like, target + i * step + other * other_step, step, at + i * item, a.wk, count,
+                min(a.vector, length - i),
             )  # fmt: skip
 
 
@@ -130,12 +122,10 @@ def pack_task(like, a, item, vector, task, target):
         count = min(vector, ahead - lane)
         if a.order == SCATTERED:
             _scattered(like, a, taps, w, to, at, count, row, start, valid)
-        elif a.order == CHANNELS:
-            _by_channels(like, a, w, to, at, count, row, start, valid)
         elif a.order == LANES:
             _by_lanes(like, a, w, to, at, count, row, start, valid)
         else:
-            _by_taps(like, a, w, to, at, count, row, start, valid)
+            _transposed(like, a, w, to, at, count, row, start, valid)
 
 
 @functools.cache

@@ -49,8 +49,8 @@ def _result(b: ir.IRBuilder, p1, p2, p3, p4, p5, p6, p7):
 class _Sweep:
     """One vector of every block and every part, ``part`` of it if it is the last of a run."""
 
-    def __init__(self, v: Vectors, operation: int, part: Part | None, relu):
-        self.v, self.operation, self.part, self.relu = v, operation, part, relu
+    def __init__(self, v: Vectors, operation: int, part: Part | None, floor):
+        self.v, self.operation, self.part, self.floor = v, operation, part, floor
 
     def _load(self, addresses):
         return [read(self.v, at, 1, self.part, 0.0) for at in addresses]
@@ -75,7 +75,7 @@ class _Sweep:
             results = [builder.fadd(*both) for both in zip(before, sums, strict=True)]
         for value in results:
             spoilt = v.fma(value, v.zero, spoilt)
-        self._store([builder.select(self.relu, v.relu(y), y) for y in results], blocks)
+        self._store([v.at_least(y, self.floor) for y in results], blocks)
         return spoilt
 
 
@@ -94,7 +94,7 @@ def block_sums(
         parts = [
             builder.add(first, builder.mul(part_step, i64(i))) for i in range(PARTS[operation])
         ]
-        relu = builder.icmp_signed("!=", relu, i64(0))
+        floor = v.floor(relu)
 
         def moved(addresses, index):
             at = builder.mul(index, i64(v.nbytes))
@@ -107,14 +107,14 @@ def block_sums(
                 builder.store(i64(1), builder.inttoptr(flag, I64.as_pointer()))
 
         def body(index, carried):
-            sweep = _Sweep(v, operation, None, relu)
+            sweep = _Sweep(v, operation, None, floor)
             return [sweep.emit(moved(blocks, index), moved(parts, index), *carried)]
 
         whole = builder.sdiv(count, i64(v.lanes))
         note(*v.loop(whole, [v.zero], body))
         rest = builder.sub(count, builder.mul(whole, i64(v.lanes)))
         with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
-            sweep = _Sweep(v, operation, Part(i64(0), rest, rest), relu)
+            sweep = _Sweep(v, operation, Part(i64(0), rest, rest), floor)
             note(sweep.emit(moved(blocks, whole), moved(parts, whole), v.zero))
         return context.get_dummy_value()
 

@@ -326,14 +326,13 @@ def finish(typingctx, like, target, step, values, count, valid, bias, relu, flag
         v = Vectors(builder, signature.args[0])
         target, step, values, count, valid, bias, relu, flags = arguments[1:]
         judge = _Judge(v)
-        bias, relu = v.load(bias), builder.icmp_signed("!=", relu, i64(0))
+        bias, floor = v.load(bias), v.floor(relu)
 
         def run(lanes):
             def body(index, carried):
                 values, target, *seen = carried
                 value = builder.fadd(v.load(values), bias)
-                result = builder.select(relu, v.relu(value), value)
-                write(v, result, target, 1, lanes)
+                write(v, v.at_least(value, floor), target, 1, lanes)
                 moved = [v.offset(values, v.nbytes), builder.add(target, step)]
                 return moved + judge.see(value, *seen)
 

@@ -22,10 +22,14 @@ tile may leave out the runs that only meet padding.
 
 from __future__ import annotations
 
-from numba.core import types
+import functools
+
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .vector import I64, Vectors, i64, literal, outlined
+from fastconv.core.jit import Function, c_function, record
+
+from .vector import I64, Vectors, element, i64, lanes, literal
 
 _REACH = 5  # rows whose addresses one base serves
 _UNROLL = 4  # steps between two moves, or reloads, of the addresses of rows
@@ -58,12 +62,12 @@ def _finish(v: Vectors, acc, init, pitch, relu, row, mr, nv):
 
     The rows of ``init`` are ``pitch`` bytes apart.
     """
-    active = v.builder.icmp_signed("!=", relu, i64(0))
+    floor = v.floor(relu)
     for m in range(mr):
         start, target = v.offset(init, v.builder.mul(pitch, i64(m))), row(m)
         for j in range(nv):
             value = v.builder.fadd(acc[m * nv + j], v.load(start, j))
-            v.store(v.builder.select(active, v.relu(value), value), target, j)
+            v.store(v.at_least(value, floor), target, j)
 
 
 def _listed(v: Vectors, c_rows, c_step, c_shift):
@@ -75,26 +79,9 @@ def _listed(v: Vectors, c_rows, c_step, c_shift):
     return row
 
 
-def _emit(name, literals, body):
-    """An intrinsic's code generator: ``body`` as a function named after the tile's shape.
-
-    The shape is so many literal arguments after the first.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        shape = [literal(argument) for argument in signature.args[1 : 1 + literals]]
-        return outlined(
-            context, builder, signature, arguments[1 + literals :],
-            "_".join(map(str, (name, signature.args[0], *shape))),
-            lambda v, values: body(v, *shape, *values),
-        )  # fmt: skip
-
-    return codegen
-
-
 def _rows(
-    v: Vectors, mr, nv, a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows, c_step,
-    c_shift,
+    v: Vectors, _, mr, nv, a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows,
+    c_step, c_shift,
 ):  # fmt: skip
     builder = v.builder
     step = nv * v.nbytes
@@ -121,15 +108,6 @@ def _rows(
     _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
 
 
-@intrinsic(prefer_literal=True)
-def tile_rows(
-    typingctx, like, mr, nv, a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows,
-    c_step, c_shift,
-):  # fmt: skip
-    """The tile with row m of A at ``a_rows[m] + a_shift``; steps are consecutive elements."""
-    return types.void(like, mr, nv, *[types.int64] * 12), _emit("tile_rows", 2, _rows)
-
-
 def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
     """Addresses of ``mr`` rows: what one instruction adds to a base, times 1, 2 or 4."""
     builder = v.builder
@@ -138,8 +116,8 @@ def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
 
 
 def _pitched(
-    v: Vectors, mr, nv, a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch, relu,
-    c, c_pitch,
+    v: Vectors, _, mr, nv, a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch,
+    relu, c, c_pitch,
 ):  # fmt: skip
     builder = v.builder
     step = nv * v.nbytes
@@ -179,19 +157,6 @@ def _pitched(
     _finish(v, acc, init, pitch, relu, row, mr, nv)
 
 
-@intrinsic(prefer_literal=True)
-def tile_pitched(
-    typingctx, like, mr, nv, a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch,
-    relu, c, c_pitch,
-):  # fmt: skip
-    """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
-
-    Runs are ``a_step`` bytes apart in A, and follow one another in B.  Every step prefetches the
-    cache line at ``fetch``, which moves by ``fetch_step``.
-    """
-    return types.void(like, mr, nv, *[types.int64] * 13), _emit("tile_pitched", 2, _pitched)
-
-
 def _panel(
     v: Vectors, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead,
     init, pitch, relu, c_rows, c_step, c_shift,
@@ -229,14 +194,88 @@ def _panel(
 
 
 @intrinsic(prefer_literal=True)
-def tile_panel(
-    typingctx, like, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step,
-    ahead, init, pitch, relu, c_rows, c_step, c_shift,
-):  # fmt: skip
-    """The tile with ``side`` rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
+def _multiply(typingctx, like, kind, stretches, side, nv, *words):
+    """A tile of this kind and shape is the body of the function that is compiled."""
+
+    def codegen(context, builder, signature, arguments):
+        which, *shape = map(literal, signature.args[1:5])
+        values = cgutils.unpack_tuple(builder, arguments[5])
+        _KINDS[which](Vectors(builder, signature.args[0]), *shape, *values)
+        return context.get_dummy_value()
+
+    words = types.StarArgUniTuple(types.int64, len(words))
+    return types.void(like, kind, stretches, side, nv, words), codegen
+
+
+_KINDS = (_rows, _pitched, _panel)
+_ROWS, _PITCHED, _PANEL = range(len(_KINDS))
+
+# What a kernel needs in its arguments to multiply by a register tile: the address of its function,
+# its rows and columns.
+TILE = record("multiply mr nr")
+
+
+def _tile(function: Function, itemsize: int, mr: int, nv: int) -> dict[str, int]:
+    return dict(multiply=function.address, mr=mr, nr=nv * lanes(itemsize))
+
+
+@functools.cache
+def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
+    """The tile with row m of A at ``a_rows[m] + a_shift``; steps are consecutive elements.
+
+    Row m of the result goes to ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart.
+    """
+
+    @c_function(12)
+    def rows(
+        a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows, c_step, c_shift
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), _ROWS, 1, mr, nv, a_rows, a_shift, runs, n_runs, length, b, init,
+            pitch, relu, c_rows, c_step, c_shift,
+        )  # fmt: skip
+
+    return _tile(rows, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
+    """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
+
+    Runs are ``a_step`` bytes apart in A, and follow one another in B.  Every step prefetches the
+    cache line at ``fetch``, which moves by ``fetch_step``.
+    """
+
+    @c_function(13)
+    def pitched(
+        a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), _PITCHED, 1, mr, nv, a, a_pitch, a_step, n_runs, length, b, fetch,
+            fetch_step, init, pitch, relu, c, c_pitch,
+        )  # fmt: skip
+
+    return _tile(pitched, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_panel(itemsize: int, mr: int, nv: int, stretches: int = 1) -> dict[str, int]:
+    """The tile with the rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
 
     A step moves A and B by so many bytes, and prefetches what stands ``ahead`` of it in B (for a
-    packed panel, which is in the cache, 0).
+    packed panel, which is in the cache, 0).  The result goes where that of ``tile_rows`` does.
     """
-    literals, words = (stretches, side, nv), [types.int64] * 15
-    return types.void(like, *literals, *words), _emit("tile_panel", 3, _panel)
+
+    side = mr // stretches
+
+    @c_function(15)
+    def panel(
+        a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
+        c_step, c_shift,
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), _PANEL, stretches, side, nv, a, a_pitch, a_step, runs, n_runs,
+            length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
+        )  # fmt: skip
+
+    return _tile(panel, itemsize, mr, nv)

@@ -144,8 +144,10 @@ class Vectors:
         lower = self.builder.fcmp_ordered("<", value, floor)
         return self.builder.select(lower, floor, value)
 
-    def relu(self, value):
-        return self.at_least(value, self.zero)
+    def floor(self, relu):
+        """What no result is below: 0 behind a ReLU (``relu`` is not 0), or else minus infinity."""
+        active = self.builder.icmp_signed("!=", relu, i64(0))
+        return self.builder.select(active, self.zero, self.constant(float("-inf")))
 
     def prefetch(self, address):
         """Bring the cache line at ``address`` near (to the second level); never faults."""

@@ -98,9 +98,7 @@ def gather_line(v: Vectors, m: TileMap, rows: Rows, sources: Sequence, to):
     return v.offset(to, len(values) * v.nbytes)
 
 
-def gather_columns(
-    v: Vectors, m: TileMap, temp, tile, row_step, column_step, start, active, spoilt
-):
+def gather_columns(v: Vectors, m: TileMap, temp, tile, row_step, column_step, start, floor, spoilt):
     """Map the columns of ``temp`` to those of a tile, any bytes apart; ``spoilt`` by NaN or Inf."""
     builder = v.builder
 
@@ -111,14 +109,14 @@ def gather_columns(
         for value, target in zip(_emit(v, m.vertical, values), targets, strict=True):
             value = builder.fadd(value, start)
             spoilt = v.fma(value, v.zero, spoilt)  # NaN from the first NaN or Inf on
-            v.store(builder.select(active, v.relu(value), value), target)
+            v.store(v.at_least(value, floor), target)
         return [v.offset(at, v.nbytes), builder.add(tile, column_step), spoilt]
 
     return loop_times(v, m.columns, [temp, tile, spoilt], column)[2]
 
 
 def gather_tile(
-    v: Vectors, m: TileMap, components, step, tile, row_step, column_step, temp, start, active,
+    v: Vectors, m: TileMap, components, step, tile, row_step, column_step, temp, start, floor,
     spoilt,
 ):  # fmt: skip
     carried = [temp, components]
@@ -130,7 +128,7 @@ def gather_tile(
             return [gather_line(v, m, rows, sources, to), after]
 
         carried = loop_times(v, rows.count, carried, line)
-    return gather_columns(v, m, temp, tile, row_step, column_step, start, active, spoilt)
+    return gather_columns(v, m, temp, tile, row_step, column_step, start, floor, spoilt)
 
 
 def raise_flag(v: Vectors, spoilt, flag):
@@ -159,13 +157,13 @@ def _gather(
     column_step, temp, bias, bias_step, relu, flag,
 ):  # fmt: skip
     builder = v.builder
-    active = builder.icmp_signed("!=", relu, i64(0))
+    floor = v.floor(relu)
 
     def one(index, carried):
         components, tile, bias, spoilt = carried
         start = v.load(bias)
         spoilt = gather_tile(
-            v, m, components, step, tile, row_step, column_step, temp, start, active, spoilt
+            v, m, components, step, tile, row_step, column_step, temp, start, floor, spoilt
         )
         steps = (component_tile, tile_step, bias_step)
         moved = map(builder.add, (components, tile, bias), steps)

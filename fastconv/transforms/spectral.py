@@ -110,8 +110,8 @@ def _correlate(
             return [at, v.offset(other, values * v.nbytes), to]
 
         carried = loop_times(v, forth.count, carried, line)
-    active = v.builder.icmp_signed("!=", relu, i64(0))
-    spoilt = gather_columns(v, back, returned, y, y_row, y_column, v.load(bias), active, v.zero)
+    start, floor = v.load(bias), v.floor(relu)
+    spoilt = gather_columns(v, back, returned, y, y_row, y_column, start, floor, v.zero)
     raise_flag(v, spoilt, flag)
 
 
