@@ -9,6 +9,7 @@ import pytest
 from harness import DIRECTIONS, DISTINCT, FORMATS, Trial, assert_close
 
 import fastconv as fc
+from fastconv.conv import selector
 
 algorithms = pytest.mark.parametrize("algorithm", DISTINCT)
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -65,6 +66,15 @@ def test_transposed(case, algorithm, order, output_padding, activation):
     x = fc.conv_transpose2d(y, w, bias, *arguments, algorithm=algorithm, activation=activation)
     expected = oracle.transposed(y, w, bias, *arguments)
     assert_close(x, np.maximum(expected, 0) if activation else expected, trial.bound(algorithm))
+
+
+def test_a_transposed_convolution_is_the_same_problem_as_an_input_gradient():
+    y, w = np.ones((2, 32, 10, 9), np.float32), np.ones((32, 3, 3, 3), np.float32)
+    x = fc.conv_transpose2d(y, w, None, 5, 1, (2, 0))
+    before = selector.plan_for.cache_info()
+    same = fc.grad.conv2d_input(x.shape, w, y, 5, 1)
+    assert selector.plan_for.cache_info().misses == before.misses
+    np.testing.assert_array_equal(same, x)
 
 
 @algorithms

@@ -82,7 +82,7 @@ class Im2colCorrelation(BlockedCorrelation):
             im2col_kernel(self.itemsize),
             self.workers,
             **self._constants(),
-            **tile_panel(self.itemsize, self.mr, self.nv),
+            **tile_panel(self.itemsize, self.mr, self.nv, 1),
             w_block=self.filters.block_bytes,
             window_rows=self.c.rows.window,
             window_columns=self.c.columns.window,

@@ -192,9 +192,11 @@ def conv_transpose2d(
         )
     asked = request(algorithm, accuracy, max_workspace)
     y, y_format = dense(y)
+    # Fewer than a stride would not show in the sizes: the problem is that of :func:`conv2d_input`.
+    unread = tuple(e if e >= s else 0 for e, s in zip(extra, stride, strict=True))
     problem, _ = problem_of(
         "backward_input", (y.shape[0], channels, *spatial), w.shape, stride, pads, dilation,
-        groups, y.dtype, y_format, y_format, extra,
+        groups, y.dtype, y_format, y_format, unread,
     )  # fmt: skip
     return _run(problem, asked, y, w, problem.x_shape, y_format, b, activation == "relu")
 

@@ -259,7 +259,7 @@ def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
 
 
 @functools.cache
-def tile_panel(itemsize: int, mr: int, nv: int, stretches: int = 1) -> dict[str, int]:
+def tile_panel(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int]:
     """The tile with the rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
 
     A step moves A and B by so many bytes, and prefetches what stands ``ahead`` of it in B (for a

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -81,9 +80,9 @@ def _spread(v: Vectors, key, tile, row_step, column_step, spectrum, temp):
 
 def _restore(v: Vectors, key, spectrum, tile, row_step, column_step, temp, flag):
     m = inverse(*_filter(key), weighted=True)
-    never = ir.Constant(ir.IntType(1), 0)
+    floor = v.floor(i64(0))
     spoilt = gather_tile(
-        v, m, spectrum, i64(v.nbytes), tile, row_step, column_step, temp, v.zero, never, v.zero
+        v, m, spectrum, i64(v.nbytes), tile, row_step, column_step, temp, v.zero, floor, v.zero
     )
     raise_flag(v, spoilt, flag)
 
