@@ -39,3 +39,15 @@ def test_reserved_until_an_error():
     with pytest.raises(RuntimeError, match="inside"), workspace.reserve(1000, 10):
         raise RuntimeError("inside")
     assert workspace.scratch(2000) == first
+
+
+def test_released_scratch_is_taken_anew_but_not_from_a_call():
+    workspace.scratch(3000)
+    workspace.release()
+    assert workspace._local.block is None
+    assert workspace.scratch(3000) == workspace._local.address
+    with workspace.reserve(1000, 10) as memory:
+        memory[:] = 7
+        workspace.release()
+        assert address(memory) >= workspace._local.address
+        assert (memory == 7).all()

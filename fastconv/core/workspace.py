@@ -40,6 +40,12 @@ def scratch(nbytes: int) -> int:
     return _local.address + held
 
 
+def release() -> None:
+    """Give this thread's block back to the system; the next call takes one anew."""
+    if getattr(_local, "held", 0) == 0:
+        _local.size, _local.block = -1, None
+
+
 @contextlib.contextmanager
 def reserve(nbytes: int, within: int) -> Iterator[np.ndarray]:
     """Scratch of ``nbytes`` as an array of bytes that lasts for the ``with`` block.
