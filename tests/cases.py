@@ -63,6 +63,12 @@ SMALL = (
     Case("channels-48-100", 1, 48, 3, 4, 100, 1, 1),
     Case("channels-100-5", 1, 100, 3, 4, 5, 3, 3, padding=1),
     Case("channels-1-1", 1, 1, 4, 5, 1, 3, 3),
+    # few channels: tiles that slide along a row, or find it too short
+    Case("sliding-3x3", 2, 3, 6, 20, 20, 3, 3),
+    Case("sliding-5x5", 2, 1, 9, 21, 33, 5, 5, padding=2),
+    Case("sliding-7x7", 1, 3, 9, 12, 16, 7, 7, padding=3),
+    Case("sliding-as-short-as-taps", 2, 2, 6, 4, 17, 3, 3),
+    Case("sliding-shorter-than-taps", 2, 2, 6, 5, 17, 3, 5),
     # output columns around the rows of a tile
     Case("columns-1", 1, 4, 3, 3, 17, 3, 3),
     Case("columns-2", 1, 4, 3, 2, 17, 3, 3, padding=1),

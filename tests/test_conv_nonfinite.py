@@ -27,7 +27,8 @@ ANYWHERE = (
 UNPADDED = (
     "channels-1-1", "columns-29", "kernel-1x1", "kernel-2x2", "stride-2-3x3-surplus",
     "stride-5-3x3", "groups-2-of-17", "depthwise-stride-3-2x2", "depthwise-1x1",
-    "halves-1x1", "halves-stride-3",
+    "halves-1x1", "halves-stride-3", "sliding-3x3", "sliding-as-short-as-taps",
+    "sliding-shorter-than-taps",
 )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ class BlockedWeight:
     joined: int  # taps in one product
     stretches: int  # in which its rows stand in the window: tap rows, if it has several
     products: tuple[int, int]  # products for a block: tap rows × taps of a row
+    sliding: int = 0  # taps that the tile slides along, if it does
     reach: tuple[np.ndarray, np.ndarray]  # outputs [low, high) that they read, along each axis
 
     def __init__(self, problem: ConvProblem, threads: int):

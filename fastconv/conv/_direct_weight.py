@@ -1,10 +1,10 @@
-"""``direct``'s weight gradient: one matrix product for each tap, or for a row of taps."""
+"""``direct``'s weight gradient: one matrix product for each tap, for a row of taps, or for all."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastconv.gemm.tiling import channel_block, exact_tile, tile_score
+from fastconv.gemm.tiling import channel_block, exact_tile, sliding_tile, tile_score
 
 from ._blocked_weight import BlockedWeight
 from .correlation import Axis
@@ -27,32 +27,39 @@ def _whole(axis: Axis) -> np.ndarray:
 
 class DirectWeight(BlockedWeight):
     def _choose_products(self) -> None:
-        """The taps, or those of a row, are joined into one product if the channels are few."""
+        """The taps of a row, or all of them, are joined if the channels are few."""
         c = self.c
         self.block = channel_block(c.channels, self.vector)
-        down, across = c.rows.window, c.columns.window
+        self.joined, self.stretches, self.tile = 1, 1, None
+        if c.columns.spread == 1 and c.rows.window * c.columns.window > 1:
+            self._join()
         rows, columns = _tap_reach(c.rows), _tap_reach(c.columns)
-        self.joined, self.stretches = 1, 1
-        if c.columns.spread == 1:
-            single = tile_score(self.block, c.filters, self.vector)
-            gain = tile_score(self.block * across, c.filters, self.vector) / single
-            if down * across > 1 and self._fits_one_tile():
-                self.joined, self.stretches = down * across, down
-                rows, columns = _whole(c.rows), _whole(c.columns)
-            elif gain > _JOINING_GAIN:
-                self.joined = across
-                columns = _whole(c.columns)
+        if self.joined > 1:
+            columns = _whole(c.columns)
+        if self.stretches > 1:
+            rows = _whole(c.rows)
         self.reach = (rows, columns)
         self.products = (len(rows), len(columns))
 
-    def _fits_one_tile(self) -> bool:
-        """Whether one register tile has a row for every tap of every channel."""
+    def _join(self) -> None:
+        """By the tile: one that slides along a row, one for all taps, or any for a row of taps."""
         c = self.c
-        rows = c.rows.window * c.columns.window * c.channels
-        return exact_tile(rows, c.filters, self.vector) is not None
+        down, across = c.rows.window, c.columns.window
+        row_score = tile_score(self.block * across, c.filters, self.vector)
+        if c.columns.advance == 1 and across > 1:
+            slid = sliding_tile(down, across, c.channels, c.filters, self.vector)
+            if slid is not None and slid.score > row_score:
+                self.joined, self.stretches = slid.tap_rows * across, slid.tap_rows
+                self.sliding, self.tile = across, (self.joined * c.channels, slid.nv)
+                return
+        exact = exact_tile(down * across * c.channels, c.filters, self.vector)
+        if exact is not None:
+            self.joined, self.stretches, self.tile = down * across, down, exact
+        elif row_score > _JOINING_GAIN * tile_score(self.block, c.filters, self.vector):
+            self.joined = across
 
     def _choose_tile(self) -> None:
-        if self.stretches == 1:
+        if self.tile is None:
             super()._choose_tile()
-            return
-        self.mr, self.nv = exact_tile(self.joined * self.block, self.c.filters, self.vector)
+        else:
+            self.mr, self.nv = self.tile

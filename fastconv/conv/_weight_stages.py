@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.tiling import workers_for
-from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.microkernel import tile_panel, tile_sliding
 
 from ._pixel_tasks import grid
 from ._weight_kernel import weight_kernel
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from ._blocked_weight import BlockedWeight
 
 
+def _tile(plan: BlockedWeight) -> dict[str, int]:
+    shape = (plan.itemsize, plan.mr, plan.nv, plan.stretches)
+    return tile_sliding(*shape, plan.sliding) if plan.sliding else tile_panel(*shape)
+
+
 def multiply_stage(plan: BlockedWeight) -> Stage:
     """Outer products, summed over blocks of pixels."""
     c = plan.c
     return Stage(
         weight_kernel(plan.itemsize),
         plan.workers,
-        **tile_panel(plan.itemsize, plan.mr, plan.nv, plan.stretches),
+        **_tile(plan),
         scratch_bytes=plan.worker_bytes,
         copy_bytes=plan.copy_bytes,
         copies=plan.copies,

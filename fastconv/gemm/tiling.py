@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from fastconv.core.machine import machine
 
 _LONGEST_BLOCK = 128
@@ -24,6 +26,32 @@ def exact_tile(rows: int, columns: int, vector: int) -> tuple[int, int] | None:
 def tile_score(rows: int, columns: int, vector: int) -> float:
     """The share of the peak that the best tile may reach on a ``rows`` × ``columns`` result."""
     return max(_score(tile, rows, columns, vector, far=True) for tile in machine().isa.tiles)
+
+
+class SlidingTile(NamedTuple):
+    """A register tile for the taps of a window: so many tap rows × vectors, and its score."""
+
+    score: float
+    tap_rows: int
+    nv: int
+
+
+def sliding_tile(
+    tap_rows: int, taps: int, channels: int, columns: int, vector: int
+) -> SlidingTile | None:
+    """The best tile for all taps of a sliding window, or for those of a row; None if none fits.
+
+    It broadcasts a column of the window once, and keeps the vectors that the other taps meet.
+    """
+    found = []
+    for rows in {tap_rows, 1}:
+        mr = rows * taps * channels
+        for nv in range(1, 5):
+            if mr * nv + taps * nv + 1 <= machine().isa.registers:
+                used = columns / round_up(columns, nv * vector)
+                score = mr * nv / (mr * nv + 0.25 * (rows * channels + 4 * nv))
+                found.append(SlidingTile(used * score, rows, nv))
+    return max(found, default=None)
 
 
 def _score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:

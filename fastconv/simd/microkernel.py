@@ -15,6 +15,8 @@ a long sum made of several tiles is a sum of short ones, whose rounding errors s
   registers then hold the addresses of all rows, and one is left to prefetch with.
 * ``panel``: rows are consecutive elements, or several stretches of them, and a step moves by any
   number of bytes.
+* ``sliding``: a panel whose rows are the taps of a window that moves along: what one row reads in
+  a step, the next one reads in the step after, so an element is broadcast once for all of them.
 
 A run is an entry of a table of two words, the byte offsets of its start in A and in B, so that a
 tile may leave out the runs that only meet padding.
@@ -80,10 +82,10 @@ def _listed(v: Vectors, c_rows, c_step, c_shift):
 
 
 def _rows(
-    v: Vectors, _, mr, nv, a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows,
+    v: Vectors, shape, a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows,
     c_step, c_shift,
 ):  # fmt: skip
-    builder = v.builder
+    builder, (mr, nv) = v.builder, shape
     step = nv * v.nbytes
     a = [_word(v, a_rows, m) for m in range(mr)]
     blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
@@ -116,10 +118,10 @@ def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
 
 
 def _pitched(
-    v: Vectors, _, mr, nv, a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch,
+    v: Vectors, shape, a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch,
     relu, c, c_pitch,
 ):  # fmt: skip
-    builder = v.builder
+    builder, (mr, nv) = v.builder, shape
     step = nv * v.nbytes
     a_pitch, a_pitch3 = v.opaque(a_pitch), v.opaque(builder.mul(a_pitch, i64(3)))
     far = builder.mul(a_pitch, i64(_REACH))
@@ -158,15 +160,14 @@ def _pitched(
 
 
 def _panel(
-    v: Vectors, stretches, side, nv, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead,
+    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead,
     init, pitch, relu, c_rows, c_step, c_shift,
 ):  # fmt: skip
-    builder = v.builder
-    mr = stretches * side
+    builder, (mr, nv, stretches) = v.builder, shape
 
     def rows(a):
         for _ in range(stretches):
-            yield from (v.offset(a, m * v.itemsize) for m in range(side))
+            yield from (v.offset(a, m * v.itemsize) for m in range(mr // stretches))
             a = builder.add(a, a_pitch)
 
     def block(size):
@@ -193,22 +194,91 @@ def _panel(
     _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
 
 
+def _sliding(
+    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch,
+    relu, c_rows, c_step, c_shift,
+):  # fmt: skip
+    builder, (mr, nv, stretches, taps) = v.builder, shape
+    channels = mr // (stretches * taps)
+
+    def products(acc, a, vectors):
+        """Add the products of a window's column with what each tap, if any, meets there of B."""
+        for r in range(stretches):
+            for c in range(channels):
+                x = v.broadcast(v.offset(a, c * v.itemsize))
+                for tap, met in vectors.items():
+                    first = ((r * taps + tap) * channels + c) * nv
+                    for j in range(nv):
+                        acc[first + j] = v.fma(x, met[j], acc[first + j])
+            a = builder.add(a, a_pitch)
+
+    def column(carried, reached):
+        """One more vector of B, and the column of the window that ``reached`` taps meet."""
+        a, b, *rest = carried
+        past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
+        met = [v.load(b, j) for j in range(nv)] + past
+        products(acc, a, {tap: met[tap * nv : (tap + 1) * nv] for tap in range(reached)})
+        return [builder.add(a, a_step), builder.add(b, b_step), *met[: (taps - 1) * nv], *acc]
+
+    def head(index, carried):
+        for reached in range(1, taps):
+            carried = column(carried, reached)
+        return carried
+
+    def inside(index, carried):
+        v.prefetch(builder.add(carried[1], ahead))
+        return column(carried, taps)
+
+    def tail(index, carried):
+        a, b, *rest = carried
+        past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
+        for passed in range(1, taps):
+            met = {tap: past[(tap - passed) * nv :][:nv] for tap in range(passed, taps)}
+            products(acc, a, met)
+            a = builder.add(a, a_step)
+        return [a, b, *past, *acc]
+
+    def alone(index, carried):
+        """Of a run that is shorter than the window: every tap reads for itself."""
+        a, b, *acc = carried
+        met, at = [v.load(b, j) for j in range(nv)], a
+        for tap in range(taps):
+            products(acc, at, {tap: met})
+            at = builder.add(at, a_step)
+        return [builder.add(a, a_step), builder.add(b, b_step), *acc]
+
+    def run(index, acc):
+        start = _run_start(v, runs, index, a, b)
+        rest = builder.sub(length, i64(taps - 1))
+        whole = builder.zext(builder.icmp_signed(">=", rest, i64(0)), I64)
+        carried = [*start, *[v.zero] * ((taps - 1) * nv), *acc]
+        for count, body in ((whole, head), (builder.mul(whole, rest), inside), (whole, tail)):
+            carried = v.loop(v.opaque(count), carried, body)
+        short = builder.mul(length, builder.sub(i64(1), whole))
+        return v.loop(short, [*start, *carried[-mr * nv :]], alone)[2:]
+
+    acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
+    _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
+
+
 @intrinsic(prefer_literal=True)
-def _multiply(typingctx, like, kind, stretches, side, nv, *words):
+def _multiply(typingctx, like, kind, mr, nv, stretches, taps, *words):
     """A tile of this kind and shape is the body of the function that is compiled."""
 
     def codegen(context, builder, signature, arguments):
-        which, *shape = map(literal, signature.args[1:5])
-        values = cgutils.unpack_tuple(builder, arguments[5])
-        _KINDS[which](Vectors(builder, signature.args[0]), *shape, *values)
+        which, *shape = map(literal, signature.args[1:6])
+        body, sizes = _KINDS[which]
+        values = cgutils.unpack_tuple(builder, arguments[6])
+        body(Vectors(builder, signature.args[0]), shape[:sizes], *values)
         return context.get_dummy_value()
 
     words = types.StarArgUniTuple(types.int64, len(words))
-    return types.void(like, kind, stretches, side, nv, words), codegen
+    return types.void(like, kind, mr, nv, stretches, taps, words), codegen
 
 
-_KINDS = (_rows, _pitched, _panel)
-_ROWS, _PITCHED, _PANEL = range(len(_KINDS))
+# By kind, the body of a tile, and how many sizes it has: mr, nv, stretches, taps.
+_KINDS = ((_rows, 2), (_pitched, 2), (_panel, 3), (_sliding, 4))
+_ROWS, _PITCHED, _PANEL, _SLIDING = range(len(_KINDS))
 
 # What a kernel needs in its arguments to multiply by a register tile: the address of its function,
 # its rows and columns.
@@ -231,7 +301,7 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
         a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows, c_step, c_shift
     ):  # fmt: skip
         _multiply(
-            element(itemsize), _ROWS, 1, mr, nv, a_rows, a_shift, runs, n_runs, length, b, init,
+            element(itemsize), _ROWS, mr, nv, 1, 1, a_rows, a_shift, runs, n_runs, length, b, init,
             pitch, relu, c_rows, c_step, c_shift,
         )  # fmt: skip
 
@@ -251,7 +321,7 @@ def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
         a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
     ):  # fmt: skip
         _multiply(
-            element(itemsize), _PITCHED, 1, mr, nv, a, a_pitch, a_step, n_runs, length, b, fetch,
+            element(itemsize), _PITCHED, mr, nv, 1, 1, a, a_pitch, a_step, n_runs, length, b, fetch,
             fetch_step, init, pitch, relu, c, c_pitch,
         )  # fmt: skip
 
@@ -266,16 +336,34 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int
     packed panel, which is in the cache, 0).  The result goes where that of ``tile_rows`` does.
     """
 
-    side = mr // stretches
-
     @c_function(15)
     def panel(
         a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
         c_step, c_shift,
     ):  # fmt: skip
         _multiply(
-            element(itemsize), _PANEL, stretches, side, nv, a, a_pitch, a_step, runs, n_runs,
+            element(itemsize), _PANEL, mr, nv, stretches, 1, a, a_pitch, a_step, runs, n_runs,
             length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
         )  # fmt: skip
 
     return _tile(panel, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_sliding(itemsize: int, mr: int, nv: int, stretches: int, taps: int) -> dict[str, int]:
+    """The panel of all taps of a window, ``[tap row][tap][channel]``, that moves by a tap a step.
+
+    The arguments are those of :func:`tile_panel`; ``a_step`` must be the bytes of all channels.
+    """
+
+    @c_function(15)
+    def sliding(
+        a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
+        c_step, c_shift,
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), _SLIDING, mr, nv, stretches, taps, a, a_pitch, a_step, runs, n_runs,
+            length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
+        )  # fmt: skip
+
+    return _tile(sliding, itemsize, mr, nv)
