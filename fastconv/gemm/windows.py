@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.core.jit import inner, record
 from fastconv.simd.copying import copy, copy_strided, move, transpose_tile, zero
-from fastconv.simd.strided import take_even
+from fastconv.simd.strided import MOST_PLANES, interleave, take_even
 
 # What a kernel that packs windows needs in its arguments: the source, whose rows are read
 # ``row_source`` apart beginning at ``row_first`` (columns alike), and the blocks of channels.
@@ -55,6 +55,8 @@ def _pixels(like, a, target, source, count, valid, item):
         else:
             for j in range(count):
                 copy(target + j * pixel, source + j * step, valid * item)
+    elif step == item and 1 < valid == a.block <= MOST_PLANES and count >= a.vector:
+        interleave(like, target, source, a.xc, valid, count)
     elif step == item:
         for c in range(0, valid, a.vector):
             for j in range(0, count, a.vector):

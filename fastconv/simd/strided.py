@@ -196,3 +196,49 @@ def take_even(typingctx, like, target, source, count):
 def put_even(typingctx, like, target, source, count):
     """``target[2i] = source[i]`` for ``count`` elements, at least a vector of them."""
     return types.void(like, *[types.int64] * 3), _halves(True)
+
+
+MOST_PLANES = 4  # that :func:`interleave` takes
+
+
+def _interleave(v: Vectors, planes: int, target, source, plane, count):
+    builder = v.builder
+
+    def body(i):
+        near = builder.mul(i, i64(v.itemsize))
+        at = builder.add(source, near)
+        values = [v.load(builder.add(at, builder.mul(plane, i64(p)))) for p in range(planes)]
+        to = builder.add(target, builder.mul(near, i64(planes)))
+        for first in range(0, planes * v.lanes, v.lanes):
+            elements = [divmod(first + lane, planes) for lane in range(v.lanes)]  # (pixel, plane)
+            result = values[0]
+            for p in range(1, planes):
+                lanes = [
+                    v.lanes + pixel if of == p else pixel if p == 1 else lane
+                    for lane, (pixel, of) in enumerate(elements)
+                ]
+                result = v.shuffle(result, values[p], lanes)
+            v.store(result, v.offset(to, first * v.itemsize))
+
+    _whole_vectors(v, count, body)
+
+
+@intrinsic
+def interleave(typingctx, like, target, source, plane, planes, count):
+    """``target[i·planes + p] = source[p][i]`` for ``count`` elements, at least a vector of them.
+
+    The ``planes``, from 2 to :data:`MOST_PLANES`, are ``plane`` bytes apart.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        target, source, plane, planes, count = arguments[1:]
+        for number in range(2, MOST_PLANES + 1):
+            with builder.if_then(builder.icmp_signed("==", planes, i64(number))):
+                outlined(
+                    context, builder, signature, [target, source, plane, count],
+                    f"interleave_{signature.args[0]}_{number}",
+                    lambda v, values, number=number: _interleave(v, number, *values),
+                )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 5), codegen
