@@ -9,6 +9,7 @@ and should not wait for them.
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -41,8 +42,19 @@ class MatrixCorrelation(UnfoldedCorrelation):
         self.width = self.nv * lanes(itemsize)
         self.filters = PackedFilters(c, itemsize, self.width, c.channels, threads)
         self.worker_bytes = aligned(self.mr * self.width * itemsize)
-        self.workers = workers_for(self.flops, c.groups * -(-c.pixels // self.mr), threads)
+        tasks = c.groups * -(-c.pixels // self.mr) * self.filters.tiles
+        self.workers = workers_for(self.flops, tasks, threads)
+        self.splits = self._choose_splits()
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _choose_splits(self) -> int:
+        """Parts of the filters that have tasks of their own.
+
+        With s of them each worker reads 1/s of the filters and s / workers of the pixels: least
+        where both are as much.
+        """
+        least = math.sqrt(self.c.filters * self.workers / self.c.pixels)
+        return max(1, min(self.filters.tiles, self.workers, round(least)))
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
@@ -78,6 +90,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
             channels=c.channels,
             groups=c.groups,
             fetches_y=c.filters >= c.channels,
+            splits=self.splits,
         )
 
     def _lines(self, x, y) -> tuple[int, int, int]:
@@ -96,7 +109,8 @@ class MatrixCorrelation(UnfoldedCorrelation):
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
             images, lines, length = self._lines(x, y)
         tiles = -(-length // self.mr)
-        most = min(_TILES, -(-images * lines * tiles * c.groups // (6 * self.workers)))
+        all_tiles = images * lines * tiles * c.groups * self.splits
+        most = min(_TILES, -(-all_tiles // (6 * self.workers)))
         span = even_split(tiles, most) * self.mr
         spans = -(-length // span)
         base = scratch(self.nbytes)
@@ -121,5 +135,5 @@ class MatrixCorrelation(UnfoldedCorrelation):
             length=length,
             span=span,
             spans=spans,
-            tasks=images * lines * spans * c.groups,
+            tasks=images * lines * spans * c.groups * self.splits,
         )

@@ -22,6 +22,8 @@ LAYOUT = record(
     "w bias w_tile tiles filters channels groups "
     # pixels of a line, of a task; tasks of a line
     "length span spans "
+    # parts of the filters, which have tasks of their own
+    "splits "
     # whether y is fetched ahead, or x
     "fetches_y",
     tile=TILE,
@@ -29,9 +31,9 @@ LAYOUT = record(
 
 
 @inner
-def _multiply(a, item, mr, row, x, y, ahead, step, group, tile):
-    """``mr`` pixels by all filters of a group; fetches what stands ``ahead`` meanwhile."""
-    for t in range(a.tiles):
+def _multiply(a, item, mr, row, x, y, ahead, step, group, split, tile):
+    """``mr`` pixels by a part of a group's filters; fetches what stands ``ahead`` meanwhile."""
+    for t in range(split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits):
         index = group * a.tiles + t
         left = a.filters * item - t * row
         w, init, pitch = a.w + index * a.w_tile, a.bias + index * row, 0
@@ -70,7 +72,8 @@ def matrix_kernel(itemsize: int) -> Kernel:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            group, rest = task % a.groups, task // a.groups
+            split, rest = task % a.splits, task // a.splits
+            group, rest = rest % a.groups, rest // a.groups
             line, first = rest // a.spans, rest % a.spans * a.span
             image, line = line // a.lines, line % a.lines
             x = a.x + image * a.xn + line * a.xh + group * a.xg
@@ -79,7 +82,8 @@ def matrix_kernel(itemsize: int) -> Kernel:
                 p = min(start, a.length - mr)
                 ahead = (y if a.fetches_y else x) + (p + mr) * pixel
                 _multiply(
-                    a, itemsize, mr, row, x + p * a.xw, y + p * a.yw, ahead, step, group, tile
+                    a, itemsize, mr, row, x + p * a.xw, y + p * a.yw, ahead, step, group, split,
+                    tile,
                 )  # fmt: skip
         lap(a.profile, worker, MULTIPLY, clock)
 
