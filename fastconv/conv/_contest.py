@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -17,7 +18,8 @@ from .registry import ALGORITHMS
 
 clock = time.perf_counter  # seconds; tests bring their own
 _BUDGET = 0.2  # seconds of timing
-_ROUNDS = (2, 9)  # least, most
+_ROUNDS = (2, 9)  # least; and most, once they have lasted …
+_LASTING = 0.05  # … seconds: longer than others on the host disturb short runs at a time
 _HOPELESS = 1.5  # times the fastest so far: not timed again
 
 _MATRIX_HANDICAP = 1.15  # for an algorithm on matrix units, which may be slower tomorrow
@@ -72,9 +74,10 @@ def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
         plan(*operands)
     runs: dict[str, list[float]] = {name: [] for name in plans}
     seconds: dict[str, float] = {}
-    racing, end = list(plans), clock() + _BUDGET
-    for finished in range(_ROUNDS[1]):
-        if finished >= _ROUNDS[0] and (len(racing) < 2 or clock() > end):
+    racing, start = list(plans), clock()
+    for finished in itertools.count():
+        limit = _BUDGET if finished < _ROUNDS[1] else _LASTING
+        if finished >= _ROUNDS[0] and (len(racing) < 2 or clock() - start > limit):
             break
         for name in racing:
             began = clock()
