@@ -14,7 +14,7 @@ from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.results import PLANES, ROWS, SCATTER
 from fastconv.gemm.tiling import choose_tile, round_up, workers_for
-from fastconv.simd.microkernel import tile_pitched
+from fastconv.simd.tiles import tile_pitched
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling, map_instructions

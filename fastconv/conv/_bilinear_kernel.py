@@ -13,8 +13,8 @@ from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.results import RESULT
 from fastconv.simd.copying import next_task, zero
-from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 from . import _bilinear_output

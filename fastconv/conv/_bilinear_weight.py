@@ -17,7 +17,7 @@ from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import choose_tile, workers_for
-from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import GRADIENT, INPUT, WEIGHT_GRADIENT, Tiling

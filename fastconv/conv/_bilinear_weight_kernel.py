@@ -13,8 +13,8 @@ import numba
 from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.simd.copying import accumulate, next_task, put_word, transpose_tile, zero
-from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 from ._bilinear_tiles import PHASES, TILING, spread_tiles

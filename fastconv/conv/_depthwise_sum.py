@@ -63,6 +63,10 @@ class DepthwiseSum:
         )  # fmt: skip
         self.sizes = np.array([group.size for group in self.strips.groups], np.int64)
         self._tables: dict[tuple[int, ...], tuple] = {}
+        self._taps: np.ndarray | None = None
+        dtype = f"f{itemsize}"
+        self._no_bias = units.arranged(np.zeros((units.channels, units.filters), dtype))
+        self._floors = [np.full(self.vector, least, dtype) for least in (-np.inf, 0)]
 
     def _fewest(self, *exact: str) -> Strips:
         """The outputs in the strips that take the least time."""
@@ -153,16 +157,22 @@ class DepthwiseSum:
     def _weights(self, w: np.ndarray, forward: bool) -> np.ndarray:
         """``w`` as [unit, output, (part, input, r, s), lane]."""
         c, units = self.c, self.units
+        if self._taps is None:
+            self._taps = self._flat_taps(*w.shape[2:])
         w = w.reshape(c.groups, -1, *w.shape[1:])
         if not forward:
             w = w.swapaxes(1, 2)
+        w = w.reshape(units.channels, units.filters, -1)
+        return units.arranged(w.take(self._taps, axis=-1))
+
+    def _flat_taps(self, rows: int, columns: int) -> np.ndarray:
+        """Which of the weights (input, r, s) of an output the parts take, one after the other."""
+        inputs = np.arange(self.c.channels)[:, None, None] * (rows * columns)
         parts = [
-            w[..., np.array(c.rows.taps[0])[:, None], np.array(c.columns.taps[0])].reshape(
-                units.channels, units.filters, c.steps
-            )
+            inputs + np.array(c.rows.taps[0])[:, None] * columns + np.array(c.columns.taps[0])
             for c in self.parts
         ]
-        return units.arranged(np.concatenate(parts, axis=-1))
+        return np.concatenate([part.ravel() for part in parts])
 
     def _tables_for(
         self, x_strides, y_strides, straight: bool
@@ -196,11 +206,9 @@ class DepthwiseSum:
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         units = self.units
         weights = self._weights(w, forward)
-        start = np.zeros((units.channels, units.filters), x.dtype)
+        start = self._no_bias
         if bias is not None:
-            start += bias.reshape(start.shape)
-        start = units.arranged(start)
-        floor = np.full(self.vector, 0 if relu else -np.inf, x.dtype)
+            start = units.arranged(bias.reshape(units.channels, units.filters))
         xn, xc, xh, xw = x.strides
         yn, yk, yh, yw = y.strides
         straight = self.straight and x.itemsize == (yw if units.splat else yk)
@@ -209,7 +217,7 @@ class DepthwiseSum:
         window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
         self.stage.run(
             scratch=scratch(self.nbytes),
-            floor=address(floor),
+            floor=address(self._floors[bool(relu)]),
             x_window=address(window),
             x_set=xc,
             w=address(weights),

@@ -13,7 +13,7 @@ import numpy as np
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block
-from fastconv.simd.microkernel import tile_rows
+from fastconv.simd.tiles import tile_rows
 
 from ._blocked_correlation import BlockedCorrelation
 from ._direct_kernel import direct_kernel

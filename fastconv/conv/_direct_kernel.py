@@ -11,8 +11,8 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
-from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 from ._pixel_tasks import GRID, locate

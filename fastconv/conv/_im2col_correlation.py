@@ -14,7 +14,7 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block, even_split, round_up
-from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.tiles import tile_panel
 
 from ._blocked_correlation import LARGEST_WINDOW, BlockedCorrelation
 from ._im2col_kernel import im2col_kernel

@@ -13,7 +13,7 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
-from fastconv.simd.microkernel import tile_pitched
+from fastconv.simd.tiles import tile_pitched
 from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters

@@ -9,8 +9,8 @@ import numba
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import MULTIPLY
 from fastconv.simd.copying import copy, next_task
-from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tiles import TILE
 
 _TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 

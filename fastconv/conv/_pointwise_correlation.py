@@ -15,7 +15,7 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import choose_tile, even_split, tile_score, workers_for
-from fastconv.simd.microkernel import tile_panel
+from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters

@@ -9,8 +9,8 @@ import numba
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.copying import copy, copy_strided, move, next_task, put_word, zero
-from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(

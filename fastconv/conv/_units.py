@@ -45,11 +45,12 @@ class Units:
         """``values[channel, ...]`` as ``[unit, ..., lane]``, filled up with zeros."""
         if self.splat:
             return np.ascontiguousarray(values)
-        padded = np.zeros((self.count * self.lanes, *values.shape[1:]), values.dtype)
-        padded[: self.channels] = values
-        return np.ascontiguousarray(
-            np.moveaxis(padded.reshape(self.count, self.lanes, *values.shape[1:]), 1, -1)
-        )
+        if self.channels < self.count * self.lanes:
+            padded = np.zeros((self.count * self.lanes, *values.shape[1:]), values.dtype)
+            padded[: self.channels] = values
+            values = padded
+        units = values.reshape(self.count, self.lanes, *values.shape[1:])
+        return np.ascontiguousarray(units.transpose(0, *range(2, units.ndim), 1))
 
 
 def rows_in_cache(c: Correlation, units: Units, vector_bytes: int) -> int:

@@ -18,8 +18,8 @@ from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import get_word, put_word, zero
-from fastconv.simd.microkernel import TILE
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(

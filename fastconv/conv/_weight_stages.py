@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.tiling import workers_for
-from fastconv.simd.microkernel import tile_panel, tile_sliding
+from fastconv.simd.tiles import tile_panel, tile_sliding
 
 from ._pixel_tasks import grid
 from ._weight_kernel import weight_kernel

@@ -1,0 +1,124 @@
+"""Register tiles as functions, which kernels call by their address.
+
+So a kernel is compiled once, whatever the tile; :mod:`.microkernel` says what a tile computes.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from fastconv.core.jit import Function, c_function, record
+
+from .microkernel import emit_panel, emit_pitched, emit_rows, emit_sliding
+from .vector import Vectors, element, lanes, literal
+
+
+@intrinsic(prefer_literal=True)
+def _multiply(typingctx, like, kind, mr, nv, stretches, taps, *words):
+    """A tile of this kind and shape is the body of the function that is compiled."""
+
+    def codegen(context, builder, signature, arguments):
+        which, *shape = map(literal, signature.args[1:6])
+        body, sizes = _KINDS[which]
+        values = cgutils.unpack_tuple(builder, arguments[6])
+        body(Vectors(builder, signature.args[0]), shape[:sizes], *values)
+        return context.get_dummy_value()
+
+    words = types.StarArgUniTuple(types.int64, len(words))
+    return types.void(like, kind, mr, nv, stretches, taps, words), codegen
+
+
+# By kind, the body of a tile, and how many sizes it has: mr, nv, stretches, taps.
+_KINDS = ((emit_rows, 2), (emit_pitched, 2), (emit_panel, 3), (emit_sliding, 4))
+_ROWS, _PITCHED, _PANEL, _SLIDING = range(len(_KINDS))
+
+# What a kernel needs in its arguments to multiply by a register tile: the address of its function,
+# its rows and columns.
+TILE = record("multiply mr nr")
+
+
+def _tile(function: Function, itemsize: int, mr: int, nv: int) -> dict[str, int]:
+    return dict(multiply=function.address, mr=mr, nr=nv * lanes(itemsize))
+
+
+@functools.cache
+def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
+    """The tile with row m of A at ``a_rows[m] + a_shift``; steps are consecutive elements.
+
+    Row m of the result goes to ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart.
+    """
+
+    @c_function(12)
+    def rows(
+        a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows, c_step, c_shift
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), _ROWS, mr, nv, 1, 1, a_rows, a_shift, runs, n_runs, length, b, init,
+            pitch, relu, c_rows, c_step, c_shift,
+        )  # fmt: skip
+
+    return _tile(rows, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
+    """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
+
+    Runs are ``a_step`` bytes apart in A, and follow one another in B.  Every step prefetches the
+    cache line at ``fetch``, which moves by ``fetch_step``.
+    """
+
+    @c_function(13)
+    def pitched(
+        a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), _PITCHED, mr, nv, 1, 1, a, a_pitch, a_step, n_runs, length, b, fetch,
+            fetch_step, init, pitch, relu, c, c_pitch,
+        )  # fmt: skip
+
+    return _tile(pitched, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_panel(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int]:
+    """The tile with the rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
+
+    A step moves A and B by so many bytes, and prefetches what stands ``ahead`` of it in B (for a
+    packed panel, which is in the cache, 0).  The result goes where that of ``tile_rows`` does.
+    """
+
+    @c_function(15)
+    def panel(
+        a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
+        c_step, c_shift,
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), _PANEL, mr, nv, stretches, 1, a, a_pitch, a_step, runs, n_runs,
+            length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
+        )  # fmt: skip
+
+    return _tile(panel, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_sliding(itemsize: int, mr: int, nv: int, stretches: int, taps: int) -> dict[str, int]:
+    """The panel of all taps of a window, ``[tap row][tap][channel]``, that moves by a tap a step.
+
+    The arguments are those of :func:`tile_panel`; ``a_step`` must be the bytes of all channels.
+    """
+
+    @c_function(15)
+    def sliding(
+        a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
+        c_step, c_shift,
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), _SLIDING, mr, nv, stretches, taps, a, a_pitch, a_step, runs, n_runs,
+            length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
+        )  # fmt: skip
+
+    return _tile(sliding, itemsize, mr, nv)
