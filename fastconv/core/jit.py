@@ -1,6 +1,6 @@
 """The one place that decides how kernels are compiled and where their machine code is kept.
 
-A *kernel* is a C function ``void kernel(worker, args)``: ``args`` points at a record of 64-bit
+A *kernel* is a function ``kernel(worker, args)``: ``args`` points at a record of 64-bit
 integers (addresses, sizes, strides) that a plan fills in.  The address of the compiled function is
 all that the launcher needs, so one parallel launcher serves every kernel (:mod:`.threads`), and a
 kernel costs only its own serial compilation.
@@ -180,8 +180,8 @@ def kernel(layout: np.dtype):
     return functools.partial(Kernel, layout=layout)
 
 
-def c_function(arguments: int):
-    """Decorate a function of so many 64-bit integers into a :class:`Function`, likewise."""
+def callee(arguments: int):
+    """Decorate a function of so many 64-bit integers into a :class:`Function` to call, likewise."""
     return functools.partial(Function, signature=types.void(*[types.int64] * arguments))
 
 

@@ -16,7 +16,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
 
 # Parameters of these names stay integers that the compiler knows: the bytes of an element and the
-# elements of a vector, by which is divided all the time.
+# elements of a vector, which sizes are divided by all the time.
 _CONSTANTS = ("item", "vector")
 
 

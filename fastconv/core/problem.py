@@ -30,7 +30,7 @@ class ConvProblem(NamedTuple):
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)  # top, bottom, left, right
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
-    output_padding: tuple[int, int] = (0, 0)  # input rows and columns that no output reads
+    output_padding: tuple[int, int] = (0, 0)  # input that no output reads; 0 if less than a stride
     dtype: str = "float32"
     direction: str = "forward"
     x_format: str = "nchw"

@@ -152,6 +152,11 @@ def emit_pitched(
     _finish(v, acc, init, pitch, relu, row, mr, nv)
 
 
+def _prefetch_vectors(v: Vectors, at, nv):
+    for j in range(nv):
+        v.prefetch(v.offset(at, j * v.nbytes))
+
+
 def emit_panel(
     v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead,
     init, pitch, relu, c_rows, c_step, c_shift,
@@ -167,9 +172,7 @@ def emit_panel(
         def steps(index, carried):
             a, b, *acc = carried
             for _ in range(size):
-                coming = builder.add(b, ahead)
-                for j in range(nv):
-                    v.prefetch(v.offset(coming, j * v.nbytes))
+                _prefetch_vectors(v, builder.add(b, ahead), nv)
                 acc = _step(v, acc, list(rows(a)), b, nv)
                 a, b = builder.add(a, a_step), builder.add(b, b_step)
             return [a, b, *acc]
@@ -219,7 +222,7 @@ def emit_sliding(
         return carried
 
     def inside(index, carried):
-        v.prefetch(builder.add(carried[1], ahead))
+        _prefetch_vectors(v, builder.add(carried[1], ahead), nv)
         return column(carried, taps)
 
     def tail(index, carried):

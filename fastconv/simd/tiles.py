@@ -10,7 +10,7 @@ import functools
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastconv.core.jit import Function, c_function, record
+from fastconv.core.jit import Function, callee, record
 
 from .microkernel import emit_panel, emit_pitched, emit_rows, emit_sliding
 from .vector import Vectors, element, lanes, literal
@@ -51,7 +51,7 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     Row m of the result goes to ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart.
     """
 
-    @c_function(12)
+    @callee(12)
     def rows(
         a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows, c_step, c_shift
     ):  # fmt: skip
@@ -71,7 +71,7 @@ def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     cache line at ``fetch``, which moves by ``fetch_step``.
     """
 
-    @c_function(13)
+    @callee(13)
     def pitched(
         a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
     ):  # fmt: skip
@@ -91,7 +91,7 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int
     packed panel, which is in the cache, 0).  The result goes where that of ``tile_rows`` does.
     """
 
-    @c_function(15)
+    @callee(15)
     def panel(
         a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
         c_step, c_shift,
@@ -111,7 +111,7 @@ def tile_sliding(itemsize: int, mr: int, nv: int, stretches: int, taps: int) -> 
     The arguments are those of :func:`tile_panel`; ``a_step`` must be the bytes of all channels.
     """
 
-    @c_function(15)
+    @callee(15)
     def sliding(
         a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
         c_step, c_shift,

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastconv.core.jit import Function, c_function
+from fastconv.core.jit import Function, callee
 from fastconv.simd.vector import I64, Vectors, element, i64, literal
 
 from .program import ZERO, Program
@@ -210,7 +210,7 @@ def spread(
 
     streaming = int(streaming)
 
-    @c_function(9)
+    @callee(9)
     def spread(
         count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
     ):
@@ -241,7 +241,7 @@ def gather(
     NaN or Inf spoils outputs that it should not reach.
     """
 
-    @c_function(13)
+    @callee(13)
     def gather(
         count, components, component_tile, step, tile, tile_step, row_step, column_step, temp,
         bias, bias_step, relu, flag,

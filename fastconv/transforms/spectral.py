@@ -11,7 +11,7 @@ import functools
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from fastconv.core.jit import Function, c_function
+from fastconv.core.jit import Function, callee
 from fastconv.simd.vector import Vectors, element, i64, literal
 
 from .maps import (
@@ -160,7 +160,7 @@ def filter_spectrum(
 ) -> Function:
     """Transform a filter of R × S vectors, whose first tap stands at the given position."""
 
-    @c_function(5)
+    @callee(5)
     def filter_spectrum(tile, row_step, column_step, spectrum, temp):
         _apply(
             element(itemsize), _SPREAD, T_rows, T_columns, R, S, first_row, first_column,
@@ -176,7 +176,7 @@ def filter_gradient(
 ) -> Function:
     """The transposed map: the gradient's spectrum to its taps; flags what is not finite."""
 
-    @c_function(6)
+    @callee(6)
     def filter_gradient(spectrum, tile, row_step, column_step, temp, flag):
         _apply(
             element(itemsize), _RESTORE, T_rows, T_columns, R, S, first_row, first_column,
@@ -196,7 +196,7 @@ def correlate(
     Adds the vector at ``bias``; perhaps a ReLU; flags what is not finite, as :func:`.maps.gather`.
     """
 
-    @c_function(11)
+    @callee(11)
     def correlate(
         x, x_row, x_column, spectrum, y, y_row, y_column, temp, bias, relu, flag
     ):  # fmt: skip
@@ -215,7 +215,7 @@ def add_gradient(
 ) -> Function:  # fmt: skip
     """Add F(x) ⊙ conj(F(dy)) of n × n inputs and m × m gradients to a spectrum."""
 
-    @c_function(8)
+    @callee(8)
     def add_gradient(x, x_row, x_column, dy, dy_row, dy_column, spectrum, temp):
         _apply(
             element(itemsize), _SUM, T_rows, T_columns, n_rows, n_columns, m_rows, m_columns,
