@@ -13,7 +13,7 @@ import pytest
 
 import fastconv
 from fastconv import cli
-from fastconv.core import jit, machine
+from fastconv.core import cache, machine
 
 
 def fails(capsys, argv: list[str]) -> tuple[int, str]:
@@ -184,7 +184,7 @@ def test_info_json_tells_what_the_library_uses(capsys):
     assert facts["threads"]["threads"] == fastconv.get_num_threads()
     layers = ("omp", "tbb", "workqueue") if fastconv.get_num_threads() > 1 else ("none",)
     assert facts["threads"]["layer"] in layers
-    assert facts["cache"]["directory"] == jit.cache_directory()
+    assert facts["cache"]["directory"] == cache.cache_directory()
     assert facts["cache"]["kernels"] > 0 and facts["cache"]["bytes"] > 0
 
 
@@ -195,7 +195,7 @@ def test_info_text(capsys):
 
 
 def test_info_without_a_cache(capsys, monkeypatch):
-    monkeypatch.setattr(jit, "cache_directory", lambda: None)
+    monkeypatch.setattr(cache, "cache_directory", lambda: None)
     assert json.loads(succeeds(capsys, ["info", "--json"]))["cache"]["directory"] is None
 
 

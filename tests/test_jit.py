@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import pytest
 from processes import ROOT, finish, run, start
+
+from fastconv.core import cache
 
 # Counts what numba compiles while the body of a script runs.
 COUNT = """
@@ -78,6 +81,54 @@ def test_processes_fill_an_empty_cache_at_once(tmp_path):
     assert compilations == "0"
 
 
+# Kernels that differ only in what they close over, each with what it found wrong.
+VARIANTS = """
+    import json, sys, time
+    import numba
+    import numpy as np
+    from fastconv.core import jit
+    from fastconv.core.stage import Stage
+
+    def made(value):
+        @jit.kernel(jit.record("out"))
+        def write(worker, args):
+            a = numba.carray(args, 1)[0]
+            numba.carray(jit.as_pointer(a.out), 1, numba.int64)[0] = value
+        return write
+
+    values = range(40)[:: int(sys.argv[1])]
+    while time.time() < float(sys.argv[2]):
+        pass
+    wrong = []
+    for value in values:
+        out = np.full(1, -1)
+        Stage(made(value), 1).run(out=out.ctypes.data)
+        wrong += [value] * int(out[0] != value)
+    print(json.dumps([wrong, sum(k.from_cache for k in jit.kernels)]))
+"""
+
+
+def test_processes_compile_variants_of_one_function_at_once(tmp_path):
+    """Two that meet in the middle of the same forty; neither runs, nor leaves, the wrong one."""
+    together, environment = time.time() + 4, {"FASTCONV_CACHE_DIR": str(tmp_path)}
+    both = [start(VARIANTS, order, together, **environment) for order in (1, -1)]
+    assert [json.loads(finish(process))[0] for process in both] == [[], []]
+    assert json.loads(run(VARIANTS, 1, 0, **environment)) == [[], 40]
+
+
+def test_damaged_code_is_compiled_again(tmp_path):
+    """Cut short, of another kernel, or no code at all."""
+    environment = {"FASTCONV_CACHE_DIR": str(tmp_path)}
+    assert json.loads(run(VARIANTS, 8, 0, **environment)) == [[], 0]
+    paths = sorted(tmp_path.rglob(f"*write*{cache.SUFFIX}"))
+    whole = [path.read_bytes() for path in paths]
+    assert len(whole) == 5
+    for path, content in zip(paths, (whole[0][:-9], whole[2], b"", b"nothing"), strict=False):
+        path.write_bytes(content)
+    assert json.loads(run(VARIANTS, 8, 0, **environment)) == [[], 1]
+    assert json.loads(run(VARIANTS, 8, 0, **environment)) == [[], 5]
+
+
 def test_import_compiles_nothing_and_loads_nothing_optional():
     script = """
     import fastconv
@@ -109,7 +160,10 @@ def test_unwritable_cache_is_a_warning(tmp_path):
     assert str(blocked) in caught[0][1] and "FASTCONV_CACHE_DIR" in caught[0][1]
 
 
-DIRECTORY = "from fastconv.core import jit; print(jit.source_digest(), jit.cache_directory())"
+DIRECTORY = """
+    from fastconv.core import cache
+    print(cache.source_digest(), cache.cache_directory())
+"""
 
 
 @pytest.mark.parametrize(

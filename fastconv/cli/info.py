@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import fastconv
-from fastconv.core import jit, machine, threads
+from fastconv.core import cache, jit, machine, threads
 from fastconv.core.stage import Stage
 
 HELP = "what fastconv found on this machine and how it uses it"
@@ -86,14 +86,14 @@ def _threading_layer() -> str:
 
 def _cache() -> dict[str, str | int | None]:
     """The kernels of this version, and what earlier versions left behind."""
-    folder = jit.cache_directory()
+    folder = cache.cache_directory()
     if folder is None:
         return {"directory": None, "kernels": 0, "bytes": 0, "stale_versions": 0, "stale_bytes": 0}
     here = Path(folder)
     older = [other for other in here.parent.glob("kernels-*") if other != here]
     return {
         "directory": folder,
-        "kernels": sum(1 for _ in here.rglob("*.nbc")),  # numba: one file of code per kernel
+        "kernels": sum(1 for _ in here.glob(f"*{cache.SUFFIX}")),
         "bytes": _size(here),
         "stale_versions": len(older),
         "stale_bytes": sum(map(_size, older)),

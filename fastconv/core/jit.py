@@ -1,30 +1,25 @@
-"""The one place that decides how kernels are compiled and where their machine code is kept.
+"""The one place that decides how kernels are compiled.
 
 A *kernel* is a function ``kernel(worker, args)``: ``args`` points at a record of 64-bit
 integers (addresses, sizes, strides) that a plan fills in.  The address of the compiled function is
 all that the launcher needs, so one parallel launcher serves every kernel (:mod:`.threads`), and a
 kernel costs only its own serial compilation.
 
-Caching rules (numba's on-disk index is keyed by the function's byte code and closure): kernels are
-made in factories that close over integers and strings only, never over functions, and the names of
-intrinsics are module globals.  A change in another file is not seen by numba, so the directory is
-named after a digest of the kernel sources.
+Caching rules (:mod:`.cache` keeps machine code by the function's byte code and closure): kernels
+are made in factories that close over integers and strings only, never over functions, and the names
+of intrinsics are module globals.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import os
-import tempfile
-import warnings
-from pathlib import Path
 
 import numba
 import numpy as np
-from numba.core import caching, cgutils, types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from . import cache
 from .linked import Linked
 
 # nsz, reassoc and contract are safe with NaN and Inf; the full fast-math set is not.
@@ -32,70 +27,6 @@ FLAGS = {
     "error_model": "numpy",
     "fastmath": {"contract", "reassoc", "arcp", "nsz", "afn"},
 }
-_KERNEL_FOLDERS = ("core", "simd", "gemm", "transforms", "conv", "ops")
-
-
-@functools.cache
-def source_digest() -> str:
-    """Digest of every source file that takes part in a kernel."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256(numba.__version__.encode())
-    for folder in _KERNEL_FOLDERS:
-        for path in sorted((root / folder).glob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-@functools.cache
-def cache_directory() -> str | None:
-    """The directory of the compiled kernels, or None (with a warning) if none is writable.
-
-    ``FASTCONV_CACHE_DIR`` overrides the user's cache directory.
-    """
-    import platformdirs
-
-    base = os.environ.get("FASTCONV_CACHE_DIR") or platformdirs.user_cache_dir("fastconv", False)
-    folder = os.path.join(base, f"kernels-{source_digest()}")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        warnings.warn(
-            f"fastconv cannot write its kernel cache {folder!r} ({error}); kernels are compiled "
-            "anew in every process. Set FASTCONV_CACHE_DIR to a writable directory.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-
-
-class _Locator(caching._CacheLocator):
-    """Tells numba to keep a function's machine code in :func:`cache_directory`."""
-
-    def __init__(self, py_func):
-        self._lineno = py_func.__code__.co_firstlineno
-
-    def get_cache_path(self):
-        return cache_directory()
-
-    def get_source_stamp(self):
-        return source_digest()
-
-    def get_disambiguator(self):
-        return str(self._lineno)
-
-    @classmethod
-    def from_function(cls, py_func, py_file):
-        return cls(py_func)
-
-
-class _Implementation(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class _Cache(caching.FunctionCache):
-    _impl_class = _Implementation
 
 
 def inner(function):
@@ -125,10 +56,10 @@ def words(layout: np.dtype) -> list[str]:
 
 
 def compile_cached(function, signature, **options):
-    """``njit`` with one explicit signature, kept in :func:`cache_directory`."""
+    """``njit`` with one explicit signature, kept by :mod:`.cache`."""
     dispatcher = numba.njit(**FLAGS, **options)(function)
-    if cache_directory() is not None:
-        dispatcher._cache = _Cache(function)
+    if cache.cache_directory() is not None:
+        dispatcher._cache = cache.KernelCache(function)
     dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher

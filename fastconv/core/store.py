@@ -12,14 +12,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .jit import cache_directory
+from . import files
+from .cache import cache_directory
 
 Key = dict[str, Any]  # plain values, as JSON has them
 
@@ -60,20 +59,7 @@ def remember(kind: str, key: Key, value: Any) -> None:
     fact = {"fastconv": kind, "key": key, "value": value}
     with contextlib.suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        _replace(path, json.dumps(fact, indent=1).encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or, where the system refuses, not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+        files.replace(path, json.dumps(fact, indent=1).encode())
 
 
 def _plain(key: Key) -> Key:
