@@ -69,6 +69,14 @@ SMALL = (
     Case("sliding-7x7", 1, 3, 9, 12, 16, 7, 7, padding=3),
     Case("sliding-as-short-as-taps", 2, 2, 6, 4, 17, 3, 3),
     Case("sliding-shorter-than-taps", 2, 2, 6, 5, 17, 3, 5),
+    # few channels in planes: vectors of neighbouring pixels
+    Case("planar-3x3", 2, 3, 5, 33, 10, 3, 3, padding=1),
+    Case("planar-5x5-to-one", 1, 2, 6, 20, 1, 5, 5, padding=2),
+    Case("planar-of-one", 2, 1, 7, 48, 13, 3, 3, padding=1),
+    Case("planar-strided", 1, 3, 9, 49, 9, 3, 3, stride=2, padding=1),
+    Case("planar-strided-rows", 1, 3, 9, 19, 16, 3, 4, stride=(3, 1), padding=(0, 2)),
+    Case("planar-dilated-groups", 1, 4, 7, 21, 6, 3, 3, padding=2, dilation=2, groups=2),
+    Case("planar-many-to-few", 1, 80, 4, 18, 3, 3, 3, padding=1),
     # output columns around the rows of a tile
     Case("columns-1", 1, 4, 3, 3, 17, 3, 3),
     Case("columns-2", 1, 4, 3, 2, 17, 3, 3, padding=1),

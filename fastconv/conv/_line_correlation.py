@@ -1,4 +1,4 @@
-"""``direct`` for a few channels: lines of pixels, evenly apart.
+"""``direct`` for a few channels: lines of channels-last pixels, evenly apart.
 
 The terms of a sum are short runs here, one for each row of the window, and a table of pixels costs
 more than a run.  In a padded copy of the input the pixels of a line stand an even number of bytes
@@ -26,7 +26,7 @@ _LONGEST = 1.15  # times the pixels of a line: what tiles may compute
 
 
 class LineCorrelation(UnfoldedCorrelation):
-    def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
+    def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
@@ -41,20 +41,20 @@ class LineCorrelation(UnfoldedCorrelation):
         )
         self.buffer_rows = (self.rows - 1) * c.rows.advance + c.rows.window
         self.tasks_i = -(-c.rows.outputs // self.rows)
-        self.planes = y_format == "nchw"
-        results = c.columns.outputs if self.planes else self.mr
-        self.worker_bytes = aligned(results * self.width * itemsize + self.buffer_rows * line)
+        tile = self.mr * self.width * itemsize
+        self.worker_bytes = aligned(tile + self.buffer_rows * line)
         self.tasks = c.N * c.groups * self.tasks_i
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @staticmethod
-    def applies(c: Correlation, itemsize: int) -> bool:
+    def applies(c: Correlation, itemsize: int, y_format: str) -> bool:
         """Whether this plan can run ``c`` and suits it: few channels, tiles that fill the lines."""
         mr, _ = choose_tile(c.columns.outputs, c.filters, lanes(itemsize))
         line = c.columns.outputs
         return (
-            not c.folded
+            y_format == "nhwc"
+            and not c.folded
             and c.channels < lanes(itemsize)
             and c.rows.window > 1
             and c.steps <= _MOST_TERMS
@@ -75,7 +75,6 @@ class LineCorrelation(UnfoldedCorrelation):
             scratch_bytes=self.worker_bytes,
             I=c.rows.outputs,
             J=c.columns.outputs,
-            planes=self.planes,
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             filters=c.filters,
@@ -117,7 +116,6 @@ class LineCorrelation(UnfoldedCorrelation):
             y=address(y),
             yn=yn,
             yg=yk * c.filters,
-            yk=yk,
             yh=yh,
             yw=yw,
             w=packed,

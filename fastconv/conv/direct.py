@@ -8,6 +8,7 @@ from ._direct_correlation import DirectCorrelation
 from ._direct_weight import DirectWeight
 from ._line_correlation import LineCorrelation
 from ._matrix_correlation import MatrixCorrelation
+from ._planar_correlation import PlanarCorrelation
 from ._pointwise_correlation import PointwiseCorrelation
 from ._product import ProductAlgorithm
 from .algorithm import Cost
@@ -23,11 +24,20 @@ class Direct(ProductAlgorithm):
     name = "direct"
     weight = DirectWeight
 
+    def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
+        # Folded outputs fill the lanes where filters do not; pixels do so without.
+        plain = super()._build(problem, threads, folding=False)
+        if not folding or any(isinstance(part, PlanarCorrelation) for part in plain):
+            return plain
+        return super()._build(problem, threads)
+
     def correlation(self, c, itemsize, x_format, y_format, threads):
         if MatrixCorrelation.applies(c, itemsize, x_format, y_format):
             return MatrixCorrelation(c, itemsize, threads)
         if PointwiseCorrelation.applies(c, itemsize, x_format, y_format):
             return PointwiseCorrelation(c, itemsize, threads)
-        if LineCorrelation.applies(c, itemsize):
-            return LineCorrelation(c, itemsize, y_format, threads)
+        if PlanarCorrelation.applies(c, itemsize, x_format, y_format):
+            return PlanarCorrelation(c, itemsize, threads)
+        if LineCorrelation.applies(c, itemsize, y_format):
+            return LineCorrelation(c, itemsize, threads)
         return DirectCorrelation(c, itemsize, x_format, y_format, threads)

@@ -54,16 +54,30 @@ def sliding_tile(
     return max(found, default=None)
 
 
-def _score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
-    """Useful part of the tile × its own efficiency.
+def planar_tiles(filters: int, vectors: int) -> list[tuple[int, int, float]]:
+    """The register tiles for so many filters × vectors of pixels: mr, nv, the time of a step."""
+    registers = machine().isa.registers
+    return [
+        (mr, nv, _step(mr, nv, far=True))
+        for nv in range(1, min(vectors, registers) + 1)
+        for mr in range(1, min(filters, (registers - 1) // nv - 1) + 1)
+    ]
 
-    The latter falls with the loads: one broadcast a row, one load a vector, and a reload of a
-    row's address now and then, four of which take the time of one fma; a vector that is not packed
-    takes that of four loads.
-    """
+
+def _score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
+    """Useful part of the tile × its own efficiency, which falls with the loads."""
     mr, nv = tile
     used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
-    return used * mr * nv / (mr * nv + 0.25 * (1.25 * mr + (4 if far else 1) * nv))
+    return used * mr * nv / _step(mr, nv, far)
+
+
+def _step(mr: int, nv: int, far: bool) -> float:
+    """The time of a step of the sum, in that of an fma.
+
+    Of one broadcast a row, one load a vector, and a reload of a row's address now and then four
+    take the time of one fma; a vector that is not packed takes that of four loads.
+    """
+    return mr * nv + 0.25 * (1.25 * mr + (4 if far else 1) * nv)
 
 
 def round_up(value: int, multiple: int) -> int:

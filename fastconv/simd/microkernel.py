@@ -5,7 +5,7 @@
 ``mr`` rows of ``nv`` vectors stay in registers over the whole sum; ``init`` is added last, so that
 a long sum made of several tiles is a sum of short ones, whose rounding errors stay small.  (A
 ``pitch`` of 0 gives every row the same ``init``.)  One step of the sum reads
-``nv`` consecutive vectors of B.  A is read by broadcast, in one of four ways:
+``nv`` consecutive vectors of B.  A is read by broadcast, in one of five ways:
 
 * ``rows``: every row has an address of its own (a table), and steps are consecutive elements.
   This is implicit GEMM: a row is an output pixel, a run is a stretch of input that it sums over,
@@ -17,6 +17,7 @@ a long sum made of several tiles is a sum of short ones, whose rounding errors s
   number of bytes.
 * ``sliding``: a panel whose rows are the taps of a window that moves along: what one row reads in
   a step, the next one reads in the step after, so an element is broadcast once for all of them.
+* ``planar``: a packed panel of filters, against vectors of neighbouring pixels wherever they are.
 
 A run is an entry of a table of two words, the byte offsets of its start in A and in B, so that a
 tile may leave out the runs that only meet padding.  :mod:`.tiles` compiles them.
@@ -42,14 +43,19 @@ def _run_start(v: Vectors, runs, index, a, b) -> list:
     return [v.builder.add(a, _word(v, entry, 0)), v.builder.add(b, _word(v, entry, 1))]
 
 
-def _step(v: Vectors, acc, rows, b, nv):
+def _products(v: Vectors, acc, rows, panel):
     """One step of the sum: ``rows`` are the addresses of the broadcast elements."""
-    panel = [v.load(b, j) for j in range(nv)]
+    nv = len(panel)
     out = []
     for m, row in enumerate(rows):
         a = v.broadcast(row)
         out += [v.fma(a, panel[j], acc[m * nv + j]) for j in range(nv)]
     return out
+
+
+def _step(v: Vectors, acc, rows, b, nv):
+    """The same with ``nv`` consecutive vectors of B."""
+    return _products(v, acc, rows, [v.load(b, j) for j in range(nv)])
 
 
 def _finish(v: Vectors, acc, init, pitch, relu, row, mr, nv):
@@ -255,3 +261,35 @@ def emit_sliding(
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
     _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
+
+
+def emit_planar(
+    v: Vectors, shape, a, x, places, taps, n_taps, bias, relu, y, y_pitch, targets
+):  # fmt: skip
+    builder, (mr, nv) = v.builder, shape
+    step = mr * v.itemsize
+    starts = [builder.add(x, _word(v, places, j)) for j in range(nv)]
+
+    def block(size):
+        def steps(index, carried):
+            a, entry, *acc = carried
+            for u in range(size):
+                shift = _word(v, entry, u)
+                panel = [v.load(builder.add(start, shift)) for start in starts]
+                rows = [v.offset(a, u * step + m * v.itemsize) for m in range(mr)]
+                acc = _products(v, acc, rows, panel)
+            return [v.offset(a, size * step), v.offset(entry, size * 8), *acc]
+
+        return steps
+
+    blocks = builder.ashr(n_taps, i64(_UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(n_taps, i64(_UNROLL - 1)))
+    carried = v.loop(blocks, [a, taps, *[v.zero] * (mr * nv)], block(_UNROLL))
+    acc = v.loop(rest, carried, block(1))[2:]
+    floor = v.floor(relu)
+    for m in range(mr):
+        start = v.broadcast(v.offset(bias, m * v.itemsize))
+        row = builder.add(y, builder.mul(y_pitch, i64(m)))
+        for j in range(nv):
+            value = v.at_least(builder.fadd(acc[m * nv + j], start), floor)
+            v.store(value, builder.add(row, _word(v, targets, j)))

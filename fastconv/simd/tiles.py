@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 
 from fastconv.core.jit import Function, callee, record
 
-from .microkernel import emit_panel, emit_pitched, emit_rows, emit_sliding
+from .microkernel import emit_panel, emit_pitched, emit_planar, emit_rows, emit_sliding
 from .vector import Vectors, element, lanes, literal
 
 
@@ -32,8 +32,8 @@ def _multiply(typingctx, like, kind, mr, nv, stretches, taps, *words):
 
 
 # By kind, the body of a tile, and how many sizes it has: mr, nv, stretches, taps.
-_KINDS = ((emit_rows, 2), (emit_pitched, 2), (emit_panel, 3), (emit_sliding, 4))
-_ROWS, _PITCHED, _PANEL, _SLIDING = range(len(_KINDS))
+_KINDS = ((emit_rows, 2), (emit_pitched, 2), (emit_panel, 3), (emit_sliding, 4), (emit_planar, 2))
+_ROWS, _PITCHED, _PANEL, _SLIDING, _PLANAR = range(len(_KINDS))
 
 # What a kernel needs in its arguments to multiply by a register tile: the address of its function,
 # its rows and columns.
@@ -122,3 +122,21 @@ def tile_sliding(itemsize: int, mr: int, nv: int, stretches: int, taps: int) -> 
         )  # fmt: skip
 
     return _tile(sliding, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_planar(itemsize: int, mr: int, nv: int) -> dict[str, int]:
+    """The tile of ``mr`` filters × ``nv`` vectors of neighbouring pixels.
+
+    In A the filters stand side by side, tap after tap.  Tap t of vector j is at
+    ``x + places[j] + taps[t]``, filter m of the result at ``y + m·y_pitch + targets[j]``.
+    """
+
+    @callee(10)
+    def planar(a, x, places, taps, n_taps, bias, relu, y, y_pitch, targets):
+        _multiply(
+            element(itemsize), _PLANAR, mr, nv, 1, 1, a, x, places, taps, n_taps, bias, relu, y,
+            y_pitch, targets,
+        )  # fmt: skip
+
+    return _tile(planar, itemsize, mr, nv)

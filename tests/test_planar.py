@@ -1,0 +1,93 @@
+"""Where ``direct`` sums planes of few channels with pixels in the lanes, and in which shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import fastconv as fc
+from fastconv.conv._planar_correlation import PlanarCorrelation
+from fastconv.conv.arguments import described
+from fastconv.conv.direct import Direct
+from fastconv.core.machine import machine
+from fastconv.gemm.tiling import planar_tiles
+from fastconv.simd.vector import lanes
+
+
+def _parts(x, w, *arguments, direction="forward", order="nchw", dtype="float32"):
+    problem = described(x, w, *arguments, direction, dtype, order)
+    return Direct()._build(problem, 2)
+
+
+def _planar(*arguments, **options):
+    return [isinstance(part, PlanarCorrelation) for part in _parts(*arguments, **options)]
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "arguments"),
+    [
+        ((2, 1, 28, 28), (32, 1, 5, 5), (1, 2, 1, 1)),
+        ((2, 3, 60, 60), (64, 3, 7, 7), (2, 3, 1, 1)),
+        ((2, 16, 32, 32), (16, 16, 3, 3), (1, 1, 1, 1)),
+        ((2, 16, 32, 32), (16, 8, 3, 3), (1, 2, 2, 2)),
+        ((2, 200, 32, 32), (3, 200, 3, 3), (1, 1, 1, 1)),
+    ],
+    ids=["one-channel", "stem", "16-channels", "dilated-groups", "many-to-few"],
+)
+def test_planes_of_few_channels(x, w, arguments):
+    assert _planar(x, w, *arguments) == [True]
+    assert _planar(x, w, *arguments, order="nhwc") == [x[1] == w[0] == 1]
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "arguments"),
+    [
+        ((2, 64, 32, 32), (64, 64, 3, 3), (1, 1, 1, 1)),
+        ((2, 3, 32, 2), (16, 3, 3, 3), (1, 1, 1, 1)),
+        ((2, 3, 32, 32), (16, 3, 1, 1), (1, 0, 1, 1)),
+    ],
+    ids=["many-channels", "short-rows", "one-tap"],
+)
+def test_others_are_not(x, w, arguments):
+    assert _planar(x, w, *arguments) == [False]
+
+
+def test_a_gradient_of_few_channels_is_not_folded():
+    size, weight = (2, 3, 40, 40), (16, 3, 3, 3)
+    assert _planar(size, weight, 1, 1, 1, 1, direction="backward_input") == [True]
+    strided = _parts(size, weight, 2, 1, 1, 1, direction="backward_input")
+    assert not any(isinstance(part, PlanarCorrelation) for part in strided)
+
+
+@pytest.mark.parametrize("filters", [1, 3, 8, 13, 64])
+@pytest.mark.parametrize("vectors", [1, 2, 9])
+def test_tiles_fit_the_registers(filters, vectors):
+    tiles = planar_tiles(filters, vectors)
+    assert tiles
+    for mr, nv, step in tiles:
+        assert mr <= filters and nv <= vectors and mr * nv + nv + 1 <= machine().isa.registers
+        assert step > mr * nv
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+@pytest.mark.parametrize(("height", "width"), [(5, 33), (32, 32), (7, 100), (13, 17)])
+def test_the_vectors_of_a_task_cover_its_rows(height, width, itemsize):
+    dtype = {4: "float32", 8: "float64"}[itemsize]
+    (part,) = _parts((1, 3, height, width), (10, 3, 3, 3), 1, 1, 1, 1, dtype=dtype)
+    vector = lanes(itemsize)
+    pixels = part.targets[:, None] // itemsize + np.arange(vector)
+    assert_array_equal(np.unique(pixels), np.arange(part.rows * width))
+    assert len(part.places) >= part.nv
+    assert part.tasks_i * part.rows >= height >= part.rows
+
+
+def test_results_do_not_depend_on_the_threads():
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((3, 3, 61, 47), np.float32)
+    w = rng.standard_normal((21, 3, 3, 3), np.float32)
+    results = set()
+    for threads in (1, 2):
+        with fc.options(num_threads=threads):
+            results.add(fc.conv2d(x, w, padding=1, algorithm="direct").tobytes())
+    assert len(results) == 1
