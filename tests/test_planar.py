@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 
 import fastconv as fc
 from fastconv.conv._planar_correlation import PlanarCorrelation
+from fastconv.conv.algorithm import sum_error
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.core.machine import machine
@@ -82,12 +83,22 @@ def test_the_vectors_of_a_task_cover_its_rows(height, width, itemsize):
     assert part.tasks_i * part.rows >= height >= part.rows
 
 
+@pytest.mark.parametrize(("channels", "filters"), [(56, 16), (64, 3), (225, 3)])
+def test_the_longest_sums_of_equal_terms_keep_the_bound(channels, filters):
+    x = np.full((1, channels, 4, 20), 0.1, np.float32)
+    w = np.full((filters, channels, 3, 3), 0.1, np.float32)
+    assert _planar(x.shape, w.shape, 1, 0, 1, 1) == [True]
+    exact = np.float64(x[0, 0, 0, 0]) * np.float64(w[0, 0, 0, 0]) * w[0].size
+    error = np.abs(fc.conv2d(x, w, algorithm="direct") - exact).max() / exact
+    assert error <= sum_error(w[0].size, "float32")
+
+
 def test_results_do_not_depend_on_the_threads():
     rng = np.random.default_rng(1)
-    x = rng.standard_normal((3, 3, 61, 47), np.float32)
-    w = rng.standard_normal((21, 3, 3, 3), np.float32)
+    x = rng.standard_normal((3, 65, 61, 47), np.float32)
+    w = rng.standard_normal((5, 65, 3, 3), np.float32)
     results = set()
-    for threads in (1, 2):
+    for threads in (1, 2, 2, 2):
         with fc.options(num_threads=threads):
             results.add(fc.conv2d(x, w, padding=1, algorithm="direct").tobytes())
     assert len(results) == 1

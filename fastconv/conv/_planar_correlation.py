@@ -30,6 +30,7 @@ from .correlation import Correlation
 # Terms of a sum up to which this is faster than vectors of filters; and where few filters would
 # leave most of such a vector empty.
 _MOST_TERMS, _MOST_TERMS_FEW = 512, 2048
+_STRETCH = 512  # most terms in one go: rounding errors of equal terms all point the same way
 # In multiply-adds of vectors: starting a tile, storing a vector of it, packing a vector.
 _START, _STORE, _PACK = 30, 2, 3
 
@@ -58,7 +59,8 @@ class PlanarCorrelation:
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.tasks = c.N * c.groups * self.tasks_i
         self.workers = workers_for(self.flops, self.tasks, threads)
-        spare = self.mr * self.nv * self.vector * itemsize
+        # A tile of results by itself, and the bias of every filter in all lanes.
+        spare = (self.nv + self.filters.tiles) * self.mr * self.vector * itemsize
         self.worker_bytes = aligned(WINDOW_BYTES + 64 + spare + self.planes.nbytes)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
         self.window = window_record(
@@ -109,7 +111,7 @@ class PlanarCorrelation:
         self.places, self.targets = (
             ((rows * pitch + self.columns) * self.itemsize).ravel() for pitch in pitches
         )
-        self.alone = np.arange(self.nv) * width
+        self.alone, self.zeros = np.arange(self.nv) * width, np.zeros(self.nv, np.int64)
         self.taps = self.planes.tap_offsets()
 
     @functools.cached_property
@@ -143,7 +145,9 @@ class PlanarCorrelation:
             targets=address(self.targets),
             n_places=len(self.places),
             alone=address(self.alone),
+            zeros=address(self.zeros),
             taps=address(self.taps),
+            stretch=even_split(self.taps.size, _STRETCH),
             n_taps=self.taps.size,
         )
 

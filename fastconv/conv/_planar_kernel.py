@@ -11,6 +11,7 @@ from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW
 from fastconv.simd.copying import copy, get_word, next_task
 from fastconv.simd.phases import lap, started
+from fastconv.simd.taps import put_splat
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
@@ -21,31 +22,38 @@ LAYOUT = record(
     + PLANES
     # packed filters, bytes of a tile of them
     + "w bias w_tile tiles group_filters "
-    # offsets in the planes and in y of the vectors of a task, and in a tile by itself; the taps
-    "places targets n_places alone taps n_taps",
+    # offsets in the planes and in y of the vectors of a task, and in a tile by itself; the taps,
+    # and how many of them make one sum
+    "places targets n_places alone zeros taps n_taps stretch",
     tile=TILE,
 )
 
 
 @inner
-def _multiply(a, item, vector, planes, y, first, index, t, spare):
+def _multiply(a, item, width, planes, y, first, index, t, splats, spare):
     """The vectors from ``first`` on by tile ``t`` of the filters, which may be the last few."""
     mr, row = a.tile.mr, a.tile.nr * item
     left = a.group_filters - t * mr
     y += t * mr * a.yk
-    targets = a.targets + first * 8
-    to, pitch, offsets = y, a.yk, targets
+    init, init_pitch, starts = splats + t * mr * width, width, a.zeros
+    for tap in range(0, a.n_taps, a.stretch):
+        # What is not a result yet stays out of y, where other vectors overlap.
+        relu, to, pitch, targets = 0, spare, row, a.alone
+        if tap + a.stretch >= a.n_taps:
+            relu = a.relu
+            if left >= mr:
+                to, pitch, targets = y, a.yk, a.targets + first * 8
+        call(
+            a.tile.multiply, a.w + index * a.w_tile + tap * mr * item, planes, a.places + first * 8,
+            a.taps + tap * 8, min(a.stretch, a.n_taps - tap), init, init_pitch, starts, relu, to,
+            pitch, targets,
+        )  # fmt: skip
+        init, init_pitch, starts = spare, row, a.alone
     if left < mr:
-        to, pitch, offsets = spare, row, a.alone
-    call(
-        a.tile.multiply, a.w + index * a.w_tile, planes, a.places + first * 8, a.taps, a.n_taps,
-        a.bias + index * mr * item, a.relu, to, pitch, offsets,
-    )  # fmt: skip
-    if left < mr:
-        width = vector * item
         for k in range(left):
-            for j in range(a.tile.nr // vector):
-                copy(y + k * a.yk + get_word(targets + j * 8), spare + k * row + j * width, width)
+            for j in range(row // width):
+                at = get_word(a.targets + (first + j) * 8)
+                copy(y + k * a.yk + at, spare + k * row + j * width, width)
 
 
 @functools.cache
@@ -55,6 +63,7 @@ def planar_kernel(itemsize: int) -> Kernel:
     The last rows of an image, and the last vectors of a task, overlap those before.
     """
     vector = lanes(itemsize)
+    width = vector * itemsize
 
     @kernel(LAYOUT)
     def planar(worker, args):
@@ -64,7 +73,8 @@ def planar_kernel(itemsize: int) -> Kernel:
         # A copy of the window's record: a worker moves it from channel to channel.
         copy(window, a.x_window, WINDOW_BYTES)
         x = numba.carray(as_pointer(window), 1, WINDOW)[0]
-        spare = (window + WINDOW_BYTES + 63) // 64 * 64
+        splats = (window + WINDOW_BYTES + 63) // 64 * 64
+        spare = splats + a.tiles * a.tile.mr * width
         planes = spare + a.tile.mr * a.tile.nr * itemsize
         at_once = a.tile.nr // vector
         clock = started(a.profile)
@@ -76,12 +86,15 @@ def planar_kernel(itemsize: int) -> Kernel:
             image, i0 = rest // a.tasks_i, min(rest % a.tasks_i * a.task_i, a.I - a.task_i)
             pack_planes(like, a, x, itemsize, planes, image, group, i0)
             clock = lap(a.profile, worker, INPUT, clock)
+            for k in range(a.tiles * a.tile.mr):
+                bias = a.bias + (group * a.tiles * a.tile.mr + k) * itemsize
+                put_splat(like, splats + k * width, bias)
             y = a.y + image * a.yn + group * a.yg + i0 * a.yh
             for start in range(0, a.n_places, at_once):
                 first = min(start, a.n_places - at_once)
                 for t in range(a.tiles):
                     index = group * a.tiles + t
-                    _multiply(a, itemsize, vector, planes, y, first, index, t, spare)
+                    _multiply(a, itemsize, width, planes, y, first, index, t, splats, spare)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return planar

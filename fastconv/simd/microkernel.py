@@ -264,18 +264,18 @@ def emit_sliding(
 
 
 def emit_planar(
-    v: Vectors, shape, a, x, places, taps, n_taps, bias, relu, y, y_pitch, targets
+    v: Vectors, shape, a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets
 ):  # fmt: skip
     builder, (mr, nv) = v.builder, shape
     step = mr * v.itemsize
-    starts = [builder.add(x, _word(v, places, j)) for j in range(nv)]
+    pixels = [builder.add(x, _word(v, places, j)) for j in range(nv)]
 
     def block(size):
         def steps(index, carried):
             a, entry, *acc = carried
             for u in range(size):
                 shift = _word(v, entry, u)
-                panel = [v.load(builder.add(start, shift)) for start in starts]
+                panel = [v.load(builder.add(at, shift)) for at in pixels]
                 rows = [v.offset(a, u * step + m * v.itemsize) for m in range(mr)]
                 acc = _products(v, acc, rows, panel)
             return [v.offset(a, size * step), v.offset(entry, size * 8), *acc]
@@ -288,8 +288,11 @@ def emit_planar(
     acc = v.loop(rest, carried, block(1))[2:]
     floor = v.floor(relu)
     for m in range(mr):
-        start = v.broadcast(v.offset(bias, m * v.itemsize))
-        row = builder.add(y, builder.mul(y_pitch, i64(m)))
+        before, row = (
+            builder.add(base, builder.mul(step, i64(m)))
+            for base, step in ((init, pitch), (y, y_pitch))
+        )
         for j in range(nv):
+            start = v.load(builder.add(before, _word(v, starts, j)))
             value = v.at_least(builder.fadd(acc[m * nv + j], start), floor)
             v.store(value, builder.add(row, _word(v, targets, j)))

@@ -129,14 +129,15 @@ def tile_planar(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     """The tile of ``mr`` filters × ``nv`` vectors of neighbouring pixels.
 
     In A the filters stand side by side, tap after tap.  Tap t of vector j is at
-    ``x + places[j] + taps[t]``, filter m of the result at ``y + m·y_pitch + targets[j]``.
+    ``x + places[j] + taps[t]``.  Filter m of the result goes to ``y + m·y_pitch + targets[j]``,
+    what it begins with is at ``init + m·pitch + starts[j]``.
     """
 
-    @callee(10)
-    def planar(a, x, places, taps, n_taps, bias, relu, y, y_pitch, targets):
+    @callee(12)
+    def planar(a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets):
         _multiply(
-            element(itemsize), _PLANAR, mr, nv, 1, 1, a, x, places, taps, n_taps, bias, relu, y,
-            y_pitch, targets,
+            element(itemsize), _PLANAR, mr, nv, 1, 1, a, x, places, taps, n_taps, init, pitch,
+            starts, relu, y, y_pitch, targets,
         )  # fmt: skip
 
     return _tile(planar, itemsize, mr, nv)
