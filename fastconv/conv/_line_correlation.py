@@ -1,8 +1,7 @@
-"""``direct`` for a few channels: lines of channels-last pixels, evenly apart.
+"""``direct`` for a few channels: lines of pixels, evenly apart.
 
-The terms of a sum are short runs here, one for each row of the window, and a table of pixels costs
-more than a run.  In a padded copy of the input the pixels of a line stand an even number of bytes
-apart, so that a register tile finds them without.
+In a padded copy of the input the pixels of a line stand an even number of bytes apart, so that a
+register tile finds them without a table; and what it reads for one pixel serves its neighbours.
 """
 
 from __future__ import annotations
@@ -12,56 +11,69 @@ import functools
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
-from fastconv.simd.tiles import tile_pitched
+from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score, workers_for
+from fastconv.simd.tiles import tile_line
 from fastconv.simd.vector import lanes
 
 from ._correlation_plan import PackedFilters
 from ._line_kernel import line_kernel
 from ._unfolded import UnfoldedCorrelation
-from .correlation import Correlation
+from .correlation import Axis, Correlation
 
 _MOST_TERMS = 512  # of a sum
-_LONGEST = 1.15  # times the pixels of a line: what tiles may compute
+_MOST_CHANNELS = 2  # vectors of them
+
+
+def _tile(c: Correlation, vector: int) -> LineTile | None:
+    columns = c.columns
+    return line_tile(
+        columns.outputs, c.filters, columns.window, columns.advance, columns.spread, vector
+    )
+
+
+def _extent(axis: Axis, outputs: int) -> int:
+    """Positions of the input that so many outputs in a row reach."""
+    return (outputs - 1) * axis.advance + (axis.window - 1) * axis.spread + 1
 
 
 class LineCorrelation(UnfoldedCorrelation):
-    def __init__(self, c: Correlation, itemsize: int, threads: int):
+    def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
         self.c = c
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
-        self.mr, self.nv = choose_tile(c.columns.outputs, c.filters, self.vector)
+        _, self.mr, self.nv = _tile(c, self.vector)
         self.width = self.nv * self.vector
         self.filters = PackedFilters(c, itemsize, self.width, c.channels, threads)
-        self.columns = (c.columns.outputs - 1) * c.columns.advance + c.columns.window
+        self.columns = _extent(c.columns, c.columns.outputs)
         line = self.columns * c.channels * itemsize
         most = max(1, machine().l1 // 2 // (line * c.rows.advance))
         self.rows = even_split(
             c.rows.outputs, min(most, max(1, c.N * c.rows.outputs // (4 * threads)))
         )
-        self.buffer_rows = (self.rows - 1) * c.rows.advance + c.rows.window
+        self.buffer_rows = _extent(c.rows, self.rows)
         self.tasks_i = -(-c.rows.outputs // self.rows)
-        tile = self.mr * self.width * itemsize
-        self.worker_bytes = aligned(tile + self.buffer_rows * line)
+        self.planes = y_format == "nchw"
+        results = c.columns.outputs if self.planes else self.mr
+        self.worker_bytes = aligned(results * self.width * itemsize + self.buffer_rows * line)
         self.tasks = c.N * c.groups * self.tasks_i
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @staticmethod
-    def applies(c: Correlation, itemsize: int, y_format: str) -> bool:
-        """Whether this plan can run ``c`` and suits it: few channels, tiles that fill the lines."""
-        mr, _ = choose_tile(c.columns.outputs, c.filters, lanes(itemsize))
-        line = c.columns.outputs
-        return (
-            y_format == "nhwc"
-            and not c.folded
-            and c.channels < lanes(itemsize)
-            and c.rows.window > 1
-            and c.steps <= _MOST_TERMS
-            and all((a.spread, a.step, a.start) == (1, 1, 0) for a in (c.rows, c.columns))
-            and line >= mr
-            and round_up(line, mr) <= _LONGEST * line
-        )
+    def applies(c: Correlation, itemsize: int) -> bool:
+        """Whether this plan can run ``c`` and suits it: few channels, tiles that fit the lines."""
+        vector = lanes(itemsize)
+        if (
+            c.folded
+            or c.channels > _MOST_CHANNELS * vector
+            or c.columns.window == 1
+            or c.steps > _MOST_TERMS
+            or any((axis.start, axis.step) != (0, 1) for axis in (c.rows, c.columns))
+        ):
+            return False
+        tile = _tile(c, vector)
+        other = tile_score(c.rows.outputs * c.columns.outputs, c.filters, vector)
+        return tile is not None and tile.score >= other
 
     @functools.cached_property
     def stage(self) -> Stage:
@@ -70,17 +82,26 @@ class LineCorrelation(UnfoldedCorrelation):
         return Stage(
             line_kernel(self.itemsize),
             self.workers,
-            **tile_pitched(self.itemsize, self.mr, self.nv),
+            **tile_line(
+                self.itemsize,
+                self.mr,
+                self.nv,
+                c.columns.window,
+                c.columns.advance,
+                c.columns.spread,
+                c.channels,
+            ),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             I=c.rows.outputs,
             J=c.columns.outputs,
+            planes=self.planes,
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             filters=c.filters,
             groups=c.groups,
             window_rows=c.rows.window,
-            terms=c.columns.window * c.channels,
+            row_spread=c.rows.spread,
             row_advance=c.rows.advance,
             column_advance=c.columns.advance,
             task_i=self.rows,
@@ -116,6 +137,7 @@ class LineCorrelation(UnfoldedCorrelation):
             y=address(y),
             yn=yn,
             yg=yk * c.filters,
+            yk=yk,
             yh=yh,
             yw=yw,
             w=packed,

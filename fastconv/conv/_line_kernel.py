@@ -9,17 +9,17 @@ import numba
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import copy, next_task
+from fastconv.simd.copying import copy, next_task, transpose_tile
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
-from fastconv.simd.vector import element
+from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes relu y yn yg yh yw I J "
+    "counter profile tasks scratch scratch_bytes relu y yn yg yk yh yw I J planes "
     # packed filters, bytes of a tile of them
     "w bias w_tile tiles filters groups "
-    # the window: its rows, and the terms of a row; input rows and columns from output to output
-    "window_rows terms row_advance column_advance "
+    # the window: its rows; input rows from one to the next, rows and columns from output to output
+    "window_rows row_spread row_advance column_advance "
     # output rows of a task, tasks of an image; the buffer of their window
     "task_i tasks_i buffer_rows buffer_columns",
     tile=TILE,
@@ -28,10 +28,19 @@ LAYOUT = record(
 
 
 @inner
-def _line(a, item, mr, row, x, pitch, line, y, group, tile):
+def _multiply(a, row, x, j, pitch, line, index, ahead, fetched, target, to):
+    """A tile of pixels from ``j`` on by one tile of filters."""
+    call(
+        a.tile.multiply, x + j * pitch, a.row_spread * line, a.window_rows, a.w + index * a.w_tile,
+        ahead, fetched, a.bias + index * row, a.relu, target, to,
+    )  # fmt: skip
+
+
+@inner
+def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile):
     """A line of channels-last pixels; what comes behind it in y is fetched meanwhile."""
-    terms = a.window_rows * a.terms
-    step = mr * a.yw // (a.tiles * terms)
+    width = vector * item
+    fetched = mr * a.yw // (a.tiles * a.window_rows * width) + 1  # with every row of the window
     for start in range(0, a.J, mr):
         j = min(start, a.J - mr)
         for t in range(a.tiles):
@@ -39,15 +48,30 @@ def _line(a, item, mr, row, x, pitch, line, y, group, tile):
             target, to = y + j * a.yw + t * row, a.yw
             if left < row:
                 target, to = tile, row
-            index = group * a.tiles + t
-            ahead = y + (j + mr) * a.yw + t * terms * step
-            call(
-                a.tile.multiply, x + j * pitch, pitch, line, a.window_rows, a.terms,
-                a.w + index * a.w_tile, ahead, step, a.bias + index * row, 0, a.relu, target, to,
-            )  # fmt: skip
+            ahead = y + (j + mr) * a.yw + t * fetched * a.window_rows * width
+            _multiply(a, row, x, j, pitch, line, group * a.tiles + t, ahead, fetched, target, to)
             if left < row:
                 for m in range(mr):
                     copy(y + (j + m) * a.yw + t * row, tile + m * row, left)
+
+
+@inner
+def _line_to_planes(like, a, item, vector, mr, row, x, pitch, line, y, group, pixels):
+    """A line of every plane, out of all pixels of a tile of filters."""
+    width = row // item
+    for t in range(a.tiles):
+        for start in range(0, a.J, mr):
+            j = min(start, a.J - mr)
+            target = pixels + j * row
+            _multiply(a, row, x, j, pitch, line, group * a.tiles + t, target, 0, target, row)
+        first = t * width
+        for lane in range(0, min(width, a.filters - first), vector):
+            for j in range(0, a.J, vector):
+                transpose_tile(
+                    like, y + (first + lane) * a.yk + j * item, a.yk,
+                    pixels + j * row + lane * item, row, min(vector, a.J - j),
+                    min(vector, a.filters - first - lane),
+                )  # fmt: skip
 
 
 @functools.cache
@@ -56,14 +80,15 @@ def line_kernel(itemsize: int) -> Kernel:
 
     The last tile of a line begins a tile before its end, and computes some pixels again.
     """
+    vector = lanes(itemsize)
 
     @kernel(LAYOUT)
     def lines(worker, args):
         a = numba.carray(args, 1)[0]
         like = element(itemsize)
         mr, row = a.tile.mr, a.tile.nr * itemsize
-        tile = a.scratch + worker * a.scratch_bytes  # results on their way
-        buffer = tile + mr * row
+        pixels = a.scratch + worker * a.scratch_bytes  # results on their way
+        buffer = pixels + (a.J if a.planes else mr) * row
         pixel = a.input.block * itemsize
         pitch, line = a.column_advance * pixel, a.buffer_columns * pixel
         clock = started(a.profile)
@@ -82,7 +107,12 @@ def line_kernel(itemsize: int) -> Kernel:
             for i in range(min(a.task_i, a.I - i0)):
                 x = buffer + i * a.row_advance * line
                 y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
-                _line(a, itemsize, mr, row, x, pitch, line, y, group, tile)
+                if a.planes:
+                    _line_to_planes(
+                        like, a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels
+                    )
+                else:
+                    _line_to_rows(a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return lines

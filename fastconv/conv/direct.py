@@ -38,6 +38,6 @@ class Direct(ProductAlgorithm):
             return PointwiseCorrelation(c, itemsize, threads)
         if PlanarCorrelation.applies(c, itemsize, x_format, y_format):
             return PlanarCorrelation(c, itemsize, threads)
-        if LineCorrelation.applies(c, itemsize, y_format):
-            return LineCorrelation(c, itemsize, threads)
+        if LineCorrelation.applies(c, itemsize):
+            return LineCorrelation(c, itemsize, y_format, threads)
         return DirectCorrelation(c, itemsize, x_format, y_format, threads)

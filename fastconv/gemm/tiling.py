@@ -7,6 +7,7 @@ from typing import NamedTuple
 from fastconv.core.machine import machine
 
 _LONGEST_BLOCK = 128
+_FEWEST_SUMS = 10  # in the registers; fewer would wait for one another
 
 
 def choose_tile(rows: int, columns: int, vector: int, far: bool = False) -> tuple[int, int]:
@@ -51,6 +52,31 @@ def sliding_tile(
                 used = columns / round_up(columns, nv * vector)
                 score = mr * nv / (mr * nv + 0.25 * (rows * channels + 4 * nv))
                 found.append(SlidingTile(used * score, rows, nv))
+    return max(found, default=None)
+
+
+class LineTile(NamedTuple):
+    """A register tile for the pixels of a line: its score, pixels × vectors."""
+
+    score: float
+    mr: int
+    nv: int
+
+
+def line_tile(
+    columns: int, filters: int, taps: int, advance: int, spread: int, vector: int
+) -> LineTile | None:
+    """The best tile for lines of so many columns; None if too few registers hold its sums."""
+    found = []
+    for nv in range(1, 5):
+        most = machine().isa.registers // nv - taps - 1
+        if most < 1:
+            continue
+        mr = even_split(columns, most)
+        read = len({m * advance + tap * spread for m in range(mr) for tap in range(taps)})
+        used = columns * filters / (round_up(columns, mr) * round_up(filters, nv * vector))
+        time = max(mr * nv, _FEWEST_SUMS) * taps + 0.25 * (read + taps * nv)
+        found.append(LineTile(used * mr * nv * taps / time, mr, nv))
     return max(found, default=None)
 
 

@@ -5,7 +5,7 @@
 ``mr`` rows of ``nv`` vectors stay in registers over the whole sum; ``init`` is added last, so that
 a long sum made of several tiles is a sum of short ones, whose rounding errors stay small.  (A
 ``pitch`` of 0 gives every row the same ``init``.)  One step of the sum reads
-``nv`` consecutive vectors of B.  A is read by broadcast, in one of five ways:
+``nv`` consecutive vectors of B.  A is read by broadcast, in one of six ways:
 
 * ``rows``: every row has an address of its own (a table), and steps are consecutive elements.
   This is implicit GEMM: a row is an output pixel, a run is a stretch of input that it sums over,
@@ -17,6 +17,8 @@ a long sum made of several tiles is a sum of short ones, whose rounding errors s
   number of bytes.
 * ``sliding``: a panel whose rows are the taps of a window that moves along: what one row reads in
   a step, the next one reads in the step after, so an element is broadcast once for all of them.
+* ``line``: rows are pixels of a line, evenly apart, and what one tap of a pixel reads other taps of
+  its neighbours read too: an element is broadcast once for all of them, as in ``sliding``.
 * ``planar``: a packed panel of filters, against vectors of neighbouring pixels wherever they are.
 
 A run is an entry of a table of two words, the byte offsets of its start in A and in B, so that a
@@ -25,9 +27,12 @@ tile may leave out the runs that only meet padding.  :mod:`.tiles` compiles them
 
 from __future__ import annotations
 
+import itertools
+
 from .vector import I64, Vectors, i64
 
 _REACH = 5  # rows whose addresses one base serves
+_APART = 4  # parts of a line that are read in turns
 _UNROLL = 4  # steps between two moves, or reloads, of the addresses of rows
 
 
@@ -261,6 +266,46 @@ def emit_sliding(
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
     _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
+
+
+def emit_line(
+    v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch
+):  # fmt: skip
+    builder, (mr, nv, taps, advance, spread, channels) = v.builder, shape
+    pixel, width = channels * v.itemsize, nv * v.nbytes
+    met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → rows and taps that meet there
+    for m, tap in itertools.product(range(mr), range(taps)):
+        met.setdefault(m * advance + tap * spread, []).append((m, tap))
+
+    # Neighbouring pixels add to the same sums, which would wait for one another: from far apart.
+    part = -(-len(met) // _APART)
+    order = [at for first in range(part) for at in sorted(met)[first::part]]
+
+    def channel(index, carried):
+        a, b, *acc = carried
+        panels = [
+            [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
+            for tap in range(taps)
+        ]
+        for at in order:
+            x = v.broadcast(v.offset(a, at * pixel))
+            for m, tap in met[at]:
+                for j in range(nv):
+                    acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
+        return [v.offset(a, v.itemsize), v.offset(b, width), *acc]
+
+    def row(index, carried):
+        a, b, fetch, *acc = carried
+        fetch = v.prefetch_lines(fetch, lines, v.opaque(i64(v.nbytes)))
+        acc = v.loop(v.opaque(i64(channels)), [a, b, *acc], channel)[2:]
+        return [builder.add(a, a_step), v.offset(b, taps * channels * width), fetch, *acc]
+
+    acc = v.loop(n_rows, [a, b, fetch, *[v.zero] * (mr * nv)], row)[3:]
+
+    def target(m):
+        return v.offset(c, builder.mul(c_pitch, i64(m)))
+
+    _finish(v, acc, init, i64(0), relu, target, mr, nv)
 
 
 def emit_planar(

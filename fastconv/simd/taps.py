@@ -22,16 +22,6 @@ GROUP_WORDS = len(GROUP) + CHUNK
 STRIP_WORDS = 2  # byte offsets in x and y of its first vector
 
 
-def _fetch(v: Vectors, address, lines, step):
-    """Prefetch ``lines`` cache lines, ``step`` bytes apart; the address behind them."""
-
-    def body(index, carried):
-        v.prefetch(carried[0])
-        return [v.offset(carried[0], step)]
-
-    return v.loop(lines, [address], body)[0]
-
-
 def _chunk(v: Vectors, mr, splat, length, x, x_step, w, w_step):
     """The loop body that adds a chunk of ``length`` taps to ``mr`` accumulators."""
     builder = v.builder
@@ -131,8 +121,8 @@ def _correlate(v: Vectors, mr, patch, x, y, target):
 
     def row(index, carried):
         x_row, y_row, x_next, y_next, *acc = carried
-        x_next = _fetch(v, x_next, words["x_lines"], words["next_step"])
-        y_next = _fetch(v, y_next, words["y_lines"], words["next_step"])
+        x_next = v.prefetch_lines(x_next, words["x_lines"], words["next_step"])
+        y_next = v.prefetch_lines(y_next, words["y_lines"], words["next_step"])
 
         def vector(index, carried):
             j, y_at, *acc = carried

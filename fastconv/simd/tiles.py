@@ -12,28 +12,32 @@ from numba.extending import intrinsic
 
 from fastconv.core.jit import Function, callee, record
 
-from .microkernel import emit_panel, emit_pitched, emit_planar, emit_rows, emit_sliding
+from .microkernel import emit_line, emit_panel, emit_pitched, emit_planar, emit_rows, emit_sliding
 from .vector import Vectors, element, lanes, literal
 
 
 @intrinsic(prefer_literal=True)
-def _multiply(typingctx, like, kind, mr, nv, stretches, taps, *words):
-    """A tile of this kind and shape is the body of the function that is compiled."""
+def _multiply(typingctx, like, tile, *words):
+    """A tile, given by its kind and sizes, is the body of the function that is compiled."""
 
     def codegen(context, builder, signature, arguments):
-        which, *shape = map(literal, signature.args[1:6])
-        body, sizes = _KINDS[which]
-        values = cgutils.unpack_tuple(builder, arguments[6])
-        body(Vectors(builder, signature.args[0]), shape[:sizes], *values)
+        kind, *sizes = literal(signature.args[1]).split()
+        values = cgutils.unpack_tuple(builder, arguments[2])
+        _KINDS[kind](Vectors(builder, signature.args[0]), tuple(map(int, sizes)), *values)
         return context.get_dummy_value()
 
     words = types.StarArgUniTuple(types.int64, len(words))
-    return types.void(like, kind, mr, nv, stretches, taps, words), codegen
+    return types.void(like, tile, words), codegen
 
 
-# By kind, the body of a tile, and how many sizes it has: mr, nv, stretches, taps.
-_KINDS = ((emit_rows, 2), (emit_pitched, 2), (emit_panel, 3), (emit_sliding, 4), (emit_planar, 2))
-_ROWS, _PITCHED, _PANEL, _SLIDING, _PLANAR = range(len(_KINDS))
+_KINDS = {
+    "rows": emit_rows,
+    "pitched": emit_pitched,
+    "line": emit_line,
+    "panel": emit_panel,
+    "sliding": emit_sliding,
+    "planar": emit_planar,
+}
 
 # What a kernel needs in its arguments to multiply by a register tile: the address of its function,
 # its rows and columns.
@@ -50,13 +54,14 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
 
     Row m of the result goes to ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart.
     """
+    tile = f"rows {mr} {nv}"
 
     @callee(12)
     def rows(
         a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows, c_step, c_shift
     ):  # fmt: skip
         _multiply(
-            element(itemsize), _ROWS, mr, nv, 1, 1, a_rows, a_shift, runs, n_runs, length, b, init,
+            element(itemsize), tile, a_rows, a_shift, runs, n_runs, length, b, init,
             pitch, relu, c_rows, c_step, c_shift,
         )  # fmt: skip
 
@@ -70,17 +75,40 @@ def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     Runs are ``a_step`` bytes apart in A, and follow one another in B.  Every step prefetches the
     cache line at ``fetch``, which moves by ``fetch_step``.
     """
+    tile = f"pitched {mr} {nv}"
 
     @callee(13)
     def pitched(
         a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
     ):  # fmt: skip
         _multiply(
-            element(itemsize), _PITCHED, mr, nv, 1, 1, a, a_pitch, a_step, n_runs, length, b, fetch,
+            element(itemsize), tile, a, a_pitch, a_step, n_runs, length, b, fetch,
             fetch_step, init, pitch, relu, c, c_pitch,
         )  # fmt: skip
 
     return _tile(pitched, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_line(
+    itemsize: int, mr: int, nv: int, taps: int, advance: int, spread: int, channels: int
+) -> dict[str, int]:
+    """The tile of ``mr`` pixels of a line, of so many ``channels``, beginning at ``a``.
+
+    Pixel m sums ``taps`` of the line, ``m·advance + tap·spread`` for each, and the same of the
+    ``n_rows`` lines of its window, which are ``a_step`` bytes apart.  B is ``[row][tap][channel]``.
+    With every line it prefetches so many cache lines from ``fetch`` on.  Row m of the result goes
+    to ``c + m·c_pitch``.
+    """
+    tile = f"line {mr} {nv} {taps} {advance} {spread} {channels}"
+
+    @callee(10)
+    def line(a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch):
+        _multiply(
+            element(itemsize), tile, a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch
+        )
+
+    return _tile(line, itemsize, mr, nv)
 
 
 @functools.cache
@@ -90,6 +118,7 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int
     A step moves A and B by so many bytes, and prefetches what stands ``ahead`` of it in B (for a
     packed panel, which is in the cache, 0).  The result goes where that of ``tile_rows`` does.
     """
+    tile = f"panel {mr} {nv} {stretches}"
 
     @callee(15)
     def panel(
@@ -97,7 +126,7 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int
         c_step, c_shift,
     ):  # fmt: skip
         _multiply(
-            element(itemsize), _PANEL, mr, nv, stretches, 1, a, a_pitch, a_step, runs, n_runs,
+            element(itemsize), tile, a, a_pitch, a_step, runs, n_runs,
             length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
         )  # fmt: skip
 
@@ -110,6 +139,7 @@ def tile_sliding(itemsize: int, mr: int, nv: int, stretches: int, taps: int) -> 
 
     The arguments are those of :func:`tile_panel`; ``a_step`` must be the bytes of all channels.
     """
+    tile = f"sliding {mr} {nv} {stretches} {taps}"
 
     @callee(15)
     def sliding(
@@ -117,7 +147,7 @@ def tile_sliding(itemsize: int, mr: int, nv: int, stretches: int, taps: int) -> 
         c_step, c_shift,
     ):  # fmt: skip
         _multiply(
-            element(itemsize), _SLIDING, mr, nv, stretches, taps, a, a_pitch, a_step, runs, n_runs,
+            element(itemsize), tile, a, a_pitch, a_step, runs, n_runs,
             length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
         )  # fmt: skip
 
@@ -132,11 +162,12 @@ def tile_planar(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     ``x + places[j] + taps[t]``.  Filter m of the result goes to ``y + m·y_pitch + targets[j]``,
     what it begins with is at ``init + m·pitch + starts[j]``.
     """
+    tile = f"planar {mr} {nv}"
 
     @callee(12)
     def planar(a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets):
         _multiply(
-            element(itemsize), _PLANAR, mr, nv, 1, 1, a, x, places, taps, n_taps, init, pitch,
+            element(itemsize), tile, a, x, places, taps, n_taps, init, pitch,
             starts, relu, y, y_pitch, targets,
         )  # fmt: skip
 

@@ -157,6 +157,15 @@ class Vectors:
         words = [ir.Constant(I32, word) for word in (0, 2, 1)]  # to read, level, data
         self.builder.call(function, [self.builder.inttoptr(address, byte), *words])
 
+    def prefetch_lines(self, address, lines, step):
+        """Prefetch ``lines`` cache lines, ``step`` bytes apart; the address behind them."""
+
+        def body(index, carried):
+            self.prefetch(carried[0])
+            return [self.offset(carried[0], step)]
+
+        return self.loop(lines, [address], body)[0]
+
     def shuffle(self, a, b, indices: Sequence[int]):
         mask = ir.Constant(ir.VectorType(I32, len(indices)), list(indices))
         return self.builder.shuffle_vector(a, b, mask)

@@ -1,0 +1,60 @@
+"""Where ``direct`` reads the pixels of a line for all taps at once, and by which tile."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastconv.conv._line_correlation import LineCorrelation
+from fastconv.conv.arguments import described
+from fastconv.conv.direct import Direct
+from fastconv.core.machine import machine
+from fastconv.gemm.tiling import LineTile, line_tile
+from fastconv.simd.vector import lanes
+
+
+def _part(x, w, *arguments, order="nhwc"):
+    problem = described(x, w, *arguments, "forward", "float32", order)
+    (part,) = Direct()._build(problem, 2)
+    return part
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "arguments"),
+    [
+        ((2, 3, 32, 32), (16, 3, 3, 3), (1, 1, 1, 1)),
+        ((2, 16, 32, 32), (32, 16, 3, 3), (1, 1, 1, 1)),
+        ((2, 3, 65, 65), (64, 3, 7, 7), (2, 3, 1, 1)),
+        ((2, 8, 32, 40), (32, 4, 3, 3), (1, 2, 2, 2)),
+    ],
+    ids=["stem", "16-channels", "stride", "dilated-groups"],
+)
+def test_few_channels_are_read_by_lines(x, w, arguments):
+    part = _part(x, w, *arguments)
+    assert isinstance(part, LineCorrelation)
+    assert not part.planes and part.mr <= part.c.columns.outputs
+
+
+def test_lines_too_short_for_planar_vectors_go_to_planes():
+    width = lanes(4) - 4
+    part = _part((2, 3, 9, width), (16, 3, 3, 3), 1, 1, 1, 1, order="nchw")
+    assert isinstance(part, LineCorrelation) and part.planes
+
+
+@pytest.mark.parametrize(
+    ("x", "w"),
+    [((2, 64, 32, 32), (64, 64, 3, 3)), ((2, 3, 32, 32), (16, 3, 3, 1))],
+    ids=["many-channels", "one-tap"],
+)
+def test_others_are_not(x, w):
+    assert not isinstance(_part(x, w, 1, 1, 1, 1), LineCorrelation)
+
+
+@pytest.mark.parametrize("taps", [2, 3, 7, 11])
+@pytest.mark.parametrize(("advance", "spread"), [(1, 1), (2, 1), (1, 2)])
+def test_tiles_fit_the_registers(taps, advance, spread):
+    vector, registers = lanes(4), machine().isa.registers
+    for columns in (5, 28, 112):
+        tile = line_tile(columns, 3 * vector, taps, advance, spread, vector)
+        assert isinstance(tile, LineTile) and 0 < tile.score < 1
+        assert tile.mr <= columns and tile.mr * tile.nv + taps * tile.nv + 1 <= registers
+    assert line_tile(28, vector, registers, advance, spread, vector) is None
