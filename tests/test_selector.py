@@ -16,7 +16,7 @@ from fastconv.conv import _contest, _decisions, calibration, eligibility, select
 from fastconv.conv._decisions import Decision
 from fastconv.conv.algorithm import ACCURACIES, summation_error
 from fastconv.conv.options import Request
-from fastconv.core import store
+from fastconv.core import files, store
 from fastconv.core.problem import ConvProblem
 
 MS = 1e-3
@@ -86,7 +86,7 @@ def test_close_ones_are_measured_by_the_first_call(register):
     assert choice.measured == pytest.approx({"one": 6 * MS, "two": 4 * MS})
 
 
-@pytest.mark.parametrize(("actual", "winner"), [(4.5 * MS, 2), (4 * MS, 1)])
+@pytest.mark.parametrize(("actual", "winner"), [(4.7 * MS, 2), (4.5 * MS, 1)])
 def test_matrix_units_have_to_lead(register, actual, winner):
     """They may be slower tomorrow."""
     matrix, _ = register(matrix=(5 * MS, actual), plain=(5 * MS, 5 * MS))
@@ -104,22 +104,21 @@ def test_the_best_on_vector_units_contests_a_matrix_unit(register):
     assert call() == 2
 
 
-def test_the_typical_run_of_a_matrix_unit_counts(register, clock):
-    """Its fastest one would win."""
-    matrix, _ = register(matrix=(5 * MS, 8 * MS), plain=(5 * MS, 5 * MS))
-    matrix.vector = False
-    run = matrix.plan
+def test_the_typical_run_counts(register, clock):
+    """The fastest one would win."""
+    changing, _ = register(changing=(5 * MS, 8 * MS), steady=(5 * MS, 5 * MS))
+    run = changing.plan
 
     def plan(problem, threads):
         inner = run(problem, threads)
 
         def sometimes_fast(*operands):
-            matrix.actual = 1 * MS if matrix.runs % 4 == 1 else 8 * MS
+            changing.actual = 1 * MS if changing.runs % 4 == 1 else 8 * MS
             inner(*operands)
 
         return sometimes_fast
 
-    matrix.plan = plan
+    changing.plan = plan
     assert call() == 2
 
 
@@ -139,7 +138,7 @@ def test_measuring_is_bounded(register, clock):
 def test_hopeless_ones_leave_early(register):
     fakes = register(one=(5 * MS, 5 * MS), two=(5 * MS, 9 * MS), three=(5 * MS, 6 * MS))
     assert call() == 1
-    assert fakes[1].runs == 2  # compiled, measured once
+    assert fakes[1].runs == 3  # compiled, measured twice
     assert fakes[2].runs > 4
 
 
@@ -398,7 +397,7 @@ def test_a_write_that_fails_leaves_nothing_behind(register, stored, monkeypatch)
     def refuse(source, target):
         raise PermissionError("in use")
 
-    monkeypatch.setattr(store.os, "replace", refuse)
+    monkeypatch.setattr(files.os, "replace", refuse)
     assert call() == 2
     assert list((folder / "decisions").iterdir()) == []
 

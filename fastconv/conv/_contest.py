@@ -22,7 +22,7 @@ _ROUNDS = (2, 9)  # least; and most, once they have lasted …
 _LASTING = 0.05  # … seconds: longer than others on the host disturb short runs at a time
 _HOPELESS = 1.5  # times the fastest so far: not timed again
 
-_MATRIX_HANDICAP = 1.15  # for an algorithm on matrix units, which may be slower tomorrow
+_MATRIX_HANDICAP = 1.08  # for an algorithm on matrix units, which may be slower tomorrow
 
 _lock = threading.Lock()  # contests of several Python threads would disturb each other
 
@@ -65,10 +65,10 @@ def _handicap(name: str) -> float:
 
 
 def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
-    """Seconds that each plan takes, timed in turns, after a run that compiles its kernels.
+    """Seconds that each plan typically takes, in turns, after a run that compiles its kernels.
 
-    Others on the host can only slow a plan down, so its fastest run counts.  But they may slow
-    matrix units down for as long as they are there: of these it is the typical run.
+    The fastest run would tell what a plan can do on an idle host; others slow down some plans more
+    than others, and the matrix units most.
     """
     for plan in plans.values():
         plan(*operands)
@@ -77,14 +77,15 @@ def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
     racing, start = list(plans), clock()
     for finished in itertools.count():
         limit = _BUDGET if finished < _ROUNDS[1] else _LASTING
-        if finished >= _ROUNDS[0] and (len(racing) < 2 or clock() - start > limit):
-            break
+        if finished >= _ROUNDS[0]:
+            racing = [n for n in racing if seconds[n] <= _HOPELESS * min(seconds.values())]
+            if len(racing) < 2 or clock() - start > limit:
+                break
         for name in racing:
             began = clock()
             plans[name](*operands)
             runs[name].append(clock() - began)
-            seconds[name] = (min if ALGORITHMS[name].vector else median)(runs[name])
-        racing = [n for n in racing if seconds[n] <= _HOPELESS * min(seconds.values())]
+            seconds[name] = median(runs[name])
     return seconds
 
 
