@@ -37,6 +37,9 @@ class ProductAlgorithm(Algorithm):
         parts = [part for _, some in computed for part in some]
         share = problem.nbytes // max(1, len(parts))
         stages = [stage for part in parts for stage in self._stages(part, share)]
+        result = problem.x_format if problem.direction == "backward_input" else problem.y_format
+        if result == "nchw":
+            stages += [_scattered(part) for part in parts if part.c.columns.step > 1]
         return Cost(tuple(stages), _workspace(computed), summation_error(problem))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
@@ -106,6 +109,12 @@ def _moved_singly(c: Correlation, itemsize: int) -> int:
     if c.folded:
         moved += c.pixels * c.lanes
     return c.groups * moved * vector * itemsize if c.groups > 1 else 0
+
+
+def _scattered(part) -> Work:
+    """Storing every other element of a row of a plane: each in the time of a vector."""
+    moved = part.c.groups * part.c.pixels * part.c.filters * lanes(part.itemsize) * part.itemsize
+    return Work("gather", 0, 2 * moved, part.workers, launches=0)
 
 
 @functools.lru_cache(maxsize=16)

@@ -29,8 +29,8 @@ class Kind(NamedTuple):
 
 KINDS = {
     "product": Kind(0.85),  # a register tile over operands in cache
-    "matrix": Kind(2.2),  # on the matrix unit, three products for one, counted as one
-    "matrix sums": Kind(1.9),  # the same over the pixels
+    "matrix": Kind(2.8),  # on the matrix unit, three products for one, counted as one
+    "matrix sums": Kind(2.8),  # the same over the pixels
     "split": Kind(1.0, near=True),  # operands in halves, transposed or not
     "taps": Kind(0.5),  # one multiply-add for each load
     "transform": Kind(0.11, near=True),  # additions and multiplications of tiles, and moving them
