@@ -42,8 +42,12 @@ def test_lines_too_short_for_planar_vectors_go_to_planes():
 
 @pytest.mark.parametrize(
     ("x", "w"),
-    [((2, 64, 32, 32), (64, 64, 3, 3)), ((2, 3, 32, 32), (16, 3, 3, 1))],
-    ids=["many-channels", "one-tap"],
+    [
+        ((2, 64, 32, 32), (64, 64, 3, 3)),
+        ((2, 3, 32, 32), (16, 3, 3, 1)),
+        ((1, 32, 3, 1_000_000), (32, 32, 3, 3)),
+    ],
+    ids=["many-channels", "one-tap", "lines-beyond-the-cache"],
 )
 def test_others_are_not(x, w):
     assert not isinstance(_part(x, w, 1, 1, 1, 1), LineCorrelation)

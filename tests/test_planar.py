@@ -47,8 +47,9 @@ def test_planes_of_few_channels(x, w, arguments):
         ((2, 64, 32, 32), (64, 64, 3, 3), (1, 1, 1, 1)),
         ((2, 3, 32, 2), (16, 3, 3, 3), (1, 1, 1, 1)),
         ((2, 3, 32, 32), (16, 3, 1, 1), (1, 0, 1, 1)),
+        ((1, 32, 1, 1_000_000), (32, 32, 1, 3), (1, 0, 1, 1)),
     ],
-    ids=["many-channels", "short-rows", "one-tap"],
+    ids=["many-channels", "short-rows", "one-tap", "rows-beyond-the-cache"],
 )
 def test_others_are_not(x, w, arguments):
     assert _planar(x, w, *arguments) == [False]

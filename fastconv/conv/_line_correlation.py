@@ -36,6 +36,12 @@ def _extent(axis: Axis, outputs: int) -> int:
     return (outputs - 1) * axis.advance + (axis.window - 1) * axis.spread + 1
 
 
+def _window_bytes(c: Correlation, rows: int, itemsize: int) -> int:
+    """What so many rows of outputs read."""
+    pixels = _extent(c.rows, rows) * _extent(c.columns, c.columns.outputs)
+    return pixels * c.channels * itemsize
+
+
 class LineCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
         self.c = c
@@ -54,7 +60,9 @@ class LineCorrelation(UnfoldedCorrelation):
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.planes = y_format == "nchw"
         results = c.columns.outputs if self.planes else self.mr
-        self.worker_bytes = aligned(results * self.width * itemsize + self.buffer_rows * line)
+        self.worker_bytes = aligned(
+            results * self.width * itemsize + _window_bytes(c, self.rows, itemsize)
+        )
         self.tasks = c.N * c.groups * self.tasks_i
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
@@ -68,6 +76,7 @@ class LineCorrelation(UnfoldedCorrelation):
             or c.channels > _MOST_CHANNELS * vector
             or c.columns.window == 1
             or c.steps > _MOST_TERMS
+            or _window_bytes(c, 1, itemsize) > machine().l2 // 2
             or any((axis.start, axis.step) != (0, 1) for axis in (c.rows, c.columns))
         ):
             return False

@@ -73,6 +73,7 @@ class PlanarCorrelation:
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
         """Whether this plan can run ``c`` and suits it: planes of few channels, long rows."""
         few = 1 < c.filters < lanes(itemsize) // 2
+        row = c.channels * c.columns.inputs * itemsize
         return (
             (x_format == "nchw" or c.groups * c.channels == 1)
             and (y_format == "nchw" or c.groups * c.filters == 1)
@@ -81,6 +82,7 @@ class PlanarCorrelation:
             and c.columns.outputs >= lanes(itemsize)
             and c.rows.window * c.columns.window > 1
             and c.steps <= (_MOST_TERMS_FEW if few else _MOST_TERMS)
+            and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
         )
 
     def _planes(self, rows: int) -> Planes:
