@@ -93,7 +93,8 @@ class PlanarCorrelation:
         c = self.c
         some = max(1, c.N * c.groups * c.rows.outputs // (4 * threads))
         found = []
-        for rows in {even_split(c.rows.outputs, most) for most in range(1, 1 + some)}:
+        splits = {even_split(c.rows.outputs, most) for most in range(1, 1 + some)}
+        for rows in sorted(splits):
             planes = self._planes(rows)
             if found and planes.nbytes > machine().l2 // 8:
                 break
