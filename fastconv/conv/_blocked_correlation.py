@@ -34,6 +34,7 @@ class BlockedCorrelation:
     the share of a task (:meth:`_arrange`), and brings its kernel.
     """
 
+    gathers = False  # whether columns are copied together
     pixels_per_task: int  # about so many share one trip of the filters through the cache
 
     def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):

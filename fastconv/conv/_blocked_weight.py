@@ -35,6 +35,8 @@ class BlockedWeight:
     and may gather the left operand's rows (:meth:`_arrange`) rather than use the window.
     """
 
+    gathers = False  # whether columns are copied together
+
     # Set by _choose_products:
     block: int  # channels of a block
     joined: int  # taps in one product

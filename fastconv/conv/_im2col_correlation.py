@@ -23,6 +23,7 @@ _PANEL_BYTES = 48 << 10  # filters of one tile between two spills of the accumul
 
 
 class Im2colCorrelation(BlockedCorrelation):
+    gathers = True
     pixels_per_task = 576
 
     def _choose_block(self, x_format: str) -> int:

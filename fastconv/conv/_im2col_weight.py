@@ -11,6 +11,8 @@ from ._blocked_weight import PIXELS, BlockedWeight
 
 
 class Im2colWeight(BlockedWeight):
+    gathers = True
+
     def _choose_products(self) -> None:
         """All taps of a block of channels, so many that the columns of its pixels stay in L2."""
         c = self.c

@@ -24,6 +24,7 @@ from ._correlation_plan import PackedFilters
 from ._depthwise_kernel import WINDOW_BYTES
 from ._planar_kernel import planar_kernel
 from ._planes import Planes
+from ._unfolded import UnfoldedCorrelation
 from ._units import Units
 from .correlation import Correlation
 
@@ -44,7 +45,7 @@ class _Shape(NamedTuple):
     nv: int
 
 
-class PlanarCorrelation:
+class PlanarCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
@@ -155,20 +156,10 @@ class PlanarCorrelation:
         )
 
     @property
-    def outputs(self) -> int:
-        """Pixels of the results."""
-        return self.c.pixels
-
-    @property
     def flops(self) -> int:
         """Executed: those done twice, and of filters that are none, among them."""
         vectors = self.tasks * round_up(self.rows * len(self.columns), self.nv)
         return 2 * vectors * self.vector * self.filters.tiles * self.mr * self.c.steps
-
-    @property
-    def packed_bytes(self) -> int:
-        """Memory traffic of packing filters: written once, read once."""
-        return 2 * self.filters.nbytes
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         base = scratch(self.nbytes)

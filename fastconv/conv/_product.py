@@ -7,6 +7,8 @@ whose packed filters or sums would not fit the workspace is computed in pieces.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +16,6 @@ from fastconv.core.problem import ConvProblem
 from fastconv.simd.vector import lanes
 
 from . import correlation
-from ._blocked_correlation import BlockedCorrelation
-from ._blocked_weight import BlockedWeight
 from ._correlation_plan import plan_of_parts
 from ._pieces import Piece, pieces
 from .algorithm import WORKSPACE, Algorithm, Cost, Plan, Work, summation_error, too_large
@@ -25,9 +25,8 @@ from .correlation import Correlation
 class ProductAlgorithm(Algorithm):
     """An algorithm given by its two kinds of plan."""
 
-    gathers = False  # whether it copies columns together
-    correlation: type[BlockedCorrelation]
-    weight: type[BlockedWeight]
+    correlation: Callable[..., Any]  # (correlation, itemsize, x_format, y_format, threads) → plan
+    weight: Callable[..., Any]  # (problem, threads) → plan
 
     def refuses(self, problem: ConvProblem) -> str | None:
         return too_large(_workspace(parts_of(self, problem, 1)))
@@ -44,7 +43,7 @@ class ProductAlgorithm(Algorithm):
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         c, workers = part.c, part.workers
-        columns = c.groups * c.pixels * c.steps * part.itemsize if self.gathers else 0
+        columns = c.groups * c.pixels * c.steps * part.itemsize if part.gathers else 0
         columns += _moved_singly(c, part.itemsize)
         return (
             Work("copy", 0, part.packed_bytes, workers),

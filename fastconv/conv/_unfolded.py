@@ -12,6 +12,7 @@ class UnfoldedCorrelation:
     c: Correlation
     filters: PackedFilters
     width: int  # lanes of a tile
+    gathers = False  # whether columns are copied together
 
     @property
     def outputs(self) -> int:

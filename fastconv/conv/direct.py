@@ -6,10 +6,9 @@ from fastconv.core.problem import ConvProblem
 
 from ._direct_correlation import DirectCorrelation
 from ._direct_weight import DirectWeight
+from ._in_place import in_place
 from ._line_correlation import LineCorrelation
-from ._matrix_correlation import MatrixCorrelation
 from ._planar_correlation import PlanarCorrelation
-from ._pointwise_correlation import PointwiseCorrelation
 from ._product import ProductAlgorithm
 from .algorithm import Cost
 
@@ -32,10 +31,9 @@ class Direct(ProductAlgorithm):
         return super()._build(problem, threads)
 
     def correlation(self, c, itemsize, x_format, y_format, threads):
-        if MatrixCorrelation.applies(c, itemsize, x_format, y_format):
-            return MatrixCorrelation(c, itemsize, threads)
-        if PointwiseCorrelation.applies(c, itemsize, x_format, y_format):
-            return PointwiseCorrelation(c, itemsize, threads)
+        plan = in_place(c, itemsize, x_format, y_format, threads)
+        if plan is not None:
+            return plan
         if PlanarCorrelation.applies(c, itemsize, x_format, y_format):
             return PlanarCorrelation(c, itemsize, threads)
         if LineCorrelation.applies(c, itemsize):

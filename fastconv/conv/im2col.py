@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from ._direct_weight import DirectWeight
 from ._im2col_correlation import Im2colCorrelation
 from ._im2col_weight import Im2colWeight
+from ._in_place import in_place
 from ._product import ProductAlgorithm
 
 
 class Im2col(ProductAlgorithm):
     name = "im2col"
-    gathers = True
-    correlation = Im2colCorrelation
-    weight = Im2colWeight
+
+    def correlation(self, c, itemsize, x_format, y_format, threads):
+        plan = in_place(c, itemsize, x_format, y_format, threads)
+        return plan or Im2colCorrelation(c, itemsize, x_format, y_format, threads)
+
+    def weight(self, problem, threads):
+        one = problem.R == problem.S == 1
+        return (DirectWeight if one else Im2colWeight)(problem, threads)
