@@ -5,7 +5,8 @@
 ``mr`` rows of ``nv`` vectors stay in registers over the whole sum; ``init`` is added last, so that
 a long sum made of several tiles is a sum of short ones, whose rounding errors stay small.  (A
 ``pitch`` of 0 gives every row the same ``init``.)  One step of the sum reads
-``nv`` consecutive vectors of B.  A is read by broadcast, in one of six ways:
+``nv`` consecutive vectors of B.  A is read by broadcast, in one of three ways (:mod:`.window_tiles`
+knows others):
 
 * ``rows``: every row has an address of its own (a table), and steps are consecutive elements.
   This is implicit GEMM: a row is an output pixel, a run is a stretch of input that it sums over,
@@ -15,11 +16,6 @@ a long sum made of several tiles is a sum of short ones, whose rounding errors s
   registers then hold the addresses of all rows, and one is left to prefetch with.
 * ``panel``: rows are consecutive elements, or several stretches of them, and a step moves by any
   number of bytes.
-* ``sliding``: a panel whose rows are the taps of a window that moves along: what one row reads in
-  a step, the next one reads in the step after, so an element is broadcast once for all of them.
-* ``line``: rows are pixels of a line, evenly apart, and what one tap of a pixel reads other taps of
-  its neighbours read too: an element is broadcast once for all of them, as in ``sliding``.
-* ``planar``: a packed panel of filters, against vectors of neighbouring pixels wherever they are.
 
 A run is an entry of a table of two words, the byte offsets of its start in A and in B, so that a
 tile may leave out the runs that only meet padding.  :mod:`.tiles` compiles them.
@@ -27,28 +23,25 @@ tile may leave out the runs that only meet padding.  :mod:`.tiles` compiles them
 
 from __future__ import annotations
 
-import itertools
-
 from .vector import I64, Vectors, i64
 
 _REACH = 5  # rows whose addresses one base serves
-_APART = 4  # parts of a line that are read in turns
-_UNROLL = 4  # steps between two moves, or reloads, of the addresses of rows
+UNROLL = 4  # steps between two moves, or reloads, of the addresses of rows
 
 
-def _word(v: Vectors, table, index):
+def word(v: Vectors, table, index):
     """The ``index``-th 64-bit integer of the table at address ``table``."""
     at = v.offset(table, index * 8 if isinstance(index, int) else v.builder.shl(index, i64(3)))
     return v.builder.load(v.builder.inttoptr(at, I64.as_pointer()))
 
 
-def _run_start(v: Vectors, runs, index, a, b) -> list:
+def run_start(v: Vectors, runs, index, a, b) -> list:
     """Where a run begins in A and in B: the two words of its entry in the table ``runs``."""
     entry = v.offset(runs, v.builder.shl(index, i64(4)))
-    return [v.builder.add(a, _word(v, entry, 0)), v.builder.add(b, _word(v, entry, 1))]
+    return [v.builder.add(a, word(v, entry, 0)), v.builder.add(b, word(v, entry, 1))]
 
 
-def _products(v: Vectors, acc, rows, panel):
+def products(v: Vectors, acc, rows, panel):
     """One step of the sum: ``rows`` are the addresses of the broadcast elements."""
     nv = len(panel)
     out = []
@@ -60,10 +53,10 @@ def _products(v: Vectors, acc, rows, panel):
 
 def _step(v: Vectors, acc, rows, b, nv):
     """The same with ``nv`` consecutive vectors of B."""
-    return _products(v, acc, rows, [v.load(b, j) for j in range(nv)])
+    return products(v, acc, rows, [v.load(b, j) for j in range(nv)])
 
 
-def _finish(v: Vectors, acc, init, pitch, relu, row, mr, nv):
+def finish(v: Vectors, acc, init, pitch, relu, row, mr, nv):
     """Add ``init[m]`` and store at ``row(m)``, through a ReLU if asked for.
 
     The rows of ``init`` are ``pitch`` bytes apart.
@@ -76,11 +69,11 @@ def _finish(v: Vectors, acc, init, pitch, relu, row, mr, nv):
             v.store(v.at_least(value, floor), target, j)
 
 
-def _listed(v: Vectors, c_rows, c_step, c_shift):
+def listed(v: Vectors, c_rows, c_step, c_shift):
     """Where row m goes: to ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart."""
 
     def row(m):
-        return v.offset(_word(v, v.offset(c_rows, v.builder.mul(c_step, i64(m))), 0), c_shift)
+        return v.offset(word(v, v.offset(c_rows, v.builder.mul(c_step, i64(m))), 0), c_shift)
 
     return row
 
@@ -91,9 +84,9 @@ def emit_rows(
 ):  # fmt: skip
     builder, (mr, nv) = v.builder, shape
     step = nv * v.nbytes
-    a = [_word(v, a_rows, m) for m in range(mr)]
-    blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(length, i64(_UNROLL - 1)))
+    a = [word(v, a_rows, m) for m in range(mr)]
+    blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
 
     def block(size):
         def steps(index, carried):
@@ -106,12 +99,12 @@ def emit_rows(
         return steps
 
     def run(index, acc):
-        start = _run_start(v, runs, index, a_shift, b)
-        carried = v.loop(blocks, [*start, *acc], block(_UNROLL))
+        start = run_start(v, runs, index, a_shift, b)
+        carried = v.loop(blocks, [*start, *acc], block(UNROLL))
         return v.loop(rest, carried, block(1))[2:]
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
-    _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
+    finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)
 
 
 def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
@@ -145,14 +138,14 @@ def emit_pitched(
 
         return steps
 
-    blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(length, i64(_UNROLL - 1)))
+    blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
 
     def run(index, carried):
         a, b, fetch, *acc = carried
         bases = [builder.add(a, builder.mul(far, i64(i))) for i in range(-(-mr // _REACH))]
         inside = [b, fetch, *map(v.opaque, bases), *acc]
-        b, fetch, *inside = v.loop(rest, v.loop(blocks, inside, block(_UNROLL)), block(1))
+        b, fetch, *inside = v.loop(rest, v.loop(blocks, inside, block(UNROLL)), block(1))
         return [builder.add(a, a_step), b, fetch, *inside[len(bases) :]]
 
     acc = v.loop(n_runs, [a, b, fetch, *[v.zero] * (mr * nv)], run)[3:]
@@ -160,10 +153,10 @@ def emit_pitched(
     def row(m):
         return v.offset(c, builder.mul(c_pitch, i64(m)))
 
-    _finish(v, acc, init, pitch, relu, row, mr, nv)
+    finish(v, acc, init, pitch, relu, row, mr, nv)
 
 
-def _prefetch_vectors(v: Vectors, at, nv):
+def prefetch_vectors(v: Vectors, at, nv):
     for j in range(nv):
         v.prefetch(v.offset(at, j * v.nbytes))
 
@@ -183,161 +176,19 @@ def emit_panel(
         def steps(index, carried):
             a, b, *acc = carried
             for _ in range(size):
-                _prefetch_vectors(v, builder.add(b, ahead), nv)
+                prefetch_vectors(v, builder.add(b, ahead), nv)
                 acc = _step(v, acc, list(rows(a)), b, nv)
                 a, b = builder.add(a, a_step), builder.add(b, b_step)
             return [a, b, *acc]
 
         return steps
 
-    blocks = builder.ashr(length, i64(_UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(length, i64(_UNROLL - 1)))
+    blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
 
     def run(index, acc):
-        carried = [*_run_start(v, runs, index, a, b), *acc]
-        return v.loop(rest, v.loop(blocks, carried, block(_UNROLL)), block(1))[2:]
+        carried = [*run_start(v, runs, index, a, b), *acc]
+        return v.loop(rest, v.loop(blocks, carried, block(UNROLL)), block(1))[2:]
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
-    _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
-
-
-def emit_sliding(
-    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch,
-    relu, c_rows, c_step, c_shift,
-):  # fmt: skip
-    builder, (mr, nv, stretches, taps) = v.builder, shape
-    channels = mr // (stretches * taps)
-
-    def products(acc, a, vectors):
-        """Add the products of a window's column with what each tap, if any, meets there of B."""
-        for r in range(stretches):
-            for c in range(channels):
-                x = v.broadcast(v.offset(a, c * v.itemsize))
-                for tap, met in vectors.items():
-                    first = ((r * taps + tap) * channels + c) * nv
-                    for j in range(nv):
-                        acc[first + j] = v.fma(x, met[j], acc[first + j])
-            a = builder.add(a, a_pitch)
-
-    def column(carried, reached):
-        """One more vector of B, and the column of the window that ``reached`` taps meet."""
-        a, b, *rest = carried
-        past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
-        met = [v.load(b, j) for j in range(nv)] + past
-        products(acc, a, {tap: met[tap * nv : (tap + 1) * nv] for tap in range(reached)})
-        return [builder.add(a, a_step), builder.add(b, b_step), *met[: (taps - 1) * nv], *acc]
-
-    def head(index, carried):
-        for reached in range(1, taps):
-            carried = column(carried, reached)
-        return carried
-
-    def inside(index, carried):
-        _prefetch_vectors(v, builder.add(carried[1], ahead), nv)
-        return column(carried, taps)
-
-    def tail(index, carried):
-        a, b, *rest = carried
-        past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
-        for passed in range(1, taps):
-            met = {tap: past[(tap - passed) * nv :][:nv] for tap in range(passed, taps)}
-            products(acc, a, met)
-            a = builder.add(a, a_step)
-        return [a, b, *past, *acc]
-
-    def alone(index, carried):
-        """Of a run that is shorter than the window: every tap reads for itself."""
-        a, b, *acc = carried
-        met, at = [v.load(b, j) for j in range(nv)], a
-        for tap in range(taps):
-            products(acc, at, {tap: met})
-            at = builder.add(at, a_step)
-        return [builder.add(a, a_step), builder.add(b, b_step), *acc]
-
-    def run(index, acc):
-        start = _run_start(v, runs, index, a, b)
-        rest = builder.sub(length, i64(taps - 1))
-        whole = builder.zext(builder.icmp_signed(">=", rest, i64(0)), I64)
-        carried = [*start, *[v.zero] * ((taps - 1) * nv), *acc]
-        for count, body in ((whole, head), (builder.mul(whole, rest), inside), (whole, tail)):
-            carried = v.loop(v.opaque(count), carried, body)
-        short = builder.mul(length, builder.sub(i64(1), whole))
-        return v.loop(short, [*start, *carried[-mr * nv :]], alone)[2:]
-
-    acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
-    _finish(v, acc, init, pitch, relu, _listed(v, c_rows, c_step, c_shift), mr, nv)
-
-
-def emit_line(
-    v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch
-):  # fmt: skip
-    builder, (mr, nv, taps, advance, spread, channels) = v.builder, shape
-    pixel, width = channels * v.itemsize, nv * v.nbytes
-    met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → rows and taps that meet there
-    for m, tap in itertools.product(range(mr), range(taps)):
-        met.setdefault(m * advance + tap * spread, []).append((m, tap))
-
-    # Neighbouring pixels add to the same sums, which would wait for one another: from far apart.
-    part = -(-len(met) // _APART)
-    order = [at for first in range(part) for at in sorted(met)[first::part]]
-
-    def channel(index, carried):
-        a, b, *acc = carried
-        panels = [
-            [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
-            for tap in range(taps)
-        ]
-        for at in order:
-            x = v.broadcast(v.offset(a, at * pixel))
-            for m, tap in met[at]:
-                for j in range(nv):
-                    acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
-        return [v.offset(a, v.itemsize), v.offset(b, width), *acc]
-
-    def row(index, carried):
-        a, b, fetch, *acc = carried
-        fetch = v.prefetch_lines(fetch, lines, v.opaque(i64(v.nbytes)))
-        acc = v.loop(v.opaque(i64(channels)), [a, b, *acc], channel)[2:]
-        return [builder.add(a, a_step), v.offset(b, taps * channels * width), fetch, *acc]
-
-    acc = v.loop(n_rows, [a, b, fetch, *[v.zero] * (mr * nv)], row)[3:]
-
-    def target(m):
-        return v.offset(c, builder.mul(c_pitch, i64(m)))
-
-    _finish(v, acc, init, i64(0), relu, target, mr, nv)
-
-
-def emit_planar(
-    v: Vectors, shape, a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets
-):  # fmt: skip
-    builder, (mr, nv) = v.builder, shape
-    step = mr * v.itemsize
-    pixels = [builder.add(x, _word(v, places, j)) for j in range(nv)]
-
-    def block(size):
-        def steps(index, carried):
-            a, entry, *acc = carried
-            for u in range(size):
-                shift = _word(v, entry, u)
-                panel = [v.load(builder.add(at, shift)) for at in pixels]
-                rows = [v.offset(a, u * step + m * v.itemsize) for m in range(mr)]
-                acc = _products(v, acc, rows, panel)
-            return [v.offset(a, size * step), v.offset(entry, size * 8), *acc]
-
-        return steps
-
-    blocks = builder.ashr(n_taps, i64(_UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(n_taps, i64(_UNROLL - 1)))
-    carried = v.loop(blocks, [a, taps, *[v.zero] * (mr * nv)], block(_UNROLL))
-    acc = v.loop(rest, carried, block(1))[2:]
-    floor = v.floor(relu)
-    for m in range(mr):
-        before, row = (
-            builder.add(base, builder.mul(step, i64(m)))
-            for base, step in ((init, pitch), (y, y_pitch))
-        )
-        for j in range(nv):
-            start = v.load(builder.add(before, _word(v, starts, j)))
-            value = v.at_least(builder.fadd(acc[m * nv + j], start), floor)
-            v.store(value, builder.add(row, _word(v, targets, j)))
+    finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)

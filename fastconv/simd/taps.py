@@ -10,7 +10,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .copying import _load_masked, _mask
-from .microkernel import _word
+from .microkernel import word
 from .vector import I64, Vectors, i64, literal, outlined
 
 CHUNK = 4  # most taps that share their loads of x
@@ -28,7 +28,7 @@ def _chunk(v: Vectors, mr, splat, length, x, x_step, w, w_step):
 
     def body(index, carried):
         entry, *acc = carried
-        at, weight = (builder.add(a, _word(v, entry, i)) for i, a in enumerate((x, w)))
+        at, weight = (builder.add(a, word(v, entry, i)) for i, a in enumerate((x, w)))
         weights = []
         for _ in range(length):
             weights.append(v.broadcast(weight) if splat else v.load(weight))
@@ -47,7 +47,7 @@ def _chunk(v: Vectors, mr, splat, length, x, x_step, w, w_step):
 
 def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes):
     builder = v.builder
-    words = [_word(v, group, i) for i in range(GROUP_WORDS)]
+    words = [word(v, group, i) for i in range(GROUP_WORDS)]
     strips, n_strips, taps, x_step, w_step, y_step, *counts = words
     least = v.load(floor)
 
@@ -66,7 +66,7 @@ def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, units, w_byt
 
     def strip(index, carried):
         entry = carried[0]
-        x_at, y_at = (builder.add(base, _word(v, entry, i)) for i, base in enumerate((x, y)))
+        x_at, y_at = (builder.add(base, word(v, entry, i)) for i, base in enumerate((x, y)))
         v.loop(units, [x_at, w, init, y_at], unit)
         return [v.offset(entry, 8 * STRIP_WORDS)]
 
@@ -111,10 +111,10 @@ PATCH = (
 
 def _correlate(v: Vectors, mr, patch, x, y, target):
     builder = v.builder
-    words = {name: _word(v, patch, i) for i, name in enumerate(PATCH)}
+    words = {name: word(v, patch, i) for i, name in enumerate(PATCH)}
     corner = builder.add(x, words["x_first"])
-    addresses = [builder.add(corner, _word(v, words["taps"], m)) for m in range(mr)]
-    targets = [builder.add(target, _word(v, words["targets"], m)) for m in range(mr)]
+    addresses = [builder.add(corner, word(v, words["taps"], m)) for m in range(mr)]
+    targets = [builder.add(target, word(v, words["targets"], m)) for m in range(mr)]
     across = _mask(v, words["tail"])
     ragged = builder.zext(builder.icmp_signed("!=", words["tail"], i64(0)), I64)
     ragged = v.opaque(ragged)

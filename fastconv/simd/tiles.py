@@ -1,6 +1,7 @@
 """Register tiles as functions, which kernels call by their address.
 
-So a kernel is compiled once, whatever the tile; :mod:`.microkernel` says what a tile computes.
+So a kernel is compiled once, whatever the tile.  :mod:`.microkernel` and :mod:`.window_tiles` say
+what a tile computes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from numba.extending import intrinsic
 
 from fastconv.core.jit import Function, callee, record
 
-from .microkernel import emit_line, emit_panel, emit_pitched, emit_planar, emit_rows, emit_sliding
+from .microkernel import emit_panel, emit_pitched, emit_rows
 from .vector import Vectors, element, lanes, literal
+from .window_tiles import emit_line, emit_planar, emit_sliding
 
 
 @intrinsic(prefer_literal=True)

@@ -1,0 +1,161 @@
+"""Register tiles for the taps of a window, which read no operand more often than they must.
+
+They compute what those of :mod:`.microkernel` do; neighbouring pixels share most of their windows:
+
+* ``sliding``: a panel whose rows are the taps of a window that moves along: what one row reads in
+  a step, the next one reads in the step after, so an element is broadcast once for all of them.
+* ``line``: rows are pixels of a line, evenly apart, and what one tap of a pixel reads other taps of
+  its neighbours read too: an element is broadcast once for all of them.
+* ``planar``: a packed panel of filters, against vectors of neighbouring pixels wherever they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from .microkernel import UNROLL, finish, listed, prefetch_vectors, products, run_start, word
+from .vector import I64, Vectors, i64
+
+_APART = 4  # parts of a line that are read in turns
+
+
+def emit_sliding(
+    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch,
+    relu, c_rows, c_step, c_shift,
+):  # fmt: skip
+    builder, (mr, nv, stretches, taps) = v.builder, shape
+    channels = mr // (stretches * taps)
+
+    def add(acc, a, vectors):
+        """Add the products of a window's column with what each tap, if any, meets there of B."""
+        for r in range(stretches):
+            for c in range(channels):
+                x = v.broadcast(v.offset(a, c * v.itemsize))
+                for tap, met in vectors.items():
+                    first = ((r * taps + tap) * channels + c) * nv
+                    for j in range(nv):
+                        acc[first + j] = v.fma(x, met[j], acc[first + j])
+            a = builder.add(a, a_pitch)
+
+    def column(carried, reached):
+        """One more vector of B, and the column of the window that ``reached`` taps meet."""
+        a, b, *rest = carried
+        past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
+        met = [v.load(b, j) for j in range(nv)] + past
+        add(acc, a, {tap: met[tap * nv : (tap + 1) * nv] for tap in range(reached)})
+        return [builder.add(a, a_step), builder.add(b, b_step), *met[: (taps - 1) * nv], *acc]
+
+    def head(index, carried):
+        for reached in range(1, taps):
+            carried = column(carried, reached)
+        return carried
+
+    def inside(index, carried):
+        prefetch_vectors(v, builder.add(carried[1], ahead), nv)
+        return column(carried, taps)
+
+    def tail(index, carried):
+        a, b, *rest = carried
+        past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
+        for passed in range(1, taps):
+            met = {tap: past[(tap - passed) * nv :][:nv] for tap in range(passed, taps)}
+            add(acc, a, met)
+            a = builder.add(a, a_step)
+        return [a, b, *past, *acc]
+
+    def alone(index, carried):
+        """Of a run that is shorter than the window: every tap reads for itself."""
+        a, b, *acc = carried
+        met, at = [v.load(b, j) for j in range(nv)], a
+        for tap in range(taps):
+            add(acc, at, {tap: met})
+            at = builder.add(at, a_step)
+        return [builder.add(a, a_step), builder.add(b, b_step), *acc]
+
+    def run(index, acc):
+        start = run_start(v, runs, index, a, b)
+        rest = builder.sub(length, i64(taps - 1))
+        whole = builder.zext(builder.icmp_signed(">=", rest, i64(0)), I64)
+        carried = [*start, *[v.zero] * ((taps - 1) * nv), *acc]
+        for count, body in ((whole, head), (builder.mul(whole, rest), inside), (whole, tail)):
+            carried = v.loop(v.opaque(count), carried, body)
+        short = builder.mul(length, builder.sub(i64(1), whole))
+        return v.loop(short, [*start, *carried[-mr * nv :]], alone)[2:]
+
+    acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
+    finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)
+
+
+def emit_line(
+    v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch
+):  # fmt: skip
+    builder, (mr, nv, taps, advance, spread, channels) = v.builder, shape
+    pixel, width = channels * v.itemsize, nv * v.nbytes
+    met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → rows and taps that meet there
+    for m, tap in itertools.product(range(mr), range(taps)):
+        met.setdefault(m * advance + tap * spread, []).append((m, tap))
+
+    # Neighbouring pixels add to the same sums, which would wait for one another: from far apart.
+    part = -(-len(met) // _APART)
+    order = [at for first in range(part) for at in sorted(met)[first::part]]
+
+    def channel(index, carried):
+        a, b, *acc = carried
+        panels = [
+            [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
+            for tap in range(taps)
+        ]
+        for at in order:
+            x = v.broadcast(v.offset(a, at * pixel))
+            for m, tap in met[at]:
+                for j in range(nv):
+                    acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
+        return [v.offset(a, v.itemsize), v.offset(b, width), *acc]
+
+    def row(index, carried):
+        a, b, fetch, *acc = carried
+        fetch = v.prefetch_lines(fetch, lines, v.opaque(i64(v.nbytes)))
+        acc = v.loop(v.opaque(i64(channels)), [a, b, *acc], channel)[2:]
+        return [builder.add(a, a_step), v.offset(b, taps * channels * width), fetch, *acc]
+
+    acc = v.loop(n_rows, [a, b, fetch, *[v.zero] * (mr * nv)], row)[3:]
+
+    def target(m):
+        return v.offset(c, builder.mul(c_pitch, i64(m)))
+
+    finish(v, acc, init, i64(0), relu, target, mr, nv)
+
+
+def emit_planar(
+    v: Vectors, shape, a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets
+):  # fmt: skip
+    builder, (mr, nv) = v.builder, shape
+    step = mr * v.itemsize
+    pixels = [builder.add(x, word(v, places, j)) for j in range(nv)]
+
+    def block(size):
+        def steps(index, carried):
+            a, entry, *acc = carried
+            for u in range(size):
+                shift = word(v, entry, u)
+                panel = [v.load(builder.add(at, shift)) for at in pixels]
+                rows = [v.offset(a, u * step + m * v.itemsize) for m in range(mr)]
+                acc = products(v, acc, rows, panel)
+            return [v.offset(a, size * step), v.offset(entry, size * 8), *acc]
+
+        return steps
+
+    blocks = builder.ashr(n_taps, i64(UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(n_taps, i64(UNROLL - 1)))
+    carried = v.loop(blocks, [a, taps, *[v.zero] * (mr * nv)], block(UNROLL))
+    acc = v.loop(rest, carried, block(1))[2:]
+    floor = v.floor(relu)
+    for m in range(mr):
+        before, row = (
+            builder.add(base, builder.mul(step, i64(m)))
+            for base, step in ((init, pitch), (y, y_pitch))
+        )
+        for j in range(nv):
+            start = v.load(builder.add(before, word(v, starts, j)))
+            value = v.at_least(builder.fadd(acc[m * nv + j], start), floor)
+            v.store(value, builder.add(row, word(v, targets, j)))
