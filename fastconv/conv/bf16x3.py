@@ -43,8 +43,11 @@ class Bf16x3(ProductAlgorithm):
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, SplitWeight)
+        c = part.c
+        # A result comes to scratch first, and the lines it goes to are not fetched ahead.
+        stored = 0 if weight else 2 * c.groups * c.pixels * c.filters * part.itemsize
         return (
-            Work("copy", 0, part.packed_bytes, part.workers),
+            Work("copy", 0, part.packed_bytes + stored, part.workers),
             Work("split", 0, part.split_bytes, part.workers, launches=0),
             Work("matrix sums" if weight else "matrix", part.flops, nbytes, part.workers),
         )
