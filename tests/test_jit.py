@@ -9,7 +9,7 @@ import time
 import pytest
 from processes import ROOT, finish, run, start
 
-from fastconv.core import cache
+from fastconv.core import cache, files
 
 # Counts what numba compiles while the body of a script runs.
 COUNT = """
@@ -114,6 +114,21 @@ def test_processes_compile_variants_of_one_function_at_once(tmp_path):
     both = [start(VARIANTS, order, together, **environment) for order in (1, -1)]
     assert [json.loads(finish(process))[0] for process in both] == [[], []]
     assert json.loads(run(VARIANTS, 1, 0, **environment)) == [[], 40]
+
+
+def test_variants_saved_at_once_keep_their_code(tmp_path, monkeypatch):
+    """The second is saved while the first is about to appear."""
+    saved = cache._Files(str(tmp_path), "name")
+    replace = files.replace
+
+    def interrupted(path, content):
+        monkeypatch.setattr(files, "replace", replace)
+        saved.save(("variant", 2), "code of 2")
+        replace(path, content)
+
+    monkeypatch.setattr(files, "replace", interrupted)
+    saved.save(("variant", 1), "code of 1")
+    assert [saved.load(("variant", i)) for i in (1, 2, 3)] == ["code of 1", "code of 2", None]
 
 
 def test_damaged_code_is_compiled_again(tmp_path):

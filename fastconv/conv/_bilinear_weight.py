@@ -130,7 +130,7 @@ class BilinearWeight:
         return Stage(
             bilinear_weight_kernel(self.itemsize),
             self.workers,
-            **tile_panel(self.itemsize, self.mr, self.nv, 1),
+            **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
             scratch_bytes=self.worker_bytes,
             room_bytes=self.room_bytes,
             input_map=spread(self.itemsize, INPUT, *self.tiling).address,

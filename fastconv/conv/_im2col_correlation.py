@@ -83,7 +83,7 @@ class Im2colCorrelation(BlockedCorrelation):
             im2col_kernel(self.itemsize),
             self.workers,
             **self._constants(),
-            **tile_panel(self.itemsize, self.mr, self.nv, 1),
+            **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
             w_block=self.filters.block_bytes,
             window_rows=self.c.rows.window,
             window_columns=self.c.columns.window,

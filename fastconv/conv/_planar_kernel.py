@@ -21,7 +21,7 @@ LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu y yn yg yk yh I groups "
     + PLANES
     # packed filters, bytes of a tile of them
-    + "w bias w_tile tiles group_filters "
+    + "w bias w_tile tiles "
     # offsets in the planes and in y of the vectors of a task, and in a tile by itself; the taps,
     # and how many of them make one sum
     "places targets n_places alone zeros taps n_taps stretch",
@@ -33,7 +33,7 @@ LAYOUT = record(
 def _multiply(a, item, width, planes, y, first, index, t, splats, spare):
     """The vectors from ``first`` on by tile ``t`` of the filters, which may be the last few."""
     mr, row = a.tile.mr, a.tile.nr * item
-    left = a.group_filters - t * mr
+    left = a.filters - t * mr
     y += t * mr * a.yk
     init, init_pitch, starts = splats + t * mr * width, width, a.zeros
     for tap in range(0, a.n_taps, a.stretch):

@@ -87,7 +87,7 @@ class PointwiseCorrelation(UnfoldedCorrelation):
         return Stage(
             pointwise_kernel(self.itemsize),
             self.workers,
-            **tile_panel(self.itemsize, self.mr, self.nv, 1),
+            **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             w_tile=self.filters.tile_bytes,

@@ -65,6 +65,10 @@ class ProductAlgorithm(Algorithm):
 
         return run
 
+    def fills_lanes(self, c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
+        """Whether few filters fill the lanes of the plan for ``c``, without folded outputs."""
+        return False
+
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
         """The plans of a problem's parts, folded where that is less work."""
         if problem.direction == "backward_weight":
@@ -74,11 +78,11 @@ class ProductAlgorithm(Algorithm):
         if problem.direction == "backward_input":
             first, out = out, first
             build = correlation.backward_input
-        vector = lanes(problem.itemsize) if folding else None
-        return [
-            self.correlation(c, problem.itemsize, first, out, threads)
-            for c in build(problem, vector)
-        ]
+        formats = (problem.itemsize, first, out)
+        found = build(problem, None)
+        if folding and not any(self.fills_lanes(c, *formats) for c in found):
+            found = build(problem, lanes(problem.itemsize))
+        return [self.correlation(c, *formats, threads) for c in found]
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
         if problem.direction == "backward_weight":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.tiling import workers_for
-from fastconv.simd.tiles import tile_panel, tile_sliding
+from fastconv.simd.tiles import tile_panel
 
 from ._pixel_tasks import grid
 from ._weight_kernel import weight_kernel
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def _tile(plan: BlockedWeight) -> dict[str, int]:
     shape = (plan.itemsize, plan.mr, plan.nv, plan.stretches)
-    return tile_sliding(*shape, plan.sliding) if plan.sliding else tile_panel(*shape)
+    return tile_panel(*shape, plan.sliding)
 
 
 def multiply_stage(plan: BlockedWeight) -> Stage:

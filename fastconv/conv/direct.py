@@ -23,12 +23,8 @@ class Direct(ProductAlgorithm):
     name = "direct"
     weight = DirectWeight
 
-    def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
-        # Folded outputs fill the lanes where filters do not; pixels do so without.
-        plain = super()._build(problem, threads, folding=False)
-        if not folding or any(isinstance(part, PlanarCorrelation) for part in plain):
-            return plain
-        return super()._build(problem, threads)
+    def fills_lanes(self, c, itemsize, x_format, y_format):
+        return PlanarCorrelation.applies(c, itemsize, x_format, y_format)
 
     def correlation(self, c, itemsize, x_format, y_format, threads):
         plan = in_place(c, itemsize, x_format, y_format, threads)

@@ -114,13 +114,18 @@ def tile_line(
 
 
 @functools.cache
-def tile_panel(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int]:
+def tile_panel(itemsize: int, mr: int, nv: int, stretches: int, sliding: int) -> dict[str, int]:
     """The tile with the rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
 
     A step moves A and B by so many bytes, and prefetches what stands ``ahead`` of it in B (for a
     packed panel, which is in the cache, 0).  The result goes where that of ``tile_rows`` does.
+
+    With ``sliding`` taps (0 for none) rows are those of a window, ``[tap row][tap][channel]``,
+    that moves by a tap a step; ``a_step`` must be the bytes of all channels.
     """
     tile = f"panel {mr} {nv} {stretches}"
+    if sliding:
+        tile = f"sliding {mr} {nv} {stretches} {sliding}"
 
     @callee(15)
     def panel(
@@ -128,32 +133,11 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int
         c_step, c_shift,
     ):  # fmt: skip
         _multiply(
-            element(itemsize), tile, a, a_pitch, a_step, runs, n_runs,
-            length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
+            element(itemsize), tile, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead,
+            init, pitch, relu, c_rows, c_step, c_shift,
         )  # fmt: skip
 
     return _tile(panel, itemsize, mr, nv)
-
-
-@functools.cache
-def tile_sliding(itemsize: int, mr: int, nv: int, stretches: int, taps: int) -> dict[str, int]:
-    """The panel of all taps of a window, ``[tap row][tap][channel]``, that moves by a tap a step.
-
-    The arguments are those of :func:`tile_panel`; ``a_step`` must be the bytes of all channels.
-    """
-    tile = f"sliding {mr} {nv} {stretches} {taps}"
-
-    @callee(15)
-    def sliding(
-        a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
-        c_step, c_shift,
-    ):  # fmt: skip
-        _multiply(
-            element(itemsize), tile, a, a_pitch, a_step, runs, n_runs,
-            length, b, b_step, ahead, init, pitch, relu, c_rows, c_step, c_shift,
-        )  # fmt: skip
-
-    return _tile(sliding, itemsize, mr, nv)
 
 
 @functools.cache
