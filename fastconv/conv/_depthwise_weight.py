@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 
-from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
@@ -16,19 +15,13 @@ from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import WINDOW_BYTES
 from ._depthwise_weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
-from ._patches import Patches, Place
+from ._patches import Patches, Place, choose_tile
 from ._planes import Planes, windows_in_place
 from ._units import Units, rows_in_cache, rows_in_order
 from .correlation import unfolded
 
-_PACKING = 4  # loads that take the time of copying a vector into the planes
-
-
-def _taps_to_a_tile(taps: int) -> int:
-    """Accumulators that fit the number of taps; one more load a step is shared by all of them."""
-    isa = machine().isa
-    sizes = [mr for mr, nv in isa.tiles if nv == 1 and mr <= isa.registers // 2]
-    return max(sizes, key=lambda mr: taps / (-(-taps // mr) * mr) * mr / (mr + 1))
+_PACKING = 4  # multiply-adds that take the time of copying a vector into the planes
+_SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
 class DepthwiseWeight:
@@ -42,9 +35,9 @@ class DepthwiseWeight:
         self.units = units = Units(c, problem.x_format, itemsize)
         width = lanes(itemsize)
         vector_bytes = width * itemsize
-        self.mr = _taps_to_a_tile(c.steps)
         self.rows = rows_in_cache(c, units, vector_bytes)
-        self.patches = self._patches(exact=False)
+        # Taps of a row are neighbours where it is not cut up by phase, or runs along the lanes.
+        self.patches = self._patches(False, units.splat or c.columns.advance > 1)
         self.in_place = False
         channels_last = problem.x_format == problem.y_format == "nhwc"
         if channels_last and c.groups % units.lanes == 0 and c.filters == c.channels == 1:
@@ -56,8 +49,7 @@ class DepthwiseWeight:
         self.sums = units.count * units.filters
         self.copy_bytes = self.sums * self.unit_bytes
         workers = workers_for(self.flops, units.count * c.N * self.tasks_i, threads)
-        self.parts = min(workers, units.count)
-        self.copies = max(1, min(workers // self.parts, c.N * self.tasks_i))
+        self.copies, self.parts = self._shares(workers)
         gradient = self.rows * c.columns.outputs * units.nbytes + vector_bytes
         planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(2 * WINDOW_BYTES + 64 + planes_bytes + gradient)
@@ -71,17 +63,35 @@ class DepthwiseWeight:
             units.channels, units.lanes, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), width
         )
 
-    def _patches(self, exact: bool) -> Patches:
+    def _shares(self, workers: int) -> tuple[int, int]:
+        """Copies of the sums, and parts of the units: their product is at most ``workers``.
+
+        Memory is read in order where a worker takes all units of its tasks in place; the copies
+        should be small beside what is read.
+        """
+        c, units = self.c, self.units
+        tasks, copies = c.N * self.tasks_i, 1
+        if self.in_place:
+            read = c.N * c.rows.inputs * c.columns.inputs * units.count * units.nbytes
+            copies = max(1, min(workers, tasks, read // (_SMALL * self.copy_bytes)))
+        parts = min(workers // copies, units.count)
+        return max(copies, min(workers // parts, tasks)), parts
+
+    def _patches(self, exact: bool, alone: bool) -> Patches:
+        c = self.c
+        window = (c.channels * c.rows.window, c.columns.window)
+        tile = choose_tile(*window, c.columns.advance, c.columns.spread, alone)
         step = lanes(self.itemsize) if self.units.splat else 1
-        return Patches(self.c, self.rows, step, self.mr, exact)
+        return Patches(c, self.rows, step, tile, exact)
 
     def _try_in_place(self) -> None:
         """Read x where it is, unless leaving out the padding cuts it in too small patches."""
         c, planes, rows = self.c, self.patches, self.rows
         self.rows = rows_in_order(c, self.units, c.columns.outputs)
-        patches = self._patches(exact=True)
+        patches = self._patches(exact=True, alone=False)
         packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
-        if patches.time <= planes.time + packing:
+        wide = c.columns.inputs >= patches.tile.taps * c.columns.spread
+        if wide and patches.time <= planes.time + packing:
             self.patches, self.in_place = patches, True
         else:
             self.rows = rows
@@ -91,7 +101,7 @@ class DepthwiseWeight:
         """The sums of products; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
         return Stage(
-            depthwise_weight_kernel(self.itemsize, self.mr, *units.dealing),
+            depthwise_weight_kernel(self.itemsize, *self.patches.tile, *units.dealing),
             self.copies * self.parts,
             scratch_bytes=self.worker_bytes,
             N=c.N,
@@ -147,35 +157,21 @@ class DepthwiseWeight:
         if key not in self._tables:
             c, unit = self.c, self.units.nbytes
             vector = lanes(self.itemsize) * self.itemsize
-            y_step = np.array([c.columns.outputs * unit, unit])
+            steps = (c.columns.outputs * unit, unit)
             if dy_in_place:
-                y_step = np.array(y_strides[2:])
+                steps = y_strides[2:]
             if self.in_place:
-                place = self._place_in_x(x_strides, y_strides, vector)
+                first, x_steps, taps = windows_in_place(c, x_strides[2:])
+                taps = taps[None]
             else:
-                x_step = np.array([self.planes.shape[1] * unit, unit])
-                taps = self.planes.tap_offsets().reshape(-1)
-                place = Place(0, taps, c.steps * vector, x_step, y_step, vector)
+                first, x_steps = 0, (self.planes.shape[1] * unit, unit)
+                taps = self.planes.tap_offsets()
+            place = Place(first, taps, c.steps * vector, *map(int, x_steps), *steps, vector)
             self._tables[key] = self.patches.tables(place)
         return self._tables[key]
 
-    def _place_in_x(self, x_strides, y_strides, vector: int) -> Place:
-        """Where x and dy are, and what the next block reads."""
-        c = self.c
-        first, steps, taps = windows_in_place(c, x_strides[2:])
-        inputs = self.rows * c.rows.advance
-        seen = c.rows.first + (c.rows.window - 1) * c.rows.spread
-        fetches = (
-            ((seen + inputs) * x_strides[2], inputs * c.columns.inputs),
-            (self.rows * y_strides[2], self.rows * c.columns.outputs),
-        )
-        return Place(
-            first, taps.ravel(), c.steps * vector, steps, np.array(y_strides[2:]), vector,
-            fetches, self.units.count * vector,
-        )  # fmt: skip
-
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-        c, units = self.c, self.units
+        units = self.units
         sums = scratch(self.nbytes)
         x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
         xn, xc, xh, xw = x.strides
@@ -187,7 +183,7 @@ class DepthwiseWeight:
         if units.splat:
             dy_in_place = yw == dy.itemsize
         else:
-            once = self.in_place or c.steps <= self.mr
+            once = self.in_place or len(self.patches.patches) == 1
             dy_in_place = once and units.channels % units.lanes == 0 and lane == dy.itemsize
         records, _ = self._tables_for(x.strides, dy.strides, dy_in_place)
         self.multiply.run(

@@ -28,8 +28,11 @@ PATCH_BYTES = 8 * len(PATCH)
 
 
 @functools.cache
-def depthwise_weight_kernel(itemsize: int, mr: int, channels: int, filters: int) -> Kernel:
-    """Correlate x with dy, ``mr`` taps at a time; ``channels`` may be dealt to ``filters``.
+def depthwise_weight_kernel(
+    itemsize: int, runs: int, taps: int, outputs: int, advance: int, spread: int,
+    channels: int, filters: int,
+) -> Kernel:  # fmt: skip
+    """Correlate x with dy, a :class:`TapTile` at a time; ``channels`` may be dealt to ``filters``.
 
     Workers are copies × parts: each part has its own units, each copy its own part of the tasks
     of a unit and sums of its own.
@@ -80,8 +83,9 @@ def depthwise_weight_kernel(itemsize: int, mr: int, channels: int, filters: int)
                     target = sums + (unit * a.filters + f) * a.unit_bytes
                     for patch in range(get_word(patches), get_word(patches + 8)):
                         correlate_taps(
-                            like, mr, a.patches + patch * PATCH_BYTES, source, at, target
-                        )
+                            like, runs, taps, outputs, advance, spread,
+                            a.patches + patch * PATCH_BYTES, source, at, target,
+                        )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return depthwise_weight

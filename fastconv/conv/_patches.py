@@ -1,116 +1,180 @@
-"""How the outputs of a depthwise weight gradient are cut into patches that share their taps."""
+"""How the outputs of a depthwise weight gradient are cut into patches that share their taps.
+
+Neighbouring taps of a filter's row form a *run*, which shares its loads of x
+(:class:`fastconv.simd.taps.TapTile`).  A run of a short window may reach out of it: it reads there
+but its sums are dropped.
+"""
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.simd.taps import PATCH
+from fastconv.core.machine import machine
+from fastconv.simd.taps import PATCH, TapTile
 
 from ._pixels import reach
 from ._strips import stretches
-from .correlation import Correlation
+from .correlation import Axis, Correlation
 
-_PATCH_COST = 4  # loads that take the time of loading and storing one sum
+_PATCH_COST = 4  # multiply-adds that take the time of loading and storing one sum
 _ROW_COST = 8  # and of starting a row
+_LOAD_COST = 0.5  # and of a load
+_FEWEST_SUMS = 8  # of a tile; fewer would wait for one another
+_LONGEST_RUN = 8
+_CHUNKS = (8, 4, 2)  # outputs that share their loads of x
+
+
+def _time(tile: TapTile, outputs: int) -> float:
+    """Of one chunk, in multiply-adds."""
+    loads = outputs + tile.runs * len(tile.shared(outputs))
+    return outputs * max(tile.runs * tile.taps, _FEWEST_SUMS) + _LOAD_COST * loads
+
+
+@cache
+def choose_tile(rows: int, columns: int, advance: int, spread: int, alone: bool) -> TapTile:
+    """The tile for windows of ``rows`` × ``columns`` taps; ``alone`` allows no run of several."""
+    registers = machine().isa.registers
+    longest = 1 if alone else min(columns, _LONGEST_RUN)
+    tiles = [TapTile(runs, 1, 1) for runs in range(1, registers // 2)]
+    for taps, outputs in product(range(2, longest + 1), _CHUNKS):
+        most = min(rows, (registers - outputs - 1) // taps)
+        tiles += [TapTile(runs, taps, outputs, advance, spread) for runs in range(1, most + 1)]
+
+    def time(tile: TapTile) -> float:
+        runs = rows * -(-columns // tile.taps)
+        return -(-runs // tile.runs) * _time(tile, tile.outputs) / tile.outputs
+
+    return min(tiles, key=time)
 
 
 class Patch(NamedTuple):
-    """Outputs (rows × columns) that meet the taps at these places of the flattened filter."""
+    """Outputs (rows × columns) that meet these taps of the filter."""
 
     row: int  # counted from the block's first
     rows: int
     column: int
     columns: int
-    taps: np.ndarray
+    runs: list[tuple[int, int, int]]  # channel, row and first column, which may be outside
+    taps: list[int]  # places in the flattened filter, one after the other; −1 for none
 
 
 class Place(NamedTuple):
-    """Byte offsets: the first output's window in x, taps [(c·R + r)·S + s], and the sum of no tap.
+    """Byte offsets: the first output's window in x, taps [c, r, s], and the sum of no tap.
 
-    Steps from output to output (down a row, along it) in x and y; the bytes of a vector there and
-    what a block's rows fetch: an offset in x and y, the pixels and the step between them.
+    Steps from output to output (down a row, along it) in x and y, and the bytes of a vector there.
     """
 
     x_first: int
     taps: np.ndarray
     no_tap: int
-    x_step: np.ndarray
-    y_step: np.ndarray
+    x_pitch: int
+    x_step: int
+    y_pitch: int
+    y_step: int
     vector: int
-    fetches: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))  # (offset, pixels) in x and in y
-    fetch_step: int = 0
+
+
+def _runs(low: int, high: int, length: int) -> list[tuple[int, int, int]]:
+    """Runs that cover the taps low … high of a row: (first tap of the run, its taps from … to).
+
+    The last one starts earlier rather than reach out; where the window is too short for that, it
+    reaches out on the side that is not the image's border.
+    """
+    found = []
+    for first in range(low, high, length):
+        last = min(first + length, high)
+        start = first
+        if last - first < length and (high - low >= length or low == 0):
+            start = last - length
+        found.append((start, first, last))
+    return found
 
 
 class Patches:
-    """The patches of every block of ``rows`` output rows, for tiles of ``mr`` taps.
+    """The patches of every block of ``rows`` output rows, for tiles of one kind.
 
     If ``exact``, a patch has only taps that are inside the input; else all outputs have all taps,
     and read the zeros that pad the planes.  ``lanes`` outputs of a row are in a vector.
     """
 
-    def __init__(self, c: Correlation, rows: int, lanes: int, mr: int, exact: bool):
-        self.c, self.lanes, self.mr = c, lanes, mr
-        windows = [
-            reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
-            for axis in (c.rows, c.columns)
-        ]
-        filters = np.arange(c.steps).reshape(c.channels, c.rows.window, c.columns.window)
+    def __init__(self, c: Correlation, rows: int, lanes: int, tile: TapTile, exact: bool):
+        self.c, self.lanes, self.tile = c, lanes, tile
+
+        def windows(axis: Axis) -> np.ndarray:
+            return reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
+
         self.patches: list[Patch] = []
         ranges: dict[bytes, tuple[int, int]] = {}  # equal blocks share their patches
         blocks = []
+        all_down, across = windows(c.rows), windows(c.columns)
         for first in range(0, c.rows.outputs, rows):
-            down, across = windows[0][first : first + rows], windows[1]
+            down = all_down[first : first + rows]
             key = down.tobytes()
             if key not in ranges:
                 start = len(self.patches)
                 for i, below in stretches(down):
                     for j, after in stretches(across):
-                        taps = filters[:, slice(*down[i]), slice(*across[j])].ravel()
-                        self.patches += [
-                            Patch(i, below - i, j, after - j, taps[t : t + mr])
-                            for t in range(0, len(taps), mr)
-                        ]
+                        outputs = (i, below - i, j, after - j)
+                        self.patches += self._tiles(outputs, down[i], across[j])
                 ranges[key] = (start, len(self.patches))
             blocks.append(ranges[key])
-        self.ranges = list(ranges.values())
         self.blocks = np.array(blocks, np.int64)  # block b has patches [b, 0] … [b, 1]
-        # Vectors multiplied for one unit, and the time in loads of vectors.
+        # Vectors multiplied for one unit, and the time in multiply-adds.
         works = np.array([self._work(patch) for patch in self.patches]).reshape(-1, 2)
         totals = np.array([works[first:last].sum(axis=0) for first, last in blocks])
         self.products, self.time = int(totals[:, 0].sum()), float(totals[:, 1].sum())
 
+    def _tiles(self, outputs: tuple[int, int, int, int], down, across) -> list[Patch]:
+        """The patches of outputs that meet the taps ``down`` × ``across``: a tile of runs each."""
+        c, tile = self.c, self.tile
+        runs, taps = [], []
+        for channel, r in product(range(c.channels), range(*down)):
+            row = (channel * c.rows.window + r) * c.columns.window
+            for start, first, last in _runs(*across, tile.taps):
+                runs.append((channel, r, start))
+                places = range(start, start + tile.taps)
+                taps += [row + s if first <= s < last else -1 for s in places]
+        size = tile.runs * tile.taps
+        return [
+            Patch(*outputs, runs[k : k + tile.runs], taps[k * tile.taps : k * tile.taps + size])
+            for k in range(0, len(runs), tile.runs)
+        ]
+
     def _work(self, p: Patch) -> tuple[int, float]:
         """Products of vectors in a patch, and their time."""
-        vectors = p.rows * -(-p.columns // self.lanes)
-        time = vectors * (self.mr + 1) + _ROW_COST * p.rows + _PATCH_COST * self.mr
-        return self.mr * vectors, time
+        tile = self.tile
+        chunks, rest = divmod(-(-p.columns // self.lanes), tile.outputs)
+        row = chunks * _time(tile, tile.outputs) + rest * _time(tile, 1) + _ROW_COST
+        sums = tile.runs * tile.taps
+        vectors = chunks * tile.outputs + rest
+        return sums * p.rows * vectors, p.rows * row + _PATCH_COST * sums
 
     def tables(self, place: Place) -> tuple[np.ndarray, list[np.ndarray]]:
         """The records of all patches (see ``PATCH``), and the arrays that they point at."""
+        tile, last = self.tile, self.c.columns.window - 1
+        neighbour = place.x_step // tile.advance
         records = np.zeros((len(self.patches), len(PATCH)), np.int64)
-        taps = np.zeros((len(self.patches), self.mr), np.int64)
-        targets = np.full_like(taps, place.no_tap)
-        for first_patch, last in self.ranges:
-            some = range(first_patch, last)
-            total, number = sum(self.patches[k].rows for k in some), 0
-            for k in some:
-                p = self.patches[k]
-                taps[k] = place.taps[p.taps[0]]
-                taps[k, : len(p.taps)] = place.taps[p.taps]
-                targets[k, : len(p.taps)] = p.taps * place.vector
-                corner, steps = np.array([p.row, p.column]), (place.x_step, place.y_step)
-                fetch = []
-                for first, pixels in place.fetches:
-                    lines = -(-pixels // total)
-                    fetch += [first + number * lines * place.fetch_step, lines]
-                number += p.rows
-                count, tail = divmod(p.columns, self.lanes)
-                (xh, xw), (yh, yw) = steps
-                records[k] = (
-                    taps[k].ctypes.data, targets[k].ctypes.data, p.rows, count, tail,
-                    place.x_first + corner @ place.x_step, xh, xw * self.lanes,
-                    corner @ place.y_step, yh, yw * self.lanes, *fetch, place.fetch_step,
-                )  # fmt: skip
-        return records, [taps, targets]
+        starts = np.zeros((len(self.patches), tile.runs), np.int64)
+        targets = np.full((len(self.patches), tile.runs * tile.taps), place.no_tap)
+        for k, p in enumerate(self.patches):
+            for i in range(tile.runs):
+                channel, r, s = p.runs[min(i, len(p.runs) - 1)]
+                inside = min(max(s, 0), last)
+                out = (s - inside) * tile.spread * neighbour
+                starts[k, i] = place.taps[channel, r, inside] + out
+            taps = np.array(p.taps)
+            targets[k, : len(taps)] = np.where(taps < 0, place.no_tap, taps * place.vector)
+            count, tail = divmod(p.columns, self.lanes)
+            records[k] = (
+                starts[k].ctypes.data, targets[k].ctypes.data,
+                p.rows, *divmod(count, tile.outputs), tail,
+                place.x_first + p.row * place.x_pitch + p.column * place.x_step,
+                place.x_pitch, neighbour * self.lanes,
+                p.row * place.y_pitch + p.column * place.y_step,
+                place.y_pitch, place.y_step * self.lanes,
+            )  # fmt: skip
+        return records, [starts, targets]

@@ -6,6 +6,9 @@ a tap is nothing but an offset from there.
 
 from __future__ import annotations
 
+from itertools import product
+from typing import NamedTuple
+
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -99,75 +102,116 @@ def sum_strips(
     return types.void(like, mr, splat, *[types.int64] * 9), codegen
 
 
-# What :func:`correlate_taps` reads of a patch of outputs: addresses of the tables of its taps and
-# of where their sums are; rows and whole vectors of each, and the lanes of one more; in bytes, the
-# first output, the steps from row to row and from vector to vector; and what each row fetches.
+# What :func:`correlate_taps` reads of a patch of outputs: addresses of the tables of its runs and
+# of where the sums of their taps are; its rows, and the chunks, further vectors and lanes of a row;
+# in bytes, the first output, the steps from row to row and between neighbours of a row.
 PATCH = (
-    *("taps", "targets", "rows", "count", "tail"),
+    *("starts", "targets", "rows", "chunks", "rest", "tail"),
     *("x_first", "x_pitch", "x_step", "y_first", "y_pitch", "y_step"),
-    *("x_next", "x_lines", "y_next", "y_lines", "next_step"),
 )
 
 
-def _correlate(v: Vectors, mr, patch, x, y, target):
+class TapTile(NamedTuple):
+    """The register tile of :func:`correlate_taps`.
+
+    ``runs`` of ``taps`` neighbouring taps each have a sum in a register, and meet a chunk of
+    ``outputs`` neighbouring vectors of y.  In x the outputs are ``advance`` steps apart and the
+    taps ``spread``, so that a vector of x may serve several taps, each with another output.
+    """
+
+    runs: int
+    taps: int
+    outputs: int
+    advance: int = 1
+    spread: int = 1
+
+    def shared(self, outputs: int) -> dict[int, list[tuple[int, int]]]:
+        """The pairs (tap, output) that each vector of x joins in a run, by the vector's place."""
+        pairs: dict[int, list[tuple[int, int]]] = {}
+        for tap, output in product(range(self.taps), range(outputs)):
+            place = output * self.advance + tap * self.spread
+            pairs.setdefault(place, []).append((tap, output))
+        return dict(sorted(pairs.items()))
+
+
+def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
     builder = v.builder
     words = {name: word(v, patch, i) for i, name in enumerate(PATCH)}
     corner = builder.add(x, words["x_first"])
-    addresses = [builder.add(corner, word(v, words["taps"], m)) for m in range(mr)]
-    targets = [builder.add(target, word(v, words["targets"], m)) for m in range(mr)]
+    starts = [builder.add(corner, word(v, words["starts"], i)) for i in range(tile.runs)]
+    sums = tile.runs * tile.taps
+    targets = [builder.add(target, word(v, words["targets"], i)) for i in range(sums)]
     across = _mask(v, words["tail"])
     ragged = builder.zext(builder.icmp_signed("!=", words["tail"], i64(0)), I64)
     ragged = v.opaque(ragged)
 
+    def multiply(at, acc, gradients, load):
+        """Add the products of a chunk; x is read in order, all runs side by side."""
+        # Else its multiples would be kept in memory, and be loaded with every vector.
+        step, here, before = v.opaque(words["x_step"]), at, 0
+        for place, pairs in tile.shared(len(gradients)).items():
+            for _ in range(place - before):
+                here = builder.add(here, step)
+            before = place
+            for i, start in enumerate(starts):
+                value = load(builder.add(start, here))
+                for tap, output in pairs:
+                    k = i * tile.taps + tap
+                    acc[k] = v.fma(value, gradients[output], acc[k])
+        return acc
+
+    def chunk(outputs):
+        def body(index, carried):
+            at, y_at, *acc = carried
+            at = v.opaque(at)  # else every address would be moved along by itself
+            gradients = []
+            for _ in range(outputs):
+                gradients.append(v.load(y_at))
+                y_at = builder.add(y_at, words["y_step"])
+            acc = multiply(at, acc, gradients, v.load)
+            forward = builder.mul(words["x_step"], i64(outputs * tile.advance))
+            return [builder.add(at, forward), y_at, *acc]
+
+        return body
+
+    def part(index, carried):
+        # Lanes outside are cleared in both factors: infinity times zero would be NaN.
+        at, y_at, *acc = carried
+        gradient = _load_masked(v, y_at, across)
+        acc = multiply(at, acc, [gradient], lambda a: builder.select(across, v.load(a), v.zero))
+        return [at, y_at, *acc]
+
     def row(index, carried):
-        x_row, y_row, x_next, y_next, *acc = carried
-        x_next = v.prefetch_lines(x_next, words["x_lines"], words["next_step"])
-        y_next = v.prefetch_lines(y_next, words["y_lines"], words["next_step"])
+        x_row, y_row, *acc = carried
+        state = v.loop(words["chunks"], [x_row, y_row, *acc], chunk(tile.outputs))
+        state = v.loop(words["rest"], state, chunk(1))
+        acc = v.loop(ragged, state, part)[2:]
+        return [builder.add(x_row, words["x_pitch"]), builder.add(y_row, words["y_pitch"]), *acc]
 
-        def vector(index, carried):
-            j, y_at, *acc = carried
-            j = v.opaque(j)  # else every address would be moved along by itself
-            gradient = v.load(y_at)
-            for m, address in enumerate(addresses):
-                acc[m] = v.fma(v.load(builder.add(address, j)), gradient, acc[m])
-            return [builder.add(j, words["x_step"]), builder.add(y_at, words["y_step"]), *acc]
-
-        def part(index, carried):
-            # Lanes outside are cleared in both factors: infinity times zero would be NaN.
-            j, y_at, *acc = carried
-            gradient = _load_masked(v, y_at, across)
-            for m, address in enumerate(addresses):
-                value = builder.select(across, v.load(builder.add(address, j)), v.zero)
-                acc[m] = v.fma(value, gradient, acc[m])
-            return [j, y_at, *acc]
-
-        acc = v.loop(ragged, v.loop(words["count"], [x_row, y_row, *acc], vector), part)[2:]
-        rows = [builder.add(x_row, words["x_pitch"]), builder.add(y_row, words["y_pitch"])]
-        return [*rows, x_next, y_next, *acc]
-
-    carried = [i64(0), builder.add(y, words["y_first"])]
-    carried += [builder.add(x, words["x_next"]), builder.add(y, words["y_next"])]
-    carried += [v.load(at) for at in targets]
-    for at, value in zip(targets, v.loop(words["rows"], carried, row)[4:], strict=True):
+    carried = [i64(0), builder.add(y, words["y_first"]), *(v.load(at) for at in targets)]
+    for at, value in zip(targets, v.loop(words["rows"], carried, row)[2:], strict=True):
         v.store(value, at)
 
 
 @intrinsic(prefer_literal=True)
-def correlate_taps(typingctx, like, mr, patch, x, y, target):
-    """``target[t] += Σ x[row, j + tap t] · y[row, j]`` for ``mr`` taps, lane by lane.
+def correlate_taps(typingctx, like, runs, taps, outputs, advance, spread, patch, x, y, target):
+    """``target[t] += Σ x[row, j + tap t] · y[row, j]`` for the taps of a tile, lane by lane.
 
-    ``patch`` is a record of the outputs (row, j) and of the taps (see :data:`PATCH`).
+    The numbers before ``patch`` are a :class:`TapTile`.  ``patch`` is a record of the outputs
+    (row, j) and of the taps (see :data:`PATCH`).
     """
 
     def codegen(context, builder, signature, arguments):
-        kind, taps_of_a_tile = signature.args[:2]
-        mr = literal(taps_of_a_tile)
+        kind = signature.args[0]
+        tile = TapTile(*map(literal, signature.args[1:6]))
+        name = "_".join(["correlate_taps", str(kind), *map(str, tile)])
         return outlined(
-            context, builder, signature, arguments[2:], f"correlate_taps_{kind}_{mr}",
-            lambda v, values: _correlate(v, mr, *values),
+            context, builder, signature, arguments[6:], name,
+            lambda v, values: _correlate(v, tile, *values),
         )  # fmt: skip
 
-    return types.void(like, mr, *[types.int64] * 4), codegen
+    tile = (runs, taps, outputs, advance, spread)
+    return types.void(like, *tile, *[types.int64] * 4), codegen
 
 
 @intrinsic

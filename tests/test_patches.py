@@ -1,0 +1,123 @@
+"""Depthwise weight gradients in place: patches of outputs, and runs of taps that share loads."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import cases
+import numpy as np
+import pytest
+from harness import Trial, assert_close
+
+from fastconv.conv._depthwise_weight import DepthwiseWeight
+from fastconv.conv._patches import Patches, _runs, choose_tile
+from fastconv.conv.arguments import described
+from fastconv.conv.correlation import unfolded
+from fastconv.core.machine import machine
+from fastconv.simd.taps import TapTile
+
+# (H, W), (R, S), stride, padding, dilation
+SHAPES = [
+    ((9, 20), (3, 3), 1, 1, 1),
+    ((7, 3), (3, 3), 1, 1, 1),
+    ((9, 20), (7, 7), 1, 3, 1),
+    ((9, 21), (3, 3), 2, 1, 1),
+    ((12, 23), (3, 5), 1, (2, 4), 2),
+    ((12, 23), (4, 4), 3, 2, 2),
+    ((5, 40), (1, 17), 1, (0, 8), 1),
+    ((9, 20), (3, 3), 1, 2, 1),
+]
+IDS = ["-".join(map(str, shape)).replace(" ", "") for shape in SHAPES]
+
+
+def _problem(size, taps, stride, padding, dilation, channels=32):
+    x, w = (2, channels, *size), (channels, 1, *taps)
+    arguments = (stride, padding, dilation, channels)
+    return described(x, w, *arguments, "backward_weight", "float32", "nhwc")
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=IDS)
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_every_output_meets_every_tap_inside_once(shape, rows):
+    c = unfolded(_problem(*shape))
+    tile = choose_tile(c.rows.window, c.columns.window, c.columns.advance, c.columns.spread, False)
+    patches = Patches(c, rows, 1, tile, exact=True)
+    met = Counter()
+    for block, (first, last) in enumerate(patches.blocks):
+        for p in patches.patches[first:last]:
+            for i in range(block * rows + p.row, block * rows + p.row + p.rows):
+                met.update((i, j, t) for j in range(p.column, p.column + p.columns) for t in p.taps)
+    inside = Counter()
+    for i, j, r, s in np.ndindex(
+        c.rows.outputs, c.columns.outputs, *(c.rows.window, c.columns.window)
+    ):
+        h = c.rows.first + i * c.rows.advance + r * c.rows.spread
+        w = c.columns.first + j * c.columns.advance + s * c.columns.spread
+        if 0 <= h < c.rows.inputs and 0 <= w < c.columns.inputs:
+            inside[i, j, r * c.columns.window + s] += 1
+    assert Counter({key: n for key, n in met.items() if key[2] >= 0}) == inside
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=IDS)
+def test_runs_read_the_image_only(shape):
+    plan = DepthwiseWeight(_problem(*shape), 1)
+    if not plan.in_place:
+        pytest.skip("planes are padded")
+    c, tile = plan.c.columns, plan.patches.tile
+    for p in plan.patches.patches:
+        for _, _, start in p.runs:
+            low = c.first + p.column * c.advance + start * c.spread
+            high = low + (p.columns - 1) * c.advance + (tile.taps - 1) * c.spread
+            assert low >= 0 and high < c.inputs
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize(("low", "high"), [(0, 3), (0, 8), (1, 9), (2, 3), (0, 1)])
+def test_runs_take_every_tap_once(low, high, length):
+    taken = []
+    for start, first, last in _runs(low, high, length):
+        assert start <= first < last <= start + length
+        taken += range(first, last)
+    assert taken == list(range(low, high))
+
+
+@pytest.mark.parametrize("window", [(3, 3), (5, 5), (7, 7), (31, 31), (1, 9), (9, 1), (1, 1)])
+@pytest.mark.parametrize("advance", [1, 2])
+def test_tiles_fit_the_registers_and_the_window(window, advance):
+    tile = choose_tile(*window, advance, 1, False)
+    assert tile.runs * tile.taps + tile.outputs + 1 <= machine().isa.registers
+    assert tile.runs <= window[0] * window[1] and tile.taps <= window[1]
+    assert (tile.taps == 1) == (tile.outputs == 1)
+    assert choose_tile(*window, advance, 1, True).taps == 1
+
+
+def test_a_vector_of_x_serves_the_taps_that_meet_it():
+    assert TapTile(1, 3, 2).shared(2) == {
+        0: [(0, 0)],
+        1: [(0, 1), (1, 0)],
+        2: [(1, 1), (2, 0)],
+        3: [(2, 1)],
+    }
+    assert TapTile(1, 3, 2, advance=2).shared(2) == {
+        0: [(0, 0)], 1: [(1, 0)], 2: [(0, 1), (2, 0)], 3: [(1, 1)], 4: [(2, 1)]
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=IDS)
+def test_gradients(shape, dtype):
+    size, taps, stride, padding, dilation = shape
+    case = cases.Case(f"patches-{shape}", 3, 32, *size, 32, *taps, stride, padding, dilation, 32)
+    trial = Trial(case, "backward_weight", dtype, "nhwc")
+    assert_close(
+        trial.run("depthwise", *trial.operands()), trial.expected, trial.bound("depthwise")
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, 64])
+def test_copies_of_the_sums_are_few_and_small(threads):
+    plan = DepthwiseWeight(_problem((56, 56), (3, 3), 1, 1, 1, channels=96), threads)
+    assert plan.in_place and plan.copies * plan.parts <= threads
+    assert plan.parts == 1 and plan.copies >= min(threads, 5)
+    tiny = DepthwiseWeight(_problem((7, 7), (7, 7), 1, 3, 1, channels=960), threads)
+    assert tiny.copies == 1
