@@ -95,9 +95,9 @@ def _word(builder, table, index):
     return builder.load(builder.inttoptr(at, I64.as_pointer()))
 
 
-# Halves of the left and of the right operand that are multiplied, and the first of the two tiles
-# that hold some of each; the tiles below are sums.
-_PRODUCTS = ((0, 0), (0, 1), (1, 0))
+# Halves of the left and of the right operand that are multiplied, one of them that of the product
+# before; and the first of the two tiles that hold some of each; the tiles below are sums.
+_PRODUCTS = ((0, 1), (0, 0), (1, 0))
 _LEFT, _RIGHT = 4, 6
 
 
