@@ -47,7 +47,7 @@ def pack_planes(like, a, x, item, target, image, unit, i0):
 SUM_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes floor "
     + PLANES
-    + "w w_bytes bias unit_lanes all_lanes "
+    + "w w_bytes bias unit_lanes all_lanes at_once "
     "y yn yu yk yh yw y_set in_place straight splits parts n_parts "
     # tables: groups of the blocks, records of the groups, sizes of their strips
     "block_groups groups sizes"
@@ -106,8 +106,8 @@ def depthwise_kernel(
             i0 = block * a.task_i
             first, last = split * a.units // a.splits, (split + 1) * a.units // a.splits
             rows = x.x + n * x.xn + i0 * a.row_advance * x.xh
-            units = last - first if a.in_place and a.straight else 1  # at once
-            for unit in range(first, last, units):
+            for unit in range(first, last, a.at_once):
+                units = min(a.at_once, last - unit)
                 source = planes
                 if a.in_place:
                     source = rows + unit * unit_bytes

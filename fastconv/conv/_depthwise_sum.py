@@ -20,8 +20,9 @@ from ._units import Units, rows_in_cache, rows_in_order
 from .correlation import Correlation
 
 _LONG = ((8,), (10, 8))  # vectors of a strip, with 16 registers and with 32
-_NARROW = 4  # of the strips that cover what the long ones leave
-_PACKING = 6  # multiply-adds that take the time of copying a vector into the planes
+_NARROW = 5  # of the strips that cover what the long ones leave
+_PACKING = 16  # multiply-adds that take the time of copying a vector into the planes
+_AT_ONCE = 8  # neighbouring vectors of channels, so that memory is read in order
 
 
 class DepthwiseSum:
@@ -39,7 +40,7 @@ class DepthwiseSum:
         vector_bytes = self.vector * itemsize
         whole = units.channels % units.lanes == 0
         self.rows = rows_in_cache(c, units, vector_bytes)
-        self.strips, self.in_place = self._fewest("", "rows"), False
+        self.strips, self.in_place = self._fewest(False, "", "rows"), False
         if whole and c.channels == 1 and not (units.splat or units.dealt):
             self._try_in_place()
         self.planes = Planes(parts, self.rows, units, vector_bytes)
@@ -68,11 +69,11 @@ class DepthwiseSum:
         self._no_bias = units.arranged(np.zeros((units.channels, units.filters), dtype))
         self._floors = [np.full(self.vector, least, dtype) for least in (-np.inf, 0)]
 
-    def _fewest(self, *exact: str) -> Strips:
+    def _fewest(self, in_order: bool, *exact: str) -> Strips:
         """The outputs in the strips that take the least time."""
         step = self.vector if self.units.splat else 1
         found = [
-            Strips(self.parts, self.rows, step, (mr, _NARROW, 1), axes)
+            Strips(self.parts, self.rows, step, (mr, _NARROW, 1), axes, in_order)
             for axes in exact
             for mr in _LONG[machine().isa.registers >= 32]
         ]
@@ -82,8 +83,8 @@ class DepthwiseSum:
         """Read the input where it is, unless leaving out padding makes the strips too small."""
         planes, rows = self.strips, self.rows
         outputs = sum(part.columns.outputs for part in self.parts)
-        self.rows = rows_in_order(self.c, self.units, outputs)
-        strips = self._fewest("rows columns")
+        self.rows = rows_in_order(self.c, self.units, outputs, _AT_ONCE)
+        strips = self._fewest(True, "rows columns")
         packing = _PACKING * self.c.rows.inputs * self.c.columns.inputs
         if strips.time <= planes.time + packing:
             self.strips, self.in_place = strips, True
@@ -137,6 +138,18 @@ class DepthwiseSum:
             sizes=address(self.sizes),
             in_place=self.in_place,
         )
+
+    @functools.cached_property
+    def at_once(self) -> int:
+        """Units summed side by side, so that memory is read in order and their rows stay near."""
+        if not self.in_place:
+            return 1
+        c, units = self.c, _AT_ONCE
+        row = c.columns.inputs * self.units.nbytes
+        near = c.rows.window * (row + c.columns.window * self.units.nbytes)
+        while units > 1 and units * near > 2 * machine().l1:
+            units //= 2
+        return units
 
     @property
     def flops(self) -> int:
@@ -231,4 +244,5 @@ class DepthwiseSum:
             y_set=yk,
             groups=address(records),
             straight=straight,
+            at_once=self.at_once if straight else 1,
         )

@@ -87,7 +87,7 @@ class DepthwiseWeight:
     def _try_in_place(self) -> None:
         """Read x where it is, unless leaving out the padding cuts it in too small patches."""
         c, planes, rows = self.c, self.patches, self.rows
-        self.rows = rows_in_order(c, self.units, c.columns.outputs)
+        self.rows = rows_in_order(c, self.units, c.columns.outputs, self.units.count)
         patches = self._patches(exact=True, alone=False)
         packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
         wide = c.columns.inputs >= patches.tile.taps * c.columns.spread

@@ -16,13 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.stage import address
-from fastconv.simd.taps import CHUNK, GROUP_WORDS, STRIP_WORDS
+from fastconv.simd.taps import CHUNK, FEWEST_SUMS, GROUP_WORDS, STRIP_WORDS, deepest
 
 from ._pixels import reach
 from .correlation import Axis, Correlation
 
 _STRIP_COST = 12  # multiply-adds that take the time of starting and storing a strip
-_LATENCY = 4  # multiply-adds in the time of one: fewer vectors than that gain nothing
 _UNSHARED = 1.6  # the time of a multiply-add with a load of its own
 
 
@@ -78,11 +77,14 @@ class Strips:
 
     ``exact`` names the axes along which every output takes only the taps that are inside the
     input; along the others all take all taps, and read the zeros that pad the planes.
-    ``lanes`` is the number of neighbouring outputs of a row in a vector.
+    ``lanes`` is the number of neighbouring outputs of a row in a vector; ``in_order`` says that
+    strips are summed for several units.
     """
 
-    def __init__(self, parts: list[Correlation], rows: int, lanes: int, sizes, exact: str):
-        self.parts, self.lanes, self.sizes = parts, lanes, sizes
+    def __init__(
+        self, parts: list[Correlation], rows: int, lanes: int, sizes, exact: str, in_order: bool
+    ):
+        self.parts, self.lanes, self.sizes, self.in_order = parts, lanes, sizes, in_order
         self.groups: list[Group] = []
         windows = [
             (self._windows(c.rows, "rows" in exact), self._windows(c.columns, "columns" in exact))
@@ -113,8 +115,10 @@ class Strips:
 
     def _time(self, count: int, size: int, taps: int, axis: int) -> float:
         """``count`` strips along ``axis``, in multiply-adds of vectors."""
-        load = _UNSHARED if axis and self.lanes > 1 else 1
-        return count * (_STRIP_COST + load * taps * max(_LATENCY, size))
+        load = _UNSHARED if size == 1 or (axis and self.lanes > 1) else 1
+        sums = size * deepest(size) if self.in_order else size
+        products = taps * size * max(1, FEWEST_SUMS / sums)
+        return count * (_STRIP_COST + load * products)
 
     @staticmethod
     def _windows(axis: Axis, exact: bool) -> np.ndarray:

@@ -68,13 +68,13 @@ def rows_in_cache(c: Correlation, units: Units, vector_bytes: int) -> int:
     return even_split(c.rows.outputs, max(_FEWEST_ROWS, (machine().l2 // 2 - halo) // row))
 
 
-def rows_in_order(c: Correlation, units: Units, outputs: int) -> int:
+def rows_in_order(c: Correlation, units: Units, outputs: int, together: int) -> int:
     """Output rows to a task that reads and writes channels-last pixels in place.
 
-    They fit a quarter of the L2 cache, with ``outputs`` pixels to a row of the result: what is
-    fetched for the next task needs room too.
+    Those of the units that come ``together`` fit a quarter of the L2 cache, with ``outputs`` pixels
+    to a row of the result: what is fetched for the next task needs room too.
     """
-    pixel = units.count * units.nbytes
+    pixel = min(units.count, together) * units.nbytes
     row = (c.rows.advance * c.columns.inputs + outputs) * pixel
     halo = c.rows.window * c.rows.spread * c.columns.inputs * pixel
     return even_split(c.rows.outputs, max(_FEWEST_ROWS, (machine().l2 // 2 - halo) // (2 * row)))

@@ -12,11 +12,14 @@ from typing import NamedTuple
 from numba.core import types
 from numba.extending import intrinsic
 
+from fastconv.core.machine import machine
+
 from .copying import _load_masked, _mask
 from .microkernel import word
 from .vector import I64, Vectors, i64, literal, outlined
 
 CHUNK = 4  # most taps that share their loads of x
+FEWEST_SUMS = 10  # of a tile at full speed: fewer would wait for one another
 
 # What :func:`sum_strips` reads of a group: addresses and counts of its strips and taps, steps in
 # bytes, and the number of chunks of 1, 2, … CHUNK taps.
@@ -25,8 +28,22 @@ GROUP_WORDS = len(GROUP) + CHUNK
 STRIP_WORDS = 2  # byte offsets in x and y of its first vector
 
 
-def _chunk(v: Vectors, mr, splat, length, x, x_step, w, w_step):
-    """The loop body that adds a chunk of ``length`` taps to ``mr`` accumulators."""
+def deepest(size: int) -> int:
+    """Units that strips of ``size`` vectors are summed for at a time, where they are in order.
+
+    A power of two, as many as make enough sums.
+    """
+    deep, weights = 1, CHUNK if size > 1 else 0  # those of single vectors are used as they are read
+    while (
+        2 * deep * size <= FEWEST_SUMS
+        and 2 * deep * (size + weights) + 1 <= machine().isa.registers
+    ):
+        deep *= 2
+    return deep
+
+
+def _chunk(v: Vectors, size, deep, splat, length, x, x_step, w, w_step, w_bytes):
+    """The loop body that adds a chunk of ``length`` taps to ``size`` × ``deep`` accumulators."""
     builder = v.builder
 
     def body(index, carried):
@@ -34,43 +51,59 @@ def _chunk(v: Vectors, mr, splat, length, x, x_step, w, w_step):
         at, weight = (builder.add(a, word(v, entry, i)) for i, a in enumerate((x, w)))
         weights = []
         for _ in range(length):
-            weights.append(v.broadcast(weight) if splat else v.load(weight))
+            each, of_unit = [], weight
+            for _ in range(deep):
+                each.append(v.broadcast(of_unit) if splat else v.load(of_unit))
+                of_unit = builder.add(of_unit, w_bytes)
+            weights.append(each)
             weight = builder.add(weight, w_step)
         # Else its multiples would be kept in memory, and be loaded with every vector.
         step = v.opaque(x_step)
-        for k in range(mr + length - 1):
-            value = v.load(at)
+        for k in range(size + length - 1):
+            for unit in range(deep):
+                value = v.load(at, unit)
+                for t in range(max(0, k - size + 1), min(length, k + 1)):
+                    number = (k - t) * deep + unit
+                    acc[number] = v.fma(value, weights[t][unit], acc[number])
             at = builder.add(at, step)
-            for t in range(max(0, k - mr + 1), min(length, k + 1)):
-                acc[k - t] = v.fma(value, weights[t], acc[k - t])
         return [v.offset(entry, 16), *acc]
 
     return body
 
 
-def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes):
+def _sum_strips(v: Vectors, size, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes):
     builder = v.builder
     words = [word(v, group, i) for i in range(GROUP_WORDS)]
     strips, n_strips, taps, x_step, w_step, y_step, *counts = words
     least = v.load(floor)
 
-    def unit(index, carried):
-        x, w, init, y = carried
-        state = [taps, *[v.load(init)] * mr]
-        for length in range(CHUNK, 0, -1):
-            body = _chunk(v, mr, splat, length, x, x_step, w, w_step)
-            state = v.loop(counts[length - 1], state, body)
-        target, step = y, v.opaque(y_step)
-        for value in state[1:]:
-            v.store(v.at_least(value, least), target)
-            target = builder.add(target, step)
-        bases = [v.offset(x, v.nbytes), builder.add(w, w_bytes), v.offset(init, v.nbytes)]
-        return [*bases, builder.add(y, y_bytes)]
+    def some(deep):
+        """The loop body that sums a strip for ``deep`` units."""
+
+        def body(index, carried):
+            x, w, init, y = carried
+            state = [taps, *[v.load(init, unit) for unit in range(deep)] * size]
+            for length in range(CHUNK, 0, -1):
+                chunk = _chunk(v, size, deep, splat, length, x, x_step, w, w_step, w_bytes)
+                state = v.loop(counts[length - 1], state, chunk)
+            step = v.opaque(y_step)
+            for unit in range(deep):
+                target = y
+                for value in state[1 + unit :: deep]:
+                    v.store(v.at_least(value, least), target)
+                    target = builder.add(target, step)
+                y, w = builder.add(y, y_bytes), builder.add(w, w_bytes)
+            return [v.offset(x, deep * v.nbytes), w, v.offset(init, deep * v.nbytes), y]
+
+        return body
 
     def strip(index, carried):
         entry = carried[0]
         x_at, y_at = (builder.add(base, word(v, entry, i)) for i, base in enumerate((x, y)))
-        v.loop(units, [x_at, w, init, y_at], unit)
+        state, left, deep = [x_at, w, init, y_at], units, 1 if splat else deepest(size)
+        while deep:
+            state = v.loop(builder.sdiv(left, i64(deep)), state, some(deep))
+            left, deep = builder.and_(left, i64(deep - 1)), deep // 2
         return [v.offset(entry, 8 * STRIP_WORDS)]
 
     v.loop(n_strips, [strips], strip)
@@ -78,9 +111,9 @@ def _sum_strips(v: Vectors, mr, splat, group, x, w, init, floor, y, units, w_byt
 
 @intrinsic(prefer_literal=True)
 def sum_strips(
-    typingctx, like, mr, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes
+    typingctx, like, size, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes
 ):  # fmt: skip
-    """``y[strip + m] = max(floor, init + Σ_t x[strip + m + tap t] · w[t])`` for m < ``mr``.
+    """``y[strip + m] = max(floor, init + Σ_t x[strip + m + tap t] · w[t])`` for m < ``size``.
 
     ``group`` is a record of strips that share their taps (see :data:`GROUP`); a tap is a pair of
     offsets in x and w.  A chunk of taps stands for as many, ``x_step`` apart in x just as the
@@ -92,14 +125,14 @@ def sum_strips(
     """
 
     def codegen(context, builder, signature, arguments):
-        kind, size, one = signature.args[:3]
-        mr, splat = literal(size), literal(one)
+        kind = signature.args[0]
+        size, splat = map(literal, signature.args[1:3])
         return outlined(
-            context, builder, signature, arguments[3:], f"sum_strips_{kind}_{mr}_{splat}",
-            lambda v, values: _sum_strips(v, mr, splat, *values),
+            context, builder, signature, arguments[3:], f"sum_strips_{kind}_{size}_{splat}",
+            lambda v, values: _sum_strips(v, size, splat, *values),
         )  # fmt: skip
 
-    return types.void(like, mr, splat, *[types.int64] * 9), codegen
+    return types.void(like, size, splat, *[types.int64] * 9), codegen
 
 
 # What :func:`correlate_taps` reads of a patch of outputs: addresses of the tables of its runs and
