@@ -15,7 +15,7 @@ import numpy as np
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import choose_tile, even_split, share_out, workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, score, share_out, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
@@ -105,6 +105,12 @@ class BlockedWeight:
             order == "nhwc" and self.c.groups == 1 and size * self.itemsize <= _PIXEL_BYTES and fits
             for order, size, fits in operands
         )
+
+    @property
+    def score(self) -> float:
+        """The share of the peak that the tile may reach."""
+        rows = self.joined * self.block
+        return score((self.mr, self.nv), rows, self.c.filters, self.vector, far=True)
 
     @property
     def flops(self) -> int:

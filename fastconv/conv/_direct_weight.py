@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.core.problem import ConvProblem
 from fastconv.gemm.tiling import channel_block, exact_tile, sliding_tile, tile_score
 
 from ._blocked_weight import BlockedWeight
 from .correlation import Axis
 
 _JOINING_GAIN = 1.1  # joined taps cannot leave out the pixels that meet the padding
+_SWAPPING_GAIN = 1.05  # below that operands keep their places
+_FEW_ROWS = 6  # fewer have tiles of their own
 
 
 def _tap_reach(axis: Axis) -> np.ndarray:
@@ -59,7 +62,38 @@ class DirectWeight(BlockedWeight):
             self.joined = across
 
     def _choose_tile(self) -> None:
+        rows = self.joined * self.block
+        if self.tile is None and rows < _FEW_ROWS:
+            self.tile = exact_tile(rows, self.c.filters, self.vector)
         if self.tile is None:
             super()._choose_tile()
         else:
             self.mr, self.nv = self.tile
+
+
+class SwappedWeight(DirectWeight):
+    """The gradient of 1×1 filters, transposed: x and dy change places."""
+
+    def __init__(self, problem: ConvProblem, threads: int):
+        super().__init__(_swapped(problem), threads)
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
+        super().run(dy, x, dw.swapaxes(0, 1))
+
+
+def _swapped(problem: ConvProblem) -> ConvProblem:
+    """The problem whose input is the other's output gradient."""
+    return problem._replace(
+        C=problem.K, K=problem.C, x_format=problem.y_format, y_format=problem.x_format
+    )
+
+
+def direct_weight(problem: ConvProblem, threads: int) -> DirectWeight:
+    """The plan whose vectors are fuller: of filters, or of channels where every pixel is a term."""
+    plan = DirectWeight(problem, threads)
+    one = problem.R == problem.S == problem.groups == 1
+    if one and problem.stride == (1, 1) and not any(problem.padding):
+        swapped = SwappedWeight(problem, threads)
+        if plan.score * _SWAPPING_GAIN < swapped.score:
+            return swapped
+    return plan

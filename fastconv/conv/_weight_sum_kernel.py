@@ -8,7 +8,7 @@ import numba
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate, copy_strided, next_task, transpose_tile
+from fastconv.simd.copying import accumulate, copy, copy_strided, next_task, transpose_tile
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element, lanes
 
@@ -49,6 +49,10 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
             n_lanes = min(a.tile, a.filters - tile * a.tile)
             valid = min(a.block, a.channels - block * a.block)
             target = a.dw + (group * a.filters + tile * a.tile) * a.dk + block * a.block * a.dc
+            if a.dk == itemsize:  # one tap, x and dy in each other's place
+                for c in range(valid):
+                    copy(target + c * a.dc, sums + c * row, n_lanes * itemsize)
+                continue
             for c in range(0, valid, vector):
                 together = min(vector, valid - c)
                 for lane in range(0, n_lanes, vector):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastconv.core.problem import ConvProblem
 
 from ._direct_correlation import DirectCorrelation
-from ._direct_weight import DirectWeight
+from ._direct_weight import direct_weight
 from ._in_place import in_place
 from ._line_correlation import LineCorrelation
 from ._planar_correlation import PlanarCorrelation
@@ -21,7 +21,7 @@ def or_direct(cost: Cost, problem: ConvProblem, threads: int) -> Cost:
 
 class Direct(ProductAlgorithm):
     name = "direct"
-    weight = DirectWeight
+    weight = staticmethod(direct_weight)
 
     def fills_lanes(self, c, itemsize, x_format, y_format):
         return PlanarCorrelation.applies(c, itemsize, x_format, y_format)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._direct_weight import DirectWeight
+from ._direct_weight import direct_weight
 from ._im2col_correlation import Im2colCorrelation
 from ._im2col_weight import Im2colWeight
 from ._in_place import in_place
@@ -18,4 +18,4 @@ class Im2col(ProductAlgorithm):
 
     def weight(self, problem, threads):
         one = problem.R == problem.S == 1
-        return (DirectWeight if one else Im2colWeight)(problem, threads)
+        return (direct_weight if one else Im2colWeight)(problem, threads)

@@ -15,18 +15,18 @@ def choose_tile(rows: int, columns: int, vector: int, far: bool = False) -> tupl
 
     ``far`` says that the vectors are data as they stand, not packed.
     """
-    return max(machine().isa.tiles, key=lambda tile: _score(tile, rows, columns, vector, far))
+    return max(machine().isa.tiles, key=lambda tile: score(tile, rows, columns, vector, far))
 
 
 def exact_tile(rows: int, columns: int, vector: int) -> tuple[int, int] | None:
     """The best tile of exactly ``rows`` rows, if the registers can hold so many."""
     tiles = [(rows, nv) for mr, nv in machine().isa.tiles if rows <= mr]
-    return max(tiles, key=lambda tile: _score(tile, rows, columns, vector, far=True), default=None)
+    return max(tiles, key=lambda tile: score(tile, rows, columns, vector, far=True), default=None)
 
 
 def tile_score(rows: int, columns: int, vector: int) -> float:
     """The share of the peak that the best tile may reach on a ``rows`` × ``columns`` result."""
-    return max(_score(tile, rows, columns, vector, far=True) for tile in machine().isa.tiles)
+    return max(score(tile, rows, columns, vector, far=True) for tile in machine().isa.tiles)
 
 
 class SlidingTile(NamedTuple):
@@ -90,8 +90,8 @@ def planar_tiles(filters: int, vectors: int) -> list[tuple[int, int, float]]:
     ]
 
 
-def _score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
-    """Useful part of the tile × its own efficiency, which falls with the loads."""
+def score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
+    """The share of the peak: useful part of the tile × its efficiency, which falls with loads."""
     mr, nv = tile
     used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
     return used * mr * nv / _step(mr, nv, far)

@@ -1,0 +1,53 @@
+"""1×1 weight gradients whose vectors run over the channels of x rather than over filters."""
+
+from __future__ import annotations
+
+import cases
+import pytest
+from harness import DTYPES, FORMATS, Trial, assert_close
+
+from fastconv.conv._direct_weight import DirectWeight, SwappedWeight, direct_weight
+from fastconv.conv.arguments import described
+from fastconv.simd.vector import lanes
+
+
+def _plan(channels, filters, taps=(1, 1), stride=1, padding=0, groups=1):
+    x, w = (2, channels, 20, 20), (filters, channels // groups, *taps)
+    problem = described(x, w, stride, padding, 1, groups, "backward_weight", "float32", "nhwc")
+    return direct_weight(problem, 2)
+
+
+@pytest.mark.parametrize("filters", [1, 2, 3])
+def test_few_filters_change_places_with_many_channels(filters):
+    channels = 4 * lanes(4)
+    plan = _plan(channels, filters)
+    assert isinstance(plan, SwappedWeight)
+    assert plan.c.channels == filters and plan.c.filters == channels
+    assert plan.mr == filters
+    assert plan.flops == 2 * 2 * 20 * 20 * channels * filters  # nothing filled up
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lambda: _plan(64, 64),
+        lambda: _plan(2, 64),
+        lambda: _plan(64, 2, (3, 3), padding=1),
+        lambda: _plan(64, 2, stride=2),
+        lambda: _plan(64, 2, padding=1),
+        lambda: _plan(128, 4, groups=2),
+    ],
+    ids=["square", "few-channels", "3x3", "stride", "padding", "groups"],
+)
+def test_others_keep_their_places(plan):
+    assert type(plan()) is DirectWeight
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("channels", "filters"), [(64, 2), (67, 1), (144, 24), (40, 3)])
+def test_gradients(channels, filters, dtype, order, algorithm):
+    case = cases.Case(f"swapped-{channels}-{filters}", 3, channels, 9, 11, filters, 1, 1)
+    trial = Trial(case, "backward_weight", dtype, order)
+    assert_close(trial.run(algorithm, *trial.operands()), trial.expected, trial.bound(algorithm))
