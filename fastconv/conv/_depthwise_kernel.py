@@ -9,7 +9,7 @@ import numba
 from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import copy, get_word, move, next_task
+from fastconv.simd.copying import copy, get_word, move, next_task, transpose_tile
 from fastconv.simd.dealing import deal
 from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import put_even
@@ -66,6 +66,12 @@ def _unpack_row(like, item, vector, target, step, source, count, splat, lanes_le
     elif splat:
         for j in range(count):
             move(like, target + j * step, source + j * item)
+    elif step == item:
+        for j in range(0, count, vector):
+            transpose_tile(
+                like, target + j * item, yk, source + j * vector * item, vector * item,
+                min(vector, count - j), min(vector, lanes_left),
+            )  # fmt: skip
     else:
         for j in range(count):
             for lane in range(min(vector, lanes_left)):

@@ -16,12 +16,13 @@ from fastconv.simd.vector import lanes
 from ._depthwise_kernel import PART, WINDOW_BYTES, depthwise_kernel
 from ._planes import Planes, windows_in_place
 from ._strips import Place, Strips
-from ._units import Units, rows_in_cache, rows_in_order
+from ._units import Units, along_rows, rows_in_cache, rows_in_order
 from .correlation import Correlation
 
 _LONG = ((8,), (10, 8))  # vectors of a strip, with 16 registers and with 32
 _NARROW = 5  # of the strips that cover what the long ones leave
 _PACKING = 16  # multiply-adds that take the time of copying a vector into the planes
+_TRANSPOSED = 0.8  # the time of rows along the lanes, in that of channels transposed to them
 _AT_ONCE = 8  # neighbouring vectors of channels, so that memory is read in order
 
 
@@ -34,14 +35,15 @@ class DepthwiseSum:
     def __init__(self, parts: list[Correlation], itemsize: int, memory_format: str, threads: int):
         self.parts = parts
         self.c = c = max(parts, key=lambda c: c.rows.outputs)
-        self.units = units = Units(c, memory_format, itemsize)
+        splat = along_rows(c, memory_format, itemsize, _TRANSPOSED)
+        self.units = units = Units(c, memory_format, itemsize, splat)
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
         vector_bytes = self.vector * itemsize
         whole = units.channels % units.lanes == 0
         self.rows = rows_in_cache(c, units, vector_bytes)
         self.strips, self.in_place = self._fewest(False, "", "rows"), False
-        if whole and c.channels == 1 and not (units.splat or units.dealt):
+        if whole and c.channels == 1 and units.side_by_side and not units.dealt:
             self._try_in_place()
         self.planes = Planes(parts, self.rows, units, vector_bytes)
         self.tasks_i = -(-c.rows.outputs // self.rows)

@@ -53,7 +53,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
         self.columns = np.minimum(  # the first of each vector of a row; the last overlaps others
             np.arange(0, c.columns.outputs, self.vector), c.columns.outputs - self.vector
         )
-        self.units = Units(c, "nchw", itemsize)
+        self.units = Units(c, "nchw", itemsize, splat=True)
         _, self.rows, self.mr, self.nv = self._shape(threads)
         self.planes = self._planes(self.rows)
         self.filters = PackedFilters(c, itemsize, self.mr, 1, threads)

@@ -3,7 +3,8 @@
 A *unit* is what is summed together.  Channels-last it is a vector of neighbouring outputs: with one
 channel and one filter to a group they read the same vector of the input.  With a few of each, every
 channel of a group is *dealt* to the lanes of its filters (:mod:`fastconv.simd.dealing`), one vector
-for each input of the sum.  In the other memory order it is a group, whose rows run along the lanes.
+for each input of the sum.  In the other memory order it is a group, whose rows run along the lanes,
+or, where rows are short, a vector of neighbouring outputs again, transposed on the way in and out.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.gemm.tiling import even_split
+from fastconv.gemm.tiling import even_split, round_up
 from fastconv.simd.dealing import dealable
 from fastconv.simd.vector import lanes
 
@@ -21,13 +22,25 @@ from .correlation import Correlation
 _FEWEST_ROWS = 4
 
 
-class Units:
-    """What runs in the lanes: vectors of outputs (channels-last), or rows of single channels."""
+def along_rows(c: Correlation, memory_format: str, itemsize: int, gain: float) -> bool:
+    """Whether rows run along the lanes; transposed, outputs would take ``1 / gain`` of the time."""
+    if memory_format == "nhwc" or c.channels * c.filters > 1:
+        return memory_format == "nchw"
+    vector, row = lanes(itemsize), c.columns.outputs
+    full = row / round_up(row, vector)
+    if row < vector:  # results are summed elsewhere and copied
+        full /= 2
+    return full >= gain * c.groups / round_up(c.groups, vector)
 
-    def __init__(self, c: Correlation, memory_format: str, itemsize: int):
+
+class Units:
+    """What runs in the lanes: vectors of outputs, or of pixels of a row (``splat``)."""
+
+    def __init__(self, c: Correlation, memory_format: str, itemsize: int, splat: bool):
         vector = lanes(itemsize)
         several = c.channels * c.filters > 1
-        self.splat = memory_format == "nchw"
+        self.splat = splat
+        self.side_by_side = memory_format == "nhwc"  # in memory
         self.dealt = several and not self.splat and dealable(c.channels, c.filters, vector)
         self.lanes = 1 if self.splat else vector
         self.filters = 1 if self.dealt else c.filters  # vectors of outputs, one after the other
@@ -62,7 +75,7 @@ def rows_in_cache(c: Correlation, units: Units, vector_bytes: int) -> int:
     one, two = (Planes([c], rows, units, vector_bytes) for rows in (1, 2))
     row = two.nbytes - one.nbytes + c.columns.outputs * units.nbytes
     halo = one.nbytes
-    if not units.splat:
+    if units.side_by_side:
         pixels = c.rows.advance * c.columns.inputs * units.count * units.nbytes
         row, halo = max(row, pixels), max(halo, c.rows.window * pixels // c.rows.advance)
     return even_split(c.rows.outputs, max(_FEWEST_ROWS, (machine().l2 // 2 - halo) // row))
