@@ -10,7 +10,7 @@ import pytest
 from harness import Trial, assert_close
 
 from fastconv.conv._depthwise_weight import DepthwiseWeight
-from fastconv.conv._patches import Patches, _runs, choose_tile
+from fastconv.conv._patches import Patches, _runs, tap_tile
 from fastconv.conv.arguments import described
 from fastconv.conv.correlation import unfolded
 from fastconv.core.machine import machine
@@ -40,7 +40,7 @@ def _problem(size, taps, stride, padding, dilation, channels=32):
 @pytest.mark.parametrize("rows", [1, 3, 100])
 def test_every_output_meets_every_tap_inside_once(shape, rows):
     c = unfolded(_problem(*shape))
-    tile = choose_tile(c.rows.window, c.columns.window, c.columns.advance, c.columns.spread, False)
+    tile = tap_tile(c.rows.window, c.columns.window, c.columns.advance, c.columns.spread, False)
     patches = Patches(c, rows, 1, tile, exact=True)
     met = Counter()
     for block, (first, last) in enumerate(patches.blocks):
@@ -84,11 +84,11 @@ def test_runs_take_every_tap_once(low, high, length):
 @pytest.mark.parametrize("window", [(3, 3), (5, 5), (7, 7), (31, 31), (1, 9), (9, 1), (1, 1)])
 @pytest.mark.parametrize("advance", [1, 2])
 def test_tiles_fit_the_registers_and_the_window(window, advance):
-    tile = choose_tile(*window, advance, 1, False)
+    tile = tap_tile(*window, advance, 1, False)
     assert tile.runs * tile.taps + tile.outputs + 1 <= machine().isa.registers
     assert tile.runs <= window[0] * window[1] and tile.taps <= window[1]
     assert (tile.taps == 1) == (tile.outputs == 1)
-    assert choose_tile(*window, advance, 1, True).taps == 1
+    assert tap_tile(*window, advance, 1, True).taps == 1
 
 
 def test_a_vector_of_x_serves_the_taps_that_meet_it():

@@ -15,7 +15,7 @@ from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import WINDOW_BYTES
 from ._depthwise_weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
-from ._patches import Patches, Place, choose_tile
+from ._patches import Patches, Place, tap_tile
 from ._planes import Planes, windows_in_place
 from ._units import Units, along_rows, rows_in_cache, rows_in_order
 from .correlation import unfolded
@@ -41,7 +41,7 @@ class DepthwiseWeight:
         vector_bytes = width * itemsize
         self.rows = rows_in_cache(c, units, vector_bytes)
         # Taps of a row are neighbours where it is not cut up by phase, or runs along the lanes.
-        self.patches = self._patches(False, units.splat or c.columns.advance > 1)
+        self.patches = self._patches(exact=False, alone=units.splat or c.columns.advance > 1)
         self.in_place = False
         channels_last = problem.x_format == problem.y_format == "nhwc"
         if channels_last and c.groups % units.lanes == 0 and c.filters == c.channels == 1:
@@ -84,7 +84,7 @@ class DepthwiseWeight:
     def _patches(self, exact: bool, alone: bool) -> Patches:
         c = self.c
         window = (c.channels * c.rows.window, c.columns.window)
-        tile = choose_tile(*window, c.columns.advance, c.columns.spread, alone)
+        tile = tap_tile(*window, c.columns.advance, c.columns.spread, alone)
         step = lanes(self.itemsize) if self.units.splat else 1
         return Patches(c, self.rows, step, tile, exact)
 

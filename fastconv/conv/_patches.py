@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.simd.taps import PATCH, TapTile
+from fastconv.simd.taps import FEWEST_SUMS, PATCH, TapTile
 
 from ._pixels import reach
 from ._strips import stretches
@@ -23,25 +23,26 @@ from .correlation import Axis, Correlation
 _PATCH_COST = 4  # multiply-adds that take the time of loading and storing one sum
 _ROW_COST = 8  # and of starting a row
 _LOAD_COST = 0.5  # and of a load
-_FEWEST_SUMS = 8  # of a tile; fewer would wait for one another
 _LONGEST_RUN = 8
+_MOST_RUNS = 12  # of a tile: the addresses of more do not fit the registers
 _CHUNKS = (8, 4, 2)  # outputs that share their loads of x
 
 
 def _time(tile: TapTile, outputs: int) -> float:
     """Of one chunk, in multiply-adds."""
     loads = outputs + tile.runs * len(tile.shared(outputs))
-    return outputs * max(tile.runs * tile.taps, _FEWEST_SUMS) + _LOAD_COST * loads
+    return outputs * max(tile.runs * tile.taps, FEWEST_SUMS) + _LOAD_COST * loads
 
 
 @cache
-def choose_tile(rows: int, columns: int, advance: int, spread: int, alone: bool) -> TapTile:
+def tap_tile(rows: int, columns: int, advance: int, spread: int, alone: bool) -> TapTile:
     """The tile for windows of ``rows`` × ``columns`` taps; ``alone`` allows no run of several."""
     registers = machine().isa.registers
     longest = 1 if alone else min(columns, _LONGEST_RUN)
-    tiles = [TapTile(runs, 1, 1) for runs in range(1, registers // 2)]
+    most = min(_MOST_RUNS, registers // 2)
+    tiles = [TapTile(runs, 1, 1) for runs in range(1, most + 1)]
     for taps, outputs in product(range(2, longest + 1), _CHUNKS):
-        most = min(rows, (registers - outputs - 1) // taps)
+        most = min(rows, _MOST_RUNS, (registers - outputs - 1) // taps)
         tiles += [TapTile(runs, taps, outputs, advance, spread) for runs in range(1, most + 1)]
 
     def time(tile: TapTile) -> float:
