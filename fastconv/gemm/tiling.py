@@ -19,8 +19,13 @@ def choose_tile(rows: int, columns: int, vector: int, far: bool = False) -> tupl
 
 
 def exact_tile(rows: int, columns: int, vector: int) -> tuple[int, int] | None:
-    """The best tile of exactly ``rows`` rows, if the registers can hold so many."""
-    tiles = [(rows, nv) for mr, nv in machine().isa.tiles if rows <= mr]
+    """The best tile of exactly ``rows`` rows, if the registers can hold so many.
+
+    It leaves no vector empty, so that the operand may be read where it is.
+    """
+    whole = round_up(columns, vector)
+    fitting = (nv for mr, nv in machine().isa.tiles if rows <= mr)
+    tiles = [(rows, nv) for nv in fitting if whole % (nv * vector) == 0]
     return max(tiles, key=lambda tile: score(tile, rows, columns, vector, far=True), default=None)
 
 
@@ -91,10 +96,13 @@ def planar_tiles(filters: int, vectors: int) -> list[tuple[int, int, float]]:
 
 
 def score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
-    """The share of the peak: useful part of the tile × its efficiency, which falls with loads."""
+    """The share of the peak: useful part of the tile × its efficiency.
+
+    That falls with the loads, and where a tile has too few sums.
+    """
     mr, nv = tile
     used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
-    return used * mr * nv / _step(mr, nv, far)
+    return used * min(1, mr * nv / _FEWEST_SUMS) * mr * nv / _step(mr, nv, far)
 
 
 def _step(mr: int, nv: int, far: bool) -> float:
