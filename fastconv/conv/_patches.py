@@ -7,6 +7,7 @@ but its sums are dropped.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import product
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from .correlation import Axis, Correlation
 _PATCH_COST = 4  # multiply-adds that take the time of loading and storing one sum
 _ROW_COST = 8  # and of starting a row
 _LOAD_COST = 0.5  # and of a load
+_TERMS = 256  # of the sums of a patch, in one lane
 _LONGEST_RUN = 8
 _MOST_RUNS = 12  # of a tile: the addresses of more do not fit the registers
 _CHUNKS = (8, 4, 2)  # outputs that share their loads of x
@@ -119,8 +121,8 @@ class Patches:
                 start = len(self.patches)
                 for i, below in stretches(down):
                     for j, after in stretches(across):
-                        outputs = (i, below - i, j, after - j)
-                        self.patches += self._tiles(outputs, down[i], across[j])
+                        for outputs in self._cut(i, below, j, after):
+                            self.patches += self._tiles(outputs, down[i], across[j])
                 ranges[key] = (start, len(self.patches))
             blocks.append(ranges[key])
         self.blocks = np.array(blocks, np.int64)  # block b has patches [b, 0] … [b, 1]
@@ -128,6 +130,13 @@ class Patches:
         works = np.array([self._work(patch) for patch in self.patches]).reshape(-1, 2)
         totals = np.array([works[first:last].sum(axis=0) for first, last in blocks])
         self.products, self.time = int(totals[:, 0].sum()), float(totals[:, 1].sum())
+
+    def _cut(self, i: int, below: int, j: int, after: int) -> Iterator[tuple[int, int, int, int]]:
+        """Rows i … below and columns j … after in pieces whose sums are short: as in a patch."""
+        columns = min(after - j, _TERMS * self.lanes)
+        rows = max(1, _TERMS * self.lanes // columns)
+        for row, column in product(range(i, below, rows), range(j, after, columns)):
+            yield row, min(rows, below - row), column, min(columns, after - column)
 
     def _tiles(self, outputs: tuple[int, int, int, int], down, across) -> list[Patch]:
         """The patches of outputs that meet the taps ``down`` × ``across``: a tile of runs each."""

@@ -221,9 +221,9 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
         acc = v.loop(ragged, state, part)[2:]
         return [builder.add(x_row, words["x_pitch"]), builder.add(y_row, words["y_pitch"]), *acc]
 
-    carried = [i64(0), builder.add(y, words["y_first"]), *(v.load(at) for at in targets)]
+    carried = [i64(0), builder.add(y, words["y_first"]), *[v.zero] * sums]
     for at, value in zip(targets, v.loop(words["rows"], carried, row)[2:], strict=True):
-        v.store(value, at)
+        v.store(builder.fadd(v.load(at), value), at)
 
 
 @intrinsic(prefer_literal=True)
@@ -231,7 +231,8 @@ def correlate_taps(typingctx, like, runs, taps, outputs, advance, spread, patch,
     """``target[t] += Σ x[row, j + tap t] · y[row, j]`` for the taps of a tile, lane by lane.
 
     The numbers before ``patch`` are a :class:`TapTile`.  ``patch`` is a record of the outputs
-    (row, j) and of the taps (see :data:`PATCH`).
+    (row, j) and of the taps (see :data:`PATCH`); its sums begin at 0, and are added at its end:
+    sums of equal terms stray the further the longer they are.
     """
 
     def codegen(context, builder, signature, arguments):
