@@ -85,7 +85,7 @@ def rows_in_order(c: Correlation, units: Units, outputs: int, together: int) -> 
     """Output rows to a task that reads and writes channels-last pixels in place.
 
     Those of the units that come ``together`` fit a quarter of the L2 cache, with ``outputs`` pixels
-    to a row of the result: what is fetched for the next task needs room too.
+    to a row of the result; what the processor fetches ahead needs room too.
     """
     pixel = min(units.count, together) * units.nbytes
     row = (c.rows.advance * c.columns.inputs + outputs) * pixel
