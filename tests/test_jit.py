@@ -84,16 +84,15 @@ def test_processes_fill_an_empty_cache_at_once(tmp_path):
 # Kernels that differ only in what they close over, each with what it found wrong.
 VARIANTS = """
     import json, sys, time
-    import numba
     import numpy as np
     from fastconv.core import jit
     from fastconv.core.stage import Stage
+    from fastconv.simd.copying import put_word
 
     def made(value):
         @jit.kernel(jit.record("out"))
-        def write(worker, args):
-            a = numba.carray(args, 1)[0]
-            numba.carray(jit.as_pointer(a.out), 1, numba.int64)[0] = value
+        def write(worker, a):
+            put_word(a.out, value)
         return write
 
     values = range(40)[:: int(sys.argv[1])]

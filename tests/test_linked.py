@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 
@@ -26,8 +25,7 @@ def test_a_helper_is_compiled_once_for_all_integers():
         return value + by
 
     @kernel(LAYOUT)
-    def use(worker, args):
-        a = numba.carray(args, 1)[0]
+    def use(worker, a):
         a.result = shifted(1, 2) * 100 + shifted(a.pair.low, 5)
 
     assert _run(use, 0, 3, 0)[0] == 308
@@ -40,8 +38,7 @@ def test_sizes_stay_known_to_the_compiler():
         return vector * value
 
     @kernel(LAYOUT)
-    def use(worker, args):
-        a = numba.carray(args, 1)[0]
+    def use(worker, a):
         a.result = sized(4, a.pair.low) + sized(6, a.pair.low)
 
     assert _run(use, 0, 3, 0)[0] == 30
@@ -58,8 +55,7 @@ def test_a_helper_has_no_machine_code_of_its_own_and_its_kernel_has():
         return negative(value)
 
     @kernel(LAYOUT)
-    def use(worker, args):
-        a = numba.carray(args, 1)[0]
+    def use(worker, a):
         a.result = through(a.pair.low)
 
     assert _run(use, 0, 3, 0)[0] == -3
@@ -78,13 +74,11 @@ def test_parts_of_different_records_are_of_one_type():
         return pair.high - pair.low
 
     @kernel(LAYOUT)
-    def one(worker, args):
-        a = numba.carray(args, 1)[0]
+    def one(worker, a):
         a.result = width(a.pair)
 
     @kernel(other)
-    def two(worker, args):
-        a = numba.carray(args, 1)[0]
+    def two(worker, a):
         a.second = width(a.pair)
 
     assert _run(one, 0, 5, 9).tolist() == [3, 6, 9]

@@ -76,7 +76,7 @@ def _threads() -> dict[str, str | int]:
 def _threading_layer() -> str:
     """The threading layer, which numba chooses at the first parallel launch: so launch nothing."""
 
-    def nothing(worker, args):
+    def nothing(worker, a):
         pass
 
     empty = jit.kernel(jit.record("unused"))(nothing)

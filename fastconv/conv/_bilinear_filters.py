@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import functools
 
-import numba
 import numpy as np
 
 from fastconv.core.jit import Kernel, call, kernel, record
@@ -40,8 +39,7 @@ def filter_map_kernel(itemsize: int) -> Kernel:
     pixel = vector * itemsize
 
     @kernel(LAYOUT)
-    def map_filters(worker, args):
-        a = numba.carray(args, 1)[0]
+    def map_filters(worker, a):
         packing = a.packing
         like = element(itemsize)
         row = packing.tile * itemsize

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.results import RESULT
@@ -67,8 +65,7 @@ def bilinear_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def bilinear(worker, args):
-        a = numba.carray(args, 1)[0]
+    def bilinear(worker, a):
         tiling, like = a.tiling, element(itemsize)
         mr, width = a.tile.mr, a.tile.nr
         row = width * itemsize

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
-from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
+from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.simd.copying import accumulate, next_task, put_word, transpose_tile, zero
 from fastconv.simd.phases import lap, started
@@ -46,10 +44,9 @@ def bilinear_weight_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def bilinear_weight(worker, args):
-        a = numba.carray(args, 1)[0]
-        x = numba.carray(as_pointer(a.x_window), 1, PHASES)[0]
-        y = numba.carray(as_pointer(a.dy_window), 1, PHASES)[0]
+    def bilinear_weight(worker, a):
+        x = record_at(a.x_window, PHASES)
+        y = record_at(a.dy_window, PHASES)
         tiling, like = a.tiling, element(itemsize)
         multiply, mr, row = a.tile.multiply, a.tile.mr, a.tile.nr * itemsize
         nv = a.tile.nr // vector
@@ -113,8 +110,7 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(SUM_LAYOUT)
-    def bilinear_sum(worker, args):
-        a = numba.carray(args, 1)[0]
+    def bilinear_sum(worker, a):
         like = element(itemsize)
         row = a.width * itemsize
         pixel = vector * itemsize

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
 import numpy as np
 
 from fastconv.core.jit import Kernel, kernel, record
@@ -19,8 +18,7 @@ _SHARE = 1 << 18  # bytes of a task
 @functools.cache
 def _clear_kernel() -> Kernel:
     @kernel(record("counter profile tasks target nbytes share"))
-    def clear(worker, args):
-        a = numba.carray(args, 1)[0]
+    def clear(worker, a):
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
-from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
+from fastconv.core.jit import Kernel, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import copy, get_word, move, next_task, transpose_tile
@@ -54,6 +52,7 @@ SUM_LAYOUT = record(
 )
 # One of the disjoint sets of outputs that a kernel sums; ``sums`` is where, if not in y itself.
 PART = record("I J row_first row_step column_first column_step sums line")
+PART_BYTES = PART.itemsize
 
 
 @inner
@@ -89,14 +88,12 @@ def depthwise_kernel(
     vector = lanes(itemsize)
 
     @kernel(SUM_LAYOUT)
-    def depthwise(worker, args):
-        a = numba.carray(args, 1)[0]
+    def depthwise(worker, a):
         like = element(itemsize)
         window = a.scratch + worker * a.scratch_bytes
         # A copy of the window's record: a worker moves it from channel to channel.
         copy(window, a.x_window, WINDOW_BYTES)
-        x = numba.carray(as_pointer(window), 1, WINDOW)[0]
-        parts = numba.carray(as_pointer(a.parts), 8, PART)
+        x = record_at(window, WINDOW)
         start = (window + WINDOW_BYTES + 63) // 64 * 64
         planes = start + vector * itemsize
         sums = planes + a.planes_bytes
@@ -130,7 +127,9 @@ def depthwise_kernel(
                         init = start
                     w = a.w + index * a.w_bytes
                     y = a.y + n * a.yn + unit * a.yu + f * a.y_set
-                    target = y + i0 * parts[0].row_step * a.yh if a.straight else sums
+                    target = sums
+                    if a.straight:
+                        target = y + i0 * record_at(a.parts, PART).row_step * a.yh
                     groups = a.block_groups + block * 16
                     for group in range(get_word(groups), get_word(groups + 8)):
                         record = a.groups + group * (GROUP_WORDS * 8)
@@ -154,7 +153,7 @@ def depthwise_kernel(
                     if not a.straight:
                         left = a.all_lanes - unit * a.unit_lanes
                         for p in range(a.n_parts):
-                            part = parts[p]
+                            part = record_at(a.parts + p * PART_BYTES, PART)
                             for i in range(min(a.task_i, part.I - i0)):
                                 to = y + (part.row_first + (i0 + i) * part.row_step) * a.yh
                                 to += part.column_first * a.yw

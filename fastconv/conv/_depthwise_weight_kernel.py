@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
-from fastconv.core.jit import Kernel, as_pointer, kernel, record
+from fastconv.core.jit import Kernel, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.windows import pack_block
 from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
@@ -39,14 +37,13 @@ def depthwise_weight_kernel(
     """
 
     @kernel(WEIGHT_LAYOUT)
-    def depthwise_weight(worker, args):
-        a = numba.carray(args, 1)[0]
+    def depthwise_weight(worker, a):
         like = element(itemsize)
         records = a.scratch + worker * a.scratch_bytes
         copy(records, a.x_window, WINDOW_BYTES)
         copy(records + WINDOW_BYTES, a.dy_window, WINDOW_BYTES)
-        x = numba.carray(as_pointer(records), 1, WINDOW)[0]
-        y = numba.carray(as_pointer(records + WINDOW_BYTES), 1, WINDOW)[0]
+        x = record_at(records, WINDOW)
+        y = record_at(records + WINDOW_BYTES, WINDOW)
         planes = (records + 2 * WINDOW_BYTES + 63) // 64 * 64
         gradient = planes + a.planes_bytes
         part, share = worker // a.copies, worker % a.copies
@@ -103,8 +100,7 @@ def depthwise_add_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(ADD_LAYOUT)
-    def depthwise_add(worker, args):
-        a = numba.carray(args, 1)[0]
+    def depthwise_add(worker, a):
         like = element(itemsize)
         clock = started(a.profile)
         while True:

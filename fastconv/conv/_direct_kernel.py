@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.results import RESULT, ROWS, store_tile
@@ -72,8 +70,7 @@ def direct_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def direct(worker, args):
-        a = numba.carray(args, 1)[0]
+    def direct(worker, a):
         like = element(itemsize)
         multiply, mr, width = a.tile.multiply, a.tile.mr, a.tile.nr
         row = width * itemsize

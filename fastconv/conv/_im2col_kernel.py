@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.columns import gather_panel
@@ -71,8 +69,7 @@ def im2col_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def im2col(worker, args):
-        a = numba.carray(args, 1)[0]
+    def im2col(worker, a):
         like = element(itemsize)
         multiply, mr, width = a.tile.multiply, a.tile.mr, a.tile.nr
         row = width * itemsize

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
@@ -83,8 +81,7 @@ def line_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def lines(worker, args):
-        a = numba.carray(args, 1)[0]
+    def lines(worker, a):
         like = element(itemsize)
         mr, row = a.tile.mr, a.tile.nr * itemsize
         pixels = a.scratch + worker * a.scratch_bytes  # results on their way

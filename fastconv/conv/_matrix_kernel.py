@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import MULTIPLY
 from fastconv.simd.copying import copy, next_task
@@ -61,8 +59,7 @@ def matrix_kernel(itemsize: int) -> Kernel:
     """
 
     @kernel(LAYOUT)
-    def matrix(worker, args):
-        a = numba.carray(args, 1)[0]
+    def matrix(worker, a):
         mr, row = a.tile.mr, a.tile.nr * itemsize
         tile = a.scratch + worker * a.scratch_bytes
         pixel = a.yw if a.fetches_y else a.xw

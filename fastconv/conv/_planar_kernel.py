@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
-from fastconv.core.jit import Kernel, as_pointer, call, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW
 from fastconv.simd.copying import copy, get_word, next_task
@@ -66,13 +64,12 @@ def planar_kernel(itemsize: int) -> Kernel:
     width = vector * itemsize
 
     @kernel(LAYOUT)
-    def planar(worker, args):
-        a = numba.carray(args, 1)[0]
+    def planar(worker, a):
         like = element(itemsize)
         window = a.scratch + worker * a.scratch_bytes
         # A copy of the window's record: a worker moves it from channel to channel.
         copy(window, a.x_window, WINDOW_BYTES)
-        x = numba.carray(as_pointer(window), 1, WINDOW)[0]
+        x = record_at(window, WINDOW)
         splats = (window + WINDOW_BYTES + 63) // 64 * 64
         spare = splats + a.tiles * a.tile.mr * width
         planes = spare + a.tile.mr * a.tile.nr * itemsize

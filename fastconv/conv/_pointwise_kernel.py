@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.copying import copy, copy_strided, move, next_task, put_word, zero
@@ -80,8 +78,7 @@ def pointwise_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def pointwise(worker, args):
-        a = numba.carray(args, 1)[0]
+    def pointwise(worker, a):
         like = element(itemsize)
         mr, width = a.tile.mr, a.tile.nr
         row = width * itemsize

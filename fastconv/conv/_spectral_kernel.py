@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
-from fastconv.core.jit import Kernel, as_pointer, call, kernel, record
+from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT, store_rows
 from fastconv.gemm.windows import WINDOW, pack_block
@@ -43,9 +41,8 @@ def spectral_kernel(itemsize: int) -> Kernel:
     pixel = vector * itemsize
 
     @kernel(LAYOUT)
-    def spectral(worker, args):
-        a = numba.carray(args, 1)[0]
-        x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
+    def spectral(worker, a):
+        x = record_at(a.x_window, WINDOW)
         tiling, like = a.tiling, element(itemsize)
         spectrum = a.scratch + worker * a.scratch_bytes
         buffer = spectrum + tiling.components * pixel
@@ -94,10 +91,9 @@ def spectral_weight_kernel(itemsize: int) -> Kernel:
     pixel = lanes(itemsize) * itemsize
 
     @kernel(WEIGHT_LAYOUT)
-    def spectral_weight(worker, args):
-        a = numba.carray(args, 1)[0]
-        x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
-        dy = numba.carray(as_pointer(a.dy_window), 1, WINDOW)[0]
+    def spectral_weight(worker, a):
+        x = record_at(a.x_window, WINDOW)
+        dy = record_at(a.dy_window, WINDOW)
         tiling, like = a.tiling, element(itemsize)
         inputs = a.scratch + worker * a.scratch_bytes
         gradients = inputs + tiling.tile_rows * tiling.tile_columns * pixel
@@ -137,8 +133,7 @@ def spectral_sum_kernel(itemsize: int) -> Kernel:
     pixel = vector * itemsize
 
     @kernel(SUM_LAYOUT)
-    def spectral_sum(worker, args):
-        a = numba.carray(args, 1)[0]
+    def spectral_sum(worker, a):
         like = element(itemsize)
         staged = a.scratch + worker * a.scratch_bytes
         temp = staged + a.room_bytes

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
 import numpy as np
 
 from fastconv.core.jit import Kernel, kernel, record
@@ -33,8 +32,7 @@ def filter_split_kernel(nt: int) -> Kernel:
     step_bytes = 2 * nt * TILE_BYTES
 
     @kernel(LAYOUT)
-    def split_filters(worker, args):
-        a = numba.carray(args, 1)[0]
+    def split_filters(worker, a):
         like = element(4)
         row = nt * LANES * 4
         packed = a.scratch + worker * a.scratch_bytes

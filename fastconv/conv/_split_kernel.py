@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.results import RESULT, store_planes
@@ -134,8 +132,7 @@ def split_kernel(mt: int, nt: int) -> Kernel:
     height, width = mt * ROWS, nt * LANES
 
     @kernel(LAYOUT)
-    def split_correlation(worker, args):
-        a = numba.carray(args, 1)[0]
+    def split_correlation(worker, a):
         like = element(4)
         rows = a.scratch + worker * a.scratch_bytes
         c = rows + 64

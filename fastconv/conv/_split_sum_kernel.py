@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import OUTPUT
 from fastconv.simd.copying import accumulate, copy, next_task, transpose_tile
@@ -47,8 +45,7 @@ def split_sum_kernel() -> Kernel:
     """Write dw; a task is a unit, whose sums are ``[tap][16 of the right][left][right]``."""
 
     @kernel(LAYOUT)
-    def split_sum(worker, args):
-        a = numba.carray(args, 1)[0]
+    def split_sum(worker, a):
         like = element(4)
         tile_bytes = a.left_tile // LANES * TILE_BYTES
         clock = started(a.profile)

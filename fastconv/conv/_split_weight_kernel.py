@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
-from fastconv.core.jit import Kernel, as_pointer, inner, kernel, record
+from fastconv.core.jit import Kernel, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.simd.copying import copy, put_word, zero
@@ -142,10 +140,9 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
     vectors = mt * ROWS * nt
 
     @kernel(LAYOUT)
-    def split_weight(worker, args):
-        a = numba.carray(args, 1)[0]
-        left = numba.carray(as_pointer(a.left_window), 1, OPERAND)[0]
-        right = numba.carray(as_pointer(a.right_window), 1, OPERAND)[0]
+    def split_weight(worker, a):
+        left = record_at(a.left_window, OPERAND)
+        right = record_at(a.right_window, OPERAND)
         like = element(4)
         tile_rows = a.scratch + worker * a.scratch_bytes
         nothing = tile_rows + 64

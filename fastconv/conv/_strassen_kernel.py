@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import INPUT, OUTPUT
 from fastconv.simd.blocks import LEFT, RIGHT, block_sums
@@ -30,8 +28,7 @@ def block_sums_kernel(itemsize: int, operation: int) -> Kernel:
     phase = INPUT if operation in (LEFT, RIGHT) else OUTPUT
 
     @kernel(LAYOUT)
-    def sums(worker, args):
-        a = numba.carray(args, 1)[0]
+    def sums(worker, a):
         like = element(itemsize)
         clock = started(a.profile)
         while True:

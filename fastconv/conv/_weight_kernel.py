@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
-from fastconv.core.jit import Kernel, as_pointer, call, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import WINDOW, pack_block
@@ -91,10 +89,9 @@ def weight_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def weight(worker, args):
-        a = numba.carray(args, 1)[0]
-        x = numba.carray(as_pointer(a.x_window), 1, WINDOW)[0]
-        y = numba.carray(as_pointer(a.dy_window), 1, WINDOW)[0]
+    def weight(worker, a):
+        x = record_at(a.x_window, WINDOW)
+        y = record_at(a.dy_window, WINDOW)
         like = element(itemsize)
         multiply, mr = a.tile.multiply, a.tile.mr
         row = a.tile.nr * itemsize

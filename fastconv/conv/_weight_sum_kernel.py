@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
-
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import OUTPUT
 from fastconv.simd.copying import accumulate, copy, copy_strided, next_task, transpose_tile
@@ -29,8 +27,7 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def weight_sum(worker, args):
-        a = numba.carray(args, 1)[0]
+    def weight_sum(worker, a):
         like = element(itemsize)
         row = a.tile * itemsize
         pixel = vector * itemsize

@@ -12,7 +12,6 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 
 from fastconv.core.jit import Kernel, kernel, record
@@ -31,8 +30,7 @@ _SHARE = 1 << 17  # bytes of a task
 @functools.cache
 def _compare_kernel() -> Kernel:
     @kernel(record("counter profile tasks one other nbytes share flag"))
-    def compare(worker, args):
-        a = numba.carray(args, 1)[0]
+    def compare(worker, a):
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)

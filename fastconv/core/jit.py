@@ -1,9 +1,9 @@
 """The one place that decides how kernels are compiled.
 
-A *kernel* is a function ``kernel(worker, args)``: ``args`` points at a record of 64-bit
-integers (addresses, sizes, strides) that a plan fills in.  The address of the compiled function is
-all that the launcher needs, so one parallel launcher serves every kernel (:mod:`.threads`), and a
-kernel costs only its own serial compilation.
+A *kernel* is a function ``kernel(worker, a)``: ``a`` is a record of 64-bit integers (addresses,
+sizes, strides) that a plan fills in, passed by its address.  The address of the compiled function
+is all that the launcher needs, so one parallel launcher serves every kernel (:mod:`.threads`), and
+a kernel costs only its own serial compilation.
 
 Caching rules (:mod:`.cache` keeps machine code by the function's byte code and closure): kernels
 are made in factories that close over integers and strings only, never over functions, and the names
@@ -21,17 +21,20 @@ from numba.extending import intrinsic
 
 from . import cache
 from .linked import Linked
+from .pipeline import KernelPipeline
 
 # nsz, reassoc and contract are safe with NaN and Inf; the full fast-math set is not.
 FLAGS = {
     "error_model": "numpy",
     "fastmath": {"contract", "reassoc", "arcp", "nsz", "afn"},
 }
+# Kernels own no memory, and are called from machine code only.
+_BARE = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def inner(function):
     """Compile a helper that only kernels call."""
-    return Linked(function, FLAGS)
+    return Linked(function, **FLAGS, **_BARE)
 
 
 def record(fields: str, **parts: np.dtype) -> np.dtype:
@@ -73,9 +76,7 @@ class Function:
     """
 
     def __init__(self, function, signature):
-        compiled = compile_cached(
-            function, signature, no_cpython_wrapper=True, no_cfunc_wrapper=True
-        )
+        compiled = compile_cached(function, signature, pipeline_class=KernelPipeline, **_BARE)
         (code,) = compiled.overloads.values()
         self.name = function.__name__
         self.address = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
@@ -91,11 +92,10 @@ class Function:
 
 
 class Kernel(Function):
-    """``f(worker, args)`` with ``args`` a record of ``layout``: what a launch runs."""
+    """``f(worker, a)`` with ``a`` a record of ``layout``: what a launch runs."""
 
     def __init__(self, function, layout: np.dtype):
-        pointer = types.CPointer(numba.from_dtype(layout))
-        super().__init__(function, types.void(types.int64, pointer))
+        super().__init__(function, types.void(types.int64, numba.from_dtype(layout)))
         self.layout = layout
         self.words = words(layout)
 
@@ -104,7 +104,7 @@ kernels: list[Function] = []  # all compiled functions of this process, for ``fa
 
 
 def kernel(layout: np.dtype):
-    """Decorate ``f(worker, args)`` into a :class:`Kernel`.
+    """Decorate ``f(worker, a)`` into a :class:`Kernel`.
 
     Compiles at once, so decorate inside a cached factory that is called when a plan is made.
     """
@@ -117,15 +117,13 @@ def callee(arguments: int):
 
 
 @intrinsic
-def as_pointer(typingctx, address):
-    """Reinterpret an integer address as a ``void*`` (for ``numba.carray``)."""
+def record_at(typingctx, address, layout):
+    """The record of that ``layout`` at an address."""
 
     def codegen(context, builder, signature, arguments):
-        from llvmlite import ir
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), codegen
+    return layout.dtype(types.int64, layout), codegen
 
 
 @intrinsic

@@ -10,10 +10,12 @@ from __future__ import annotations
 import inspect
 
 from numba import _dynfunc
-from numba.core import codegen, compiler, types
+from numba.core import codegen, types
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
+
+from .pipeline import KernelPipeline
 
 # Parameters of these names stay integers that the compiler knows: the bytes of an element and the
 # elements of a vector, which sizes are divided by all the time.
@@ -49,16 +51,10 @@ class _Lowering(NativeLowering):
         return True
 
 
-class _Pipeline(compiler.CompilerBase):
-    """numba's usual passes but for the last."""
+class _Pipeline(KernelPipeline):
+    """The passes of a kernel but for the last."""
 
-    def define_pipelines(self):
-        manager = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
-        manager.passes = [
-            (_Lowering if kind is NativeLowering else kind, text) for kind, text in manager.passes
-        ]
-        manager.finalize()
-        return [manager]
+    lowering = _Lowering
 
 
 class Linked(CPUDispatcher):
@@ -68,8 +64,8 @@ class Linked(CPUDispatcher):
     caller writes out, or begins a loop with.
     """
 
-    def __init__(self, function, flags: dict):
-        options = dict(nopython=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **flags)
+    def __init__(self, function, **options):
+        options["nopython"] = True
         super().__init__(function, targetoptions=options, pipeline_class=_Pipeline)
         self._constant = [name in _CONSTANTS for name in inspect.signature(function).parameters]
 

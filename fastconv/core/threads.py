@@ -101,7 +101,7 @@ def threading_layer() -> str:
 
 
 def launch(kernel: jit.Kernel, pointer: int, workers: int) -> None:
-    """Call ``kernel(worker, args)`` for every worker below ``workers``; args are at ``pointer``."""
+    """Call the kernel for every worker below ``workers``, with the arguments at ``pointer``."""
     if workers == 1 or _state.forked:
         _serial()(kernel.address, pointer, workers)
         return

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
 import numpy as np
 
 from fastconv.core.jit import Kernel, inner, kernel, record
@@ -134,8 +133,7 @@ def pack_weights(itemsize: int) -> Kernel:
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def pack(worker, args):
-        a = numba.carray(args, 1)[0]
+    def pack(worker, a):
         like = element(itemsize)
         size = a.packing.n_taps * a.packing.block * a.packing.tile * itemsize
         clock = started(a.profile)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
 import numpy as np
 
 from fastconv.core.jit import Kernel, kernel, record
@@ -44,8 +43,7 @@ def pooling_kernel(itemsize: int, operation: int, x_stride: int, y_stride: int) 
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def pool(worker, args):
-        a = numba.carray(args, 1)[0]
+    def pool(worker, a):
         like = element(itemsize)
         tasks = a.planes * a.rows
         first = tasks * worker // a.shares

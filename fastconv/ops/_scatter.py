@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numba
 import numpy as np
 
 from fastconv.core import threads
@@ -31,8 +30,7 @@ _BLOCK_BYTES = 64  # channels-last blocks are whole cache lines: no two tasks wr
 @functools.cache
 def scatter_kernel(itemsize: int) -> Kernel:
     @kernel(LAYOUT)
-    def scatter_add(worker, args):
-        a = numba.carray(args, 1)[0]
+    def scatter_add(worker, a):
         like = element(itemsize)
         while True:
             task = next_task(a.counter)

@@ -9,7 +9,6 @@ import functools
 import time
 from collections.abc import Callable
 
-import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
@@ -57,8 +56,7 @@ _COPY = record("target source nbytes repeats")
 @functools.cache
 def _peak_kernel(itemsize: int) -> Kernel:
     @kernel(_PEAK)
-    def fma_peak(worker, args):
-        a = numba.carray(args, 1)[0]
+    def fma_peak(worker, a):
         _chains(element(itemsize), a.count, a.target + worker * a.step)
 
     return fma_peak
@@ -67,8 +65,7 @@ def _peak_kernel(itemsize: int) -> Kernel:
 @functools.cache
 def _copy_kernel() -> Kernel:
     @kernel(_COPY)
-    def memory_copy(worker, args):
-        a = numba.carray(args, 1)[0]
+    def memory_copy(worker, a):
         for _ in range(a.repeats):
             copy(a.target + worker * a.nbytes, a.source + worker * a.nbytes, a.nbytes)
 

@@ -11,7 +11,6 @@ import platform
 import time
 from collections.abc import Callable
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -59,8 +58,7 @@ def lap(profile, worker, phase, since):
 @functools.cache
 def _clock_kernel() -> Kernel:
     @kernel(record("profile"))
-    def read_clock(worker, args):
-        a = numba.carray(args, 1)[0]
+    def read_clock(worker, a):
         lap(a.profile, worker, 0, 0)
 
     return read_clock
