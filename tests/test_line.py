@@ -39,6 +39,21 @@ def test_few_channels_are_read_by_lines(x, w, arguments):
     assert not part.planes and part.mr <= part.c.columns.outputs
 
 
+def test_a_task_takes_several_groups_of_channels_last_pixels():
+    """As many as stand in neighbouring cache lines, if threads have enough to do."""
+    w = (VECTOR * 8, VECTOR, 3, 3)
+    part = _part((4, VECTOR * 8, 32, 32), w, 1, 1, 1, 8)
+    assert part.task_g == max(1, 256 // (VECTOR * 4)) and part.tasks_g == 8 // part.task_g
+
+
+@pytest.mark.skipif(machine().isa.registers < 32, reason="tiles of one tap score less")
+def test_parities_of_a_strided_gradient_are_lines():
+    shape, w = (2, VECTOR, 32, 32), (VECTOR, VECTOR, 3, 3)
+    problem = described(shape, w, 2, 1, 1, 1, "backward_input", "float32", "nhwc")
+    parts = Direct()._build(problem, 2)
+    assert [isinstance(part, LineCorrelation) for part in parts] == [False, True, True, True]
+
+
 @pytest.mark.skipif(machine().isa.registers < 32, reason="rows of whole vectors fill the tiles")
 def test_lines_too_short_for_planar_vectors_go_to_planes():
     width = VECTOR - 1
@@ -50,7 +65,7 @@ def test_lines_too_short_for_planar_vectors_go_to_planes():
     ("x", "w"),
     [
         ((2, 64, 32, 32), (64, 64, 3, 3)),
-        ((2, 3, 32, 32), (16, 3, 3, 1)),
+        ((2, 3, 32, 32), (16, 3, 1, 1)),
         ((1, 32, 3, 1_000_000), (32, 32, 3, 3)),
     ],
     ids=["many-channels", "one-tap", "lines-beyond-the-cache"],

@@ -22,6 +22,7 @@ from .correlation import Axis, Correlation
 
 _MOST_TERMS = 512  # of a sum
 _MOST_CHANNELS = 2  # vectors of them
+_TOGETHER = 256  # bytes of a pixel that a task takes: the cache fetches lines in pairs
 
 
 def _tile(c: Correlation, vector: int) -> LineTile | None:
@@ -63,21 +64,28 @@ class LineCorrelation(UnfoldedCorrelation):
         self.worker_bytes = aligned(
             results * self.width * itemsize + _window_bytes(c, self.rows, itemsize)
         )
-        self.tasks = c.N * c.groups * self.tasks_i
+        self.task_g = 1
+        if not self.planes:
+            together = max(1, _TOGETHER // (c.channels * itemsize))
+            self.task_g = even_split(
+                c.groups, min(together, max(1, c.N * self.tasks_i * c.groups // (4 * threads)))
+            )
+        self.tasks_g = -(-c.groups // self.task_g)
+        self.tasks = c.N * self.tasks_g * self.tasks_i
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @staticmethod
-    def applies(c: Correlation, itemsize: int) -> bool:
+    def applies(c: Correlation, itemsize: int, y_format: str) -> bool:
         """Whether this plan can run ``c`` and suits it: few channels, tiles that fit the lines."""
         vector = lanes(itemsize)
         if (
             c.folded
             or c.channels > _MOST_CHANNELS * vector
-            or c.columns.window == 1
+            or c.rows.window * c.columns.window == 1
             or c.steps > _MOST_TERMS
             or _window_bytes(c, 1, itemsize) > machine().l2 // 2
-            or any((axis.start, axis.step) != (0, 1) for axis in (c.rows, c.columns))
+            or (y_format == "nchw" and c.columns.step > 1)
         ):
             return False
         tile = _tile(c, vector)
@@ -114,6 +122,8 @@ class LineCorrelation(UnfoldedCorrelation):
             row_advance=c.rows.advance,
             column_advance=c.columns.advance,
             task_i=self.rows,
+            task_g=self.task_g,
+            tasks_g=self.tasks_g,
             tasks_i=self.tasks_i,
             buffer_rows=self.buffer_rows,
             buffer_columns=self.columns,
@@ -143,12 +153,12 @@ class LineCorrelation(UnfoldedCorrelation):
             xc=xc,
             xh=xh,
             xw=xw,
-            y=address(y),
+            y=address(y) + c.rows.start * yh + c.columns.start * yw,
             yn=yn,
             yg=yk * c.filters,
             yk=yk,
-            yh=yh,
-            yw=yw,
+            yh=yh * c.rows.step,
+            yw=yw * c.columns.step,
             w=packed,
             bias=biases,
         )

@@ -18,27 +18,34 @@ LAYOUT = record(
     "w bias w_tile tiles filters groups "
     # the window: its rows; input rows from one to the next, rows and columns from output to output
     "window_rows row_spread row_advance column_advance "
-    # output rows of a task, tasks of an image; the buffer of their window
-    "task_i tasks_i buffer_rows buffer_columns",
+    # output rows and groups of a task, tasks along either; the buffer of their window
+    "task_i tasks_i task_g tasks_g buffer_rows buffer_columns",
     tile=TILE,
     input=WINDOW,
 )
 
 
 @inner
-def _multiply(a, row, x, j, pitch, line, index, ahead, fetched, target, to):
+def _multiply(a, row, x, j, pitch, line, index, ahead, fetched, apart, target, to):
     """A tile of pixels from ``j`` on by one tile of filters."""
     call(
         a.tile.multiply, x + j * pitch, a.row_spread * line, a.window_rows, a.w + index * a.w_tile,
-        ahead, fetched, a.bias + index * row, a.relu, target, to,
+        ahead, fetched, apart, a.bias + index * row, a.relu, target, to,
     )  # fmt: skip
 
 
 @inner
 def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile):
     """A line of channels-last pixels; what comes behind it in y is fetched meanwhile."""
-    width = vector * item
-    fetched = mr * a.yw // (a.tiles * a.window_rows * width) + 1  # with every row of the window
+    # With every row of the window, for every tile: a part of the bytes that the next tiles of
+    # pixels write, or one cache line of each pixel where other filters lie between them.
+    apart = vector * item
+    fetched, skipped = mr // a.window_rows + 1, row
+    if a.yw == a.filters * item:
+        fetched = mr * a.yw // (a.tiles * a.window_rows * apart) + 1
+        skipped = fetched * a.window_rows * apart
+    else:
+        apart = a.yw
     for start in range(0, a.J, mr):
         j = min(start, a.J - mr)
         for t in range(a.tiles):
@@ -46,8 +53,10 @@ def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile):
             target, to = y + j * a.yw + t * row, a.yw
             if left < row:
                 target, to = tile, row
-            ahead = y + (j + mr) * a.yw + t * fetched * a.window_rows * width
-            _multiply(a, row, x, j, pitch, line, group * a.tiles + t, ahead, fetched, target, to)
+            ahead = y + (j + mr) * a.yw + t * skipped
+            _multiply(
+                a, row, x, j, pitch, line, group * a.tiles + t, ahead, fetched, apart, target, to
+            )
             if left < row:
                 for m in range(mr):
                     copy(y + (j + m) * a.yw + t * row, tile + m * row, left)
@@ -61,7 +70,7 @@ def _line_to_planes(like, a, item, vector, mr, row, x, pitch, line, y, group, pi
         for start in range(0, a.J, mr):
             j = min(start, a.J - mr)
             target = pixels + j * row
-            _multiply(a, row, x, j, pitch, line, group * a.tiles + t, target, 0, target, row)
+            _multiply(a, row, x, j, pitch, line, group * a.tiles + t, target, 0, 0, target, row)
         first = t * width
         for lane in range(0, min(width, a.filters - first), vector):
             for j in range(0, a.J, vector):
@@ -93,23 +102,26 @@ def line_kernel(itemsize: int) -> Kernel:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
-            group, rest = task % a.groups, task // a.groups
+            first, rest = task % a.tasks_g * a.task_g, task // a.tasks_g
             image, i0 = rest // a.tasks_i, rest % a.tasks_i * a.task_i
-            pack_block(
-                like, a.input, itemsize, buffer, image, group, 0,
-                a.input.row_first + i0 * a.row_advance, a.buffer_rows, a.input.column_first,
-                a.buffer_columns,
-            )  # fmt: skip
-            clock = lap(a.profile, worker, INPUT, clock)
-            for i in range(min(a.task_i, a.I - i0)):
-                x = buffer + i * a.row_advance * line
-                y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
-                if a.planes:
-                    _line_to_planes(
-                        like, a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels
-                    )
-                else:
-                    _line_to_rows(a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels)
-            clock = lap(a.profile, worker, MULTIPLY, clock)
+            for group in range(first, min(first + a.task_g, a.groups)):
+                pack_block(
+                    like, a.input, itemsize, buffer, image, group, 0,
+                    a.input.row_first + i0 * a.row_advance, a.buffer_rows, a.input.column_first,
+                    a.buffer_columns,
+                )  # fmt: skip
+                clock = lap(a.profile, worker, INPUT, clock)
+                for i in range(min(a.task_i, a.I - i0)):
+                    x = buffer + i * a.row_advance * line
+                    y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
+                    if a.planes:
+                        _line_to_planes(
+                            like, a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels
+                        )
+                    else:
+                        _line_to_rows(
+                            a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels
+                        )
+                clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return lines

@@ -32,6 +32,6 @@ class Direct(ProductAlgorithm):
             return plan
         if PlanarCorrelation.applies(c, itemsize, x_format, y_format):
             return PlanarCorrelation(c, itemsize, threads)
-        if LineCorrelation.applies(c, itemsize):
+        if LineCorrelation.applies(c, itemsize, y_format):
             return LineCorrelation(c, itemsize, y_format, threads)
         return DirectCorrelation(c, itemsize, x_format, y_format, threads)

@@ -99,16 +99,17 @@ def tile_line(
 
     Pixel m sums ``taps`` of the line, ``m·advance + tap·spread`` for each, and the same of the
     ``n_rows`` lines of its window, which are ``a_step`` bytes apart.  B is ``[row][tap][channel]``.
-    With every line it prefetches so many cache lines from ``fetch`` on.  Row m of the result goes
-    to ``c + m·c_pitch``.
+    With every line it prefetches so many cache lines from ``fetch`` on, ``apart`` bytes from one to
+    the next.  Row m of the result goes to ``c + m·c_pitch``.
     """
     tile = f"line {mr} {nv} {taps} {advance} {spread} {channels}"
 
-    @callee(10)
-    def line(a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch):
+    @callee(11)
+    def line(a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch):
         _multiply(
-            element(itemsize), tile, a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch
-        )
+            element(itemsize), tile, a, a_step, n_rows, b, fetch, lines, apart, init, relu, c,
+            c_pitch,
+        )  # fmt: skip
 
     return _tile(line, itemsize, mr, nv)
 

@@ -87,7 +87,7 @@ def emit_sliding(
 
 
 def emit_line(
-    v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch
+    v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch
 ):  # fmt: skip
     builder, (mr, nv, taps, advance, spread, channels) = v.builder, shape
     pixel, width = channels * v.itemsize, nv * v.nbytes
@@ -114,7 +114,7 @@ def emit_line(
 
     def row(index, carried):
         a, b, fetch, *acc = carried
-        fetch = v.prefetch_lines(fetch, lines, v.opaque(i64(v.nbytes)))
+        fetch = v.prefetch_lines(fetch, lines, apart)
         acc = v.loop(v.opaque(i64(channels)), [a, b, *acc], channel)[2:]
         return [builder.add(a, a_step), v.offset(b, taps * channels * width), fetch, *acc]
 
