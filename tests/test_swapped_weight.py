@@ -8,6 +8,7 @@ from harness import DTYPES, FORMATS, Trial, assert_close
 
 from fastconv.conv._direct_weight import DirectWeight, SwappedWeight, direct_weight
 from fastconv.conv.arguments import described
+from fastconv.core.threads import num_threads
 from fastconv.simd.vector import lanes
 
 wide = pytest.mark.skipif(lanes(4) < 8, reason="short vectors are full enough as it is")
@@ -45,6 +46,19 @@ def test_few_filters_change_places_with_many_channels(filters):
 )
 def test_others_keep_their_places(plan):
     assert type(plan()) is DirectWeight
+
+
+@pytest.mark.parametrize(("channels", "filters"), [(67, 130), (96, 48), (130, 20)])
+@pytest.mark.parametrize("images", [1, 5])
+def test_sums_that_go_to_dw_at_once(channels, filters, images):
+    """One copy of them, in one block of pixels or several; not all tiles are whole."""
+    name = f"straight-{channels}-{filters}-{images}"
+    case = cases.Case(name, images, channels, 9, 11, filters, 1, 1)
+    trial = Trial(case, "backward_weight", "float32", "nhwc")
+    plan = direct_weight(trial.problem, 1)
+    assert isinstance(plan, SwappedWeight) and plan.straight
+    with num_threads(1):
+        assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])

@@ -45,6 +45,8 @@ class BlockedWeight:
     sliding: int = 0  # taps that the tile slides along, if it does
     reach: tuple[np.ndarray, np.ndarray]  # outputs [low, high) that they read, along each axis
 
+    rows_of_dw = False  # whether the lanes of the sums stand side by side in dw
+
     def __init__(self, problem: ConvProblem, threads: int):
         self.c = c = unfolded(problem)
         self.itemsize = problem.itemsize
@@ -118,9 +120,14 @@ class BlockedWeight:
         return 2 * self.c.pixels * self.copy_bytes // self.itemsize
 
     @property
+    def straight(self) -> bool:
+        """Whether the only copy of the sums is dw itself, but for what does not fill a tile."""
+        return self.rows_of_dw and self.copies == 1
+
+    @property
     def packed_bytes(self) -> int:
         """Memory traffic of the sums: written once, read once."""
-        return 2 * self.copies * self.copy_bytes
+        return 0 if self.straight else 2 * self.copies * self.copy_bytes
 
     def _window_bytes(self, n: int, i: int, j: int) -> int:
         positions = Buffer(self.c.rows, i).extent * Buffer(self.c.columns, j).extent
@@ -154,14 +161,19 @@ class BlockedWeight:
         self.columns_bytes = 0
         if len(self.terms):
             self.columns_bytes = aligned(n * i * j * self.pixel_step + beyond)
-        tables = 8 * self.mr + 16 * n * i + 128 + self.row_bytes
+        tables = 16 * self.mr + 16 * n * i + 128 + self.row_bytes
         gradient = self.tiles_k * n * i * j * self.row_bytes
         return aligned(tables + self.window_bytes + self.columns_bytes + gradient)
 
     @functools.cached_property
-    def stages(self) -> tuple[Stage, Stage]:
-        """Multiply, add up; compiled when first asked for."""
-        return multiply_stage(self), sum_stage(self)
+    def multiply(self) -> Stage:
+        """Outer products, summed in copies; compiled when first asked for."""
+        return multiply_stage(self)
+
+    @functools.cached_property
+    def add(self) -> Stage:
+        """The copies, added and written to dw; compiled when first asked for."""
+        return sum_stage(self)
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         c = self.c
@@ -170,16 +182,19 @@ class BlockedWeight:
         x_window[:6] = (address(x), xn, xc * c.channels, xc, xh, xw)
         yn, yk, yh, yw = dy.strides
         dy_window[:6] = (address(dy), yn, yk * c.filters, yk, yh, yw)
-        multiply, add = self.stages
         sums = scratch(self.nbytes)
         rest = sums + self.copies * self.copy_bytes
         x_there, dy_there = self.in_place
-        multiply.run(
+        dk, dc, _, _ = dw.strides
+        self.multiply.run(
             scratch=rest,
             sums=sums,
             x_window=address(x_window),
             dy_window=address(dy_window),
             x_in_place=x_there and xc == self.itemsize,
             dy_in_place=dy_there and yk == self.itemsize,
+            dw=address(dw) if self.straight else 0,
+            dc=dc,
         )
-        add.run(scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1])
+        if not self.straight:
+            self.add.run(scratch=rest, sums=sums, dw=address(dw), dk=dk, dc=dc)

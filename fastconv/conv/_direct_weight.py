@@ -12,6 +12,7 @@ from .correlation import Axis
 
 _JOINING_GAIN = 1.1  # joined taps cannot leave out the pixels that meet the padding
 _SWAPPING_GAIN = 1.05  # below that operands keep their places
+_STRAIGHT_GAIN = 1.2  # of sums that are not to be copied to dw
 _FEW_ROWS = 6  # fewer have tiles of their own
 
 
@@ -74,6 +75,8 @@ class DirectWeight(BlockedWeight):
 class SwappedWeight(DirectWeight):
     """The gradient of 1×1 filters, transposed: x and dy change places."""
 
+    rows_of_dw = True
+
     def __init__(self, problem: ConvProblem, threads: int):
         super().__init__(_swapped(problem), threads)
 
@@ -94,6 +97,7 @@ def direct_weight(problem: ConvProblem, threads: int) -> DirectWeight:
     one = problem.R == problem.S == problem.groups == 1
     if one and problem.stride == (1, 1) and not any(problem.padding):
         swapped = SwappedWeight(problem, threads)
-        if plan.score * _SWAPPING_GAIN < swapped.score:
+        gain = _STRAIGHT_GAIN if swapped.straight else 1
+        if plan.score * _SWAPPING_GAIN < swapped.score * gain:
             return swapped
     return plan

@@ -15,13 +15,15 @@ from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import get_word, put_word, zero
+from fastconv.simd.copying import copy, get_word, put_word, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
+    # where whole tiles of the sums go straight away: dw, bytes from channel to channel (or 0)
+    "dw dc "
     # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
     "copies parts units "
     # pixels: the grid, a block's share of it, and blocks along each axis
@@ -97,7 +99,8 @@ def weight_kernel(itemsize: int) -> Kernel:
         row = a.tile.nr * itemsize
         pixel = x.block * itemsize
         relative = a.scratch + worker * a.scratch_bytes
-        nothing = (relative + mr * 8 + 63) // 64 * 64
+        straight = relative + mr * 8
+        nothing = (straight + mr * 8 + 63) // 64 * 64
         runs = nothing + row
         window = (runs + a.task_n * a.task_i * 16 + 63) // 64 * 64
         columns_buffer = window + a.window_bytes
@@ -105,15 +108,16 @@ def weight_kernel(itemsize: int) -> Kernel:
         size = a.buffer_rows * a.buffer_columns * pixel
         for m in range(mr):
             put_word(relative + m * 8, m * row)
+            put_word(straight + m * 8, m * a.dc)
         zero(nothing, row)
         part, share = worker // a.copies, worker % a.copies
         first_unit, last_unit = part * a.units // a.parts, (part + 1) * a.units // a.parts
         sums = a.sums + share * a.copy_bytes
-        first_block = share * a.blocks // a.copies
+        first_block, last_block = share * a.blocks // a.copies, (share + 1) * a.blocks // a.copies
         tap_bytes = a.tiles_m * mr * row
         clock = started(a.profile)
 
-        for pixels in range(first_block, (share + 1) * a.blocks // a.copies):
+        for pixels in range(first_block, last_block):
             n0, i0, j0 = _corner(a, pixels)
             images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
             columns = min(a.task_j, a.J - j0)
@@ -180,7 +184,15 @@ def weight_kernel(itemsize: int) -> Kernel:
                         source = left_operand + left * step
                         source += r * a.row_spread * line + s * a.column_spread * point
                         for m in range(a.tiles_m):
-                            init, pitch = target, row
+                            init, pitch, to, rows_at = target, row, target, relative
+                            valid, n_lanes, at = 0, 0, 0  # of a tile that is copied to dw
+                            if a.dw != 0:
+                                c = block * x.block + m * mr
+                                at = a.dw + c * a.dc + k * row
+                                valid = min(mr, x.block - m * mr, x.channels - c)
+                                n_lanes = min(row, y.channels * itemsize - k * row)
+                                if valid == mr and n_lanes == row:
+                                    init, pitch, to, rows_at, valid = at, a.dc, at, straight, 0
                             if pixels == first_block:
                                 init, pitch = nothing, 0
                             call(
@@ -188,8 +200,11 @@ def weight_kernel(itemsize: int) -> Kernel:
                                 a.row_spread * line, step, runs + top * images * 16,
                                 max(0, bottom - top) * images, max(0, right - left),
                                 dy + k * dy_tile + left * dy_pixel, dy_pixel, ahead, init,
-                                pitch, 0, relative, 8, target,
+                                pitch, 0, rows_at, 8, to,
                             )  # fmt: skip
+                            if pixels + 1 == last_block:
+                                for i in range(valid):
+                                    copy(at + i * a.dc, target + i * row, n_lanes)
                             target += mr * row
                 clock = lap(a.profile, worker, MULTIPLY, clock)
 
