@@ -7,6 +7,8 @@ adds is how the pixels of a block are read, and the kernel that does it.
 from __future__ import annotations
 
 import functools
+from array import array
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,13 @@ LARGEST_SUMS = 8 << 20  # bytes of the sums of a task
 LARGEST_WINDOW = 4 << 20  # bytes that the window of a single tile of pixels may take
 
 
+class Filters(NamedTuple):
+    """What a kernel is told of the filters, and what must live as long as it runs."""
+
+    words: dict[str, int]
+    memory: array | None = None
+
+
 class BlockedCorrelation:
     """One correlation of a plan.
 
@@ -36,6 +45,7 @@ class BlockedCorrelation:
 
     gathers = False  # whether columns are copied together
     pixels_per_task: int  # about so many share one trip of the filters through the cache
+    few_pixels = 0  # up to so many, every task has all of them, and its own filters
 
     def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
         self.c = c
@@ -90,7 +100,9 @@ class BlockedCorrelation:
         budget = machine().l2 // 2
         n, i, j = 1, c.rows.outputs, c.columns.outputs
         if i * j <= goal:
-            n = max(1, min(goal // (i * j), -(-c.N // (2 * threads if threads > 1 else 1))))
+            n = c.N
+            if c.pixels > self.few_pixels:
+                n = max(1, min(goal // (i * j), -(-c.N // (2 * threads if threads > 1 else 1))))
         else:
             j = even_split(j, goal)
             i = even_split(i, max(1, goal // j))
@@ -105,7 +117,8 @@ class BlockedCorrelation:
                 j = even_split(j, -(-j // 2))
         self.share = (n, i, j)
         self.most = round_up(n * i * j, self.mr)
-        blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j) * c.groups
+        self.blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
+        blocks = self.blocks * c.groups
         wanted = -(-3 * threads // max(1, blocks)) if threads > 1 else 1
         self.splits = max(1, min(self.filters.tiles, wanted))
         self.tasks = blocks * self.splits
@@ -186,9 +199,14 @@ class BlockedCorrelation:
             self._tables[key] = (tables, *map(address, tables))
         return self._tables[key]
 
+    def _pack(self, w, forward: bool, bias, base: int) -> Filters:
+        """The filters, packed in ``base``'s first bytes if they are not kept elsewhere."""
+        packed, biases = self.filters.pack(w, forward, bias, base)
+        return Filters(dict(w=packed, bias=biases))
+
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         base = scratch(self.nbytes)
-        packed, biases = self.filters.pack(w, forward, bias, base)
+        filters = self._pack(w, forward, bias, base)
         _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
         self.stage.run(
             scratch=base + self.filters.nbytes,
@@ -198,6 +216,5 @@ class BlockedCorrelation:
             lane_table=lanes_at,
             reading=reading,
             writing=writing,
-            w=packed,
-            bias=biases,
+            **filters.words,
         )

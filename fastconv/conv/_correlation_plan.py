@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from array import array
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
 from fastconv.gemm.tiling import workers_for
-from fastconv.gemm.weights import NO_TAP, pack_weights, reading_order
+from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reading_order
 from fastconv.simd.vector import lanes
 
 from . import kept_filters
@@ -42,7 +43,8 @@ class PackedFilters:
         elements = self.correlation.groups * self.tiles * self.tile_bytes // self.itemsize
         constants = self._constants()
         workers = workers_for(64 * elements, constants["tasks"], self.threads)
-        return Stage(pack_weights(self.itemsize), workers, **constants)
+        pack = pack_filters(self.itemsize).address
+        return Stage(pack_weights(self.itemsize), workers, pack=pack, **constants)
 
     def _constants(self) -> dict[str, int]:
         """The arguments of packing."""
@@ -81,7 +83,19 @@ class PackedFilters:
         return kept_filters.pack(self, w, forward, bias, target)
 
     def pack_at(self, target: int, w: np.ndarray, forward: bool, bias) -> tuple[int, int]:
-        """Pack ``w`` and ``bias`` at ``target``; where the packed filters and biases are.
+        """Pack ``w`` and ``bias`` at ``target``; where the packed filters and biases are."""
+        self.stage.run(**self._words(target, w, forward, bias))
+        return target + self.bias_bytes, target
+
+    def arguments(self, target: int, w: np.ndarray, forward: bool, bias) -> array:
+        """What a kernel needs that packs the filters of its tasks itself, the biases at ``target``.
+
+        It calls :func:`.pack_filters` with the address of this record.
+        """
+        return self.stage.arguments(**self._words(target, w, forward, bias))
+
+    def _words(self, target: int, w: np.ndarray, forward: bool, bias) -> dict[str, int]:
+        """The arguments of a call.
 
         Forward, lanes are the filters k and sums run over c; for the input gradient it is the
         other way round.
@@ -90,8 +104,7 @@ class PackedFilters:
         wk, wc = (sk, sc) if forward else (sc, sk)
         group = self.correlation.filters * wk if forward else self.correlation.channels * wc
         order, taps, _ = self._reading((wk, wc, sr, ss))
-        packed = target + self.bias_bytes
-        self.stage.run(
+        return dict(
             w=address(w),
             wg=group,
             wk=wk,
@@ -100,9 +113,8 @@ class PackedFilters:
             taps=taps,
             bias_target=target,
             order=order,
-            **self._arguments(packed),
+            **self._arguments(target + self.bias_bytes),
         )
-        return packed, target
 
 
 def output_order(c: Correlation, y_format: str) -> int:

@@ -13,12 +13,16 @@ import numpy as np
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block
+from fastconv.gemm.weights import pack_filters
 from fastconv.simd.tiles import tile_rows
 
-from ._blocked_correlation import BlockedCorrelation
+from . import kept_filters
+from ._blocked_correlation import BlockedCorrelation, Filters
 from ._direct_kernel import direct_kernel
 from .correlation import Correlation
 
+_FEW_PIXELS = 512
+_FEW_FILTERS = 64  # for each thread
 _PANEL_BYTES = 128 << 10  # filters of one tile between two spills of the accumulators
 
 
@@ -32,8 +36,19 @@ def _runs_in_place(c: Correlation, x_format: str) -> bool:
     )
 
 
+def packs_filters_itself(c: Correlation, x_format: str, threads: int) -> bool:
+    """Whether this plan is better even where others use 1×1 filters in place.
+
+    They pack all filters before they begin, which takes long where pixels are few; this one has
+    every task pack its own, if there are enough for all threads.  Planes it has to transpose.
+    """
+    most = _FEW_PIXELS if x_format == "nhwc" else 0.4 * _FEW_PIXELS
+    return c.pixels <= most and c.filters >= _FEW_FILTERS * threads
+
+
 class DirectCorrelation(BlockedCorrelation):
     pixels_per_task = 768
+    few_pixels = _FEW_PIXELS
 
     def _choose_block(self, x_format: str) -> int:
         self.in_place = _runs_in_place(self.c, x_format)
@@ -49,6 +64,23 @@ class DirectCorrelation(BlockedCorrelation):
             return 0
         return n * self._positions(i, j) * self.chunk * self.block * self.itemsize
 
+    def _arrange(self) -> None:
+        """Where a tile of filters serves one task only, that packs it; the copy stays in L2."""
+        self.packs = self.blocks == 1 and self.tasks >= self.filters.threads
+        self.panel_bytes = aligned(self.chunk * self.filters.block_bytes) if self.packs else 0
+
+    def _pack(self, w, forward: bool, bias, base: int) -> Filters:
+        if not self.packs or kept_filters.asked_for():
+            return super()._pack(w, forward, bias, base)
+        arguments = self.filters.arguments(base, w, forward, bias)
+        pack = pack_filters(self.itemsize).address
+        return Filters(dict(pack=pack, packing=arguments.buffer_info()[0], bias=base), arguments)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of packing: none where it stays in the cache of the task."""
+        return 0 if self.packs else super().packed_bytes
+
     def _worker_bytes(self) -> int:
         row = self.width * self.itemsize
         partial = 0
@@ -56,7 +88,8 @@ class DirectCorrelation(BlockedCorrelation):
             partial = -(-self.filters.tiles // self.splits) * self.most * row
         runs = 16 * self.chunk * self.c.rows.window * self.c.columns.window
         tiles = self.mr * row + partial
-        return aligned(8 * self.mr + runs + 64 + tiles + self._window_bytes(*self.share))
+        window = aligned(tiles + self._window_bytes(*self.share))
+        return aligned(8 * self.mr + runs + 64 + window + self.panel_bytes)
 
     def _reading(self, x_strides) -> np.ndarray:
         if self.in_place:
@@ -80,5 +113,6 @@ class DirectCorrelation(BlockedCorrelation):
             joined=self.columns.spread == 1,
             chunk=self.chunk,
             in_place=self.in_place,
+            panel=self._worker_bytes() - self.panel_bytes,
             windows=address(self.pixels.windows),
         )

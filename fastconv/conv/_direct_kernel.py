@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
-from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
@@ -21,8 +21,8 @@ LAYOUT = record(
     "counter profile scratch scratch_bytes relu "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
-    # packed filters: bytes of a tile of lanes
-    "w bias w_tile tiles all_lanes "
+    # packed filters: bytes of a tile of lanes; else how to pack them, and where in scratch
+    "w bias w_tile tiles all_lanes pack packing panel "
     # the sum: its window and whether the taps of a row are one run; blocks between two spills
     "window_rows window_columns row_spread column_spread joined chunk in_place "
     # tables of the pixels of a block: [variant], room for so many pixels in each
@@ -75,6 +75,7 @@ def direct_kernel(itemsize: int) -> Kernel:
         multiply, mr, width = a.tile.multiply, a.tile.mr, a.tile.nr
         row = width * itemsize
         relative = a.scratch + worker * a.scratch_bytes
+        panel = relative + a.panel
         runs = relative + mr * 8
         tile = runs + a.chunk * a.window_rows * a.window_columns * 16
         tile = (tile + 63) // 64 * 64
@@ -119,6 +120,12 @@ def direct_kernel(itemsize: int) -> Kernel:
                     lane = t * width
                     n_lanes = min(width, a.all_lanes - lane)
                     w = a.w + index * a.w_tile + block * w_block
+                    if a.pack != 0:
+                        w = panel
+                        for b in range(blocks):
+                            task = index * a.input.n_blocks + block + b
+                            call(a.pack, a.packing, task, panel + b * w_block)
+                        clock = lap(a.profile, worker, WEIGHT, clock)
                     sums = partial + (t - split * share) * a.most * row
                     window = windows - 32
                     for m in range(0, count, mr):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastconv.core.problem import ConvProblem
 
-from ._direct_correlation import DirectCorrelation
+from ._direct_correlation import DirectCorrelation, packs_filters_itself
 from ._direct_weight import direct_weight
 from ._in_place import in_place
 from ._line_correlation import LineCorrelation
@@ -27,9 +27,10 @@ class Direct(ProductAlgorithm):
         return PlanarCorrelation.applies(c, itemsize, x_format, y_format)
 
     def correlation(self, c, itemsize, x_format, y_format, threads):
-        plan = in_place(c, itemsize, x_format, y_format, threads)
-        if plan is not None:
-            return plan
+        if not packs_filters_itself(c, x_format, threads):
+            plan = in_place(c, itemsize, x_format, y_format, threads)
+            if plan is not None:
+                return plan
         if PlanarCorrelation.applies(c, itemsize, x_format, y_format):
             return PlanarCorrelation(c, itemsize, threads)
         if LineCorrelation.applies(c, itemsize, y_format):

@@ -125,6 +125,11 @@ class KeptFilters:
         return sum(e.memory.nbytes + e.weight.nbytes for e in self._entries.values())
 
 
+def asked_for() -> bool:
+    """Whether a block around wants packed filters to be kept."""
+    return _session.get() is not None
+
+
 def pack(filters: PackedFilters, weight, forward: bool, bias, target: int) -> tuple[int, int]:
     """Where ``filters`` are, packed: kept, if a block around asks for that, or at ``target``."""
     session = _session.get()

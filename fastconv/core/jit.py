@@ -127,6 +127,16 @@ def record_at(typingctx, address, layout):
 
 
 @intrinsic
+def address_of(typingctx, record):
+    """Where a record lies: the other way round."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.ptrtoint(arguments[0], context.get_value_type(types.int64))
+
+    return types.int64(record), codegen
+
+
+@intrinsic
 def call(typingctx, address, *words):
     """Call the :class:`Function` at ``address`` with these 64-bit integers."""
 

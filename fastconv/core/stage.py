@@ -31,6 +31,11 @@ class Stage:
             self._template[self._index[name]] = value
 
     def run(self, **arguments: int) -> None:
+        args = self.arguments(**arguments)
+        threads.launch(self.kernel, args.buffer_info()[0], self.workers)
+
+    def arguments(self, **arguments: int) -> array:
+        """The record of a run: the constants and these."""
         args = self._template[:]  # of its own, so that threads may run one plan at once
         pointer, _ = args.buffer_info()
         index = self._index
@@ -40,4 +45,4 @@ class Stage:
             args[index["counter"]] = pointer + 8 * len(self.kernel.words)
         if self._noted:
             args[index["profile"]] = profile.target
-        threads.launch(self.kernel, pointer, self.workers)
+        return args

@@ -12,7 +12,17 @@ import functools
 
 import numpy as np
 
-from fastconv.core.jit import Kernel, inner, kernel, record
+from fastconv.core.jit import (
+    Function,
+    Kernel,
+    address_of,
+    call,
+    callee,
+    inner,
+    kernel,
+    record,
+    record_at,
+)
 from fastconv.core.profile import WEIGHT
 from fastconv.simd.copying import copy, get_word, move, next_task, transpose_tile, zero
 from fastconv.simd.phases import lap, started
@@ -23,7 +33,7 @@ PACKING = record(
     "counter tasks w wg wk wc bias taps target bias_target "
     "order n_taps folds filters channels block n_blocks phase_blocks tile tiles vector"
 )
-LAYOUT = record("profile", packing=PACKING)
+LAYOUT = record("profile pack", packing=PACKING)
 
 # How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.
 SCATTERED, CHANNELS, LANES, TAPS, TAPS_REVERSED = range(5)
@@ -128,20 +138,32 @@ def pack_task(like, a, item, vector, task, target):
 
 
 @functools.cache
-def pack_weights(itemsize: int) -> Kernel:
-    """Fill ``target`` and ``bias_target``; a task is one block of channels of one tile of lanes."""
+def pack_filters(itemsize: int) -> Function:
+    """``pack(args, task, target)``: one task of :func:`pack_weights`, whose arguments are given."""
     vector = lanes(itemsize)
 
+    @callee(3)
+    def pack(args, task, target):
+        pack_task(
+            element(itemsize), record_at(args, LAYOUT).packing, itemsize, vector, task, target
+        )
+
+    return pack
+
+
+@functools.cache
+def pack_weights(itemsize: int) -> Kernel:
+    """Fill ``target`` and ``bias_target``; a task is one block of channels of one tile of lanes."""
+
     @kernel(LAYOUT)
-    def pack(worker, a):
-        like = element(itemsize)
+    def pack_all(worker, a):
         size = a.packing.n_taps * a.packing.block * a.packing.tile * itemsize
         clock = started(a.profile)
         while True:
             task = next_task(a.packing.counter)
             if task >= a.packing.tasks:
                 break
-            pack_task(like, a.packing, itemsize, vector, task, a.packing.target + task * size)
+            call(a.pack, address_of(a), task, a.packing.target + task * size)
         lap(a.profile, worker, WEIGHT, clock)
 
-    return pack
+    return pack_all

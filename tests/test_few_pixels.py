@@ -1,0 +1,71 @@
+"""``direct`` where pixels are few: every task has all of them, and packs its own filters."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+from harness import DTYPES, FORMATS, Trial, assert_close
+
+import fastconv as fc
+from fastconv.conv._direct_correlation import DirectCorrelation
+from fastconv.conv.arguments import described
+from fastconv.conv.direct import Direct
+
+CASES = (
+    cases.Case("few-pointwise", 1, 70, 7, 7, 260, 1, 1),
+    cases.Case("few-batch", 3, 64, 7, 7, 256, 1, 1),
+    cases.Case("few-window", 1, 40, 7, 9, 200, 3, 3, padding=1),
+    cases.Case("few-chunks", 2, 300, 5, 5, 150, 3, 3, padding=1),
+    cases.Case("few-stride", 1, 150, 9, 9, 130, 3, 3, 2, 1),
+    cases.Case("few-groups", 2, 144, 6, 6, 160, 3, 3, padding=1, groups=2),
+    cases.Case("few-dilation", 1, 64, 9, 9, 192, 3, 3, padding=2, dilation=2),
+)
+
+
+def _parts(case, direction="forward", order="nhwc", threads=2):
+    problem = described(case.x_shape, case.w_shape, *case.arguments, direction, "float32", order)
+    return Direct()._build(problem, threads)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_tasks_pack_their_filters(case):
+    (part,) = _parts(case)
+    assert isinstance(part, DirectCorrelation) and part.packs
+    assert part.share[0] == case.N and part.tasks >= 2
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        cases.Case("many-pixels", 2, 64, 20, 20, 256, 1, 1),
+        cases.Case("few-filters", 1, 64, 7, 7, 100, 1, 1),
+    ],
+    ids=lambda case: case.name,
+)
+def test_others_have_them_packed(case):
+    (part,) = _parts(case)
+    assert not isinstance(part, DirectCorrelation)
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_results(case, direction, dtype, order):
+    trial = Trial(case, direction, dtype, order)
+    assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
+
+
+@pytest.mark.parametrize("case", CASES[:4], ids=lambda case: case.name)
+def test_bias_and_relu_belong_to_every_tile(case):
+    x, w = Trial(case, "forward").operands()
+    bias = np.linspace(-40, 40, case.K, dtype=np.float32)
+    layer = fc.nn.Conv2d(case.C, case.K, case.w_shape[2:], padding=case.padding)
+    layer.weight.data[...], layer.bias.data[...] = w, bias
+    plain = fc.conv2d(x, w, None, *case.arguments, algorithm="direct")
+    given = fc.conv2d(x, w, bias, *case.arguments, algorithm="direct")
+    np.testing.assert_allclose(given, plain + bias[:, None, None], atol=1e-4)
+    with fc.no_grad(), fc.options(algorithm="direct"):
+        for _ in range(2):  # packed for all tasks, and kept
+            np.testing.assert_array_equal(layer(fc.Tensor(x)).numpy(), given)
