@@ -1,4 +1,4 @@
-"""``direct`` where pixels are few: every task has all of them, and packs its own filters."""
+"""Where pixels are few: every task has all of them, and packs its own filters."""
 
 from __future__ import annotations
 
@@ -51,10 +51,13 @@ def test_others_have_them_packed(case):
 @pytest.mark.parametrize("order", FORMATS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("algorithm", ["direct", "bf16x3"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_results(case, direction, dtype, order):
+def test_results(case, algorithm, direction, dtype, order):
     trial = Trial(case, direction, dtype, order)
-    assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
+    if trial.refusal(algorithm):
+        pytest.skip(trial.refusal(algorithm))
+    assert_close(trial.run(algorithm, *trial.operands()), trial.expected, trial.bound(algorithm))
 
 
 @pytest.mark.parametrize("case", CASES[:4], ids=lambda case: case.name)

@@ -7,8 +7,6 @@ adds is how the pixels of a block are read, and the kernel that does it.
 from __future__ import annotations
 
 import functools
-from array import array
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,13 +27,6 @@ LARGEST_SUMS = 8 << 20  # bytes of the sums of a task
 LARGEST_WINDOW = 4 << 20  # bytes that the window of a single tile of pixels may take
 
 
-class Filters(NamedTuple):
-    """What a kernel is told of the filters, and what must live as long as it runs."""
-
-    words: dict[str, int]
-    memory: array | None = None
-
-
 class BlockedCorrelation:
     """One correlation of a plan.
 
@@ -45,7 +36,8 @@ class BlockedCorrelation:
 
     gathers = False  # whether columns are copied together
     pixels_per_task: int  # about so many share one trip of the filters through the cache
-    few_pixels = 0  # up to so many, every task has all of them, and its own filters
+    few_pixels = 0  # up to so many, every task has all of them
+    packs = False  # whether tasks pack their filters
 
     def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
         self.c = c
@@ -199,14 +191,9 @@ class BlockedCorrelation:
             self._tables[key] = (tables, *map(address, tables))
         return self._tables[key]
 
-    def _pack(self, w, forward: bool, bias, base: int) -> Filters:
-        """The filters, packed in ``base``'s first bytes if they are not kept elsewhere."""
-        packed, biases = self.filters.pack(w, forward, bias, base)
-        return Filters(dict(w=packed, bias=biases))
-
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         base = scratch(self.nbytes)
-        filters = self._pack(w, forward, bias, base)
+        filters = self.filters.made_ready(base, w, forward, bias, self.packs)
         _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
         self.stage.run(
             scratch=base + self.filters.nbytes,

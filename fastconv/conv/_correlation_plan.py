@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 from array import array
+from typing import NamedTuple
 
 import numpy as np
 
+from fastconv.core.jit import Function
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
@@ -19,6 +21,13 @@ from . import kept_filters
 from ._clearing import clear
 from .algorithm import Plan
 from .correlation import Correlation
+
+
+class Filters(NamedTuple):
+    """What a kernel is told of the filters, and what must live as long as it runs."""
+
+    words: dict[str, int]
+    memory: array | None = None
 
 
 class PackedFilters:
@@ -37,14 +46,18 @@ class PackedFilters:
         self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
         self._readings: dict[tuple[int, int, int, int], tuple[int, int, np.ndarray]] = {}
 
+    @property
+    def packer(self) -> Function:
+        """What packs one block of channels of one tile."""
+        return pack_filters(self.itemsize)
+
     @functools.cached_property
     def stage(self) -> Stage:
         """The packing kernel with its arguments; compiled when first asked for."""
         elements = self.correlation.groups * self.tiles * self.tile_bytes // self.itemsize
         constants = self._constants()
         workers = workers_for(64 * elements, constants["tasks"], self.threads)
-        pack = pack_filters(self.itemsize).address
-        return Stage(pack_weights(self.itemsize), workers, pack=pack, **constants)
+        return Stage(pack_weights(self.itemsize), workers, pack=self.packer.address, **constants)
 
     def _constants(self) -> dict[str, int]:
         """The arguments of packing."""
@@ -87,12 +100,17 @@ class PackedFilters:
         self.stage.run(**self._words(target, w, forward, bias))
         return target + self.bias_bytes, target
 
-    def arguments(self, target: int, w: np.ndarray, forward: bool, bias) -> array:
-        """What a kernel needs that packs the filters of its tasks itself, the biases at ``target``.
+    def made_ready(self, target: int, w: np.ndarray, forward: bool, bias, alone: bool) -> Filters:
+        """The filters, packed at ``target`` or kept; or left for tasks that need them ``alone``.
 
-        It calls :func:`.pack_filters` with the address of this record.
+        Those call :attr:`packer` with the address of the arguments of :attr:`stage`.
         """
-        return self.stage.arguments(**self._words(target, w, forward, bias))
+        if not alone or kept_filters.asked_for():
+            packed, biases = self.pack(w, forward, bias, target)
+            return Filters(dict(w=packed, bias=biases))
+        packing = self.stage.arguments(**self._words(target, w, forward, bias))
+        words = dict(pack=self.packer.address, packing=packing.buffer_info()[0], bias=target)
+        return Filters(words, packing)
 
     def _words(self, target: int, w: np.ndarray, forward: bool, bias) -> dict[str, int]:
         """The arguments of a call.

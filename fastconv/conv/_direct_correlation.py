@@ -13,11 +13,9 @@ import numpy as np
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block
-from fastconv.gemm.weights import pack_filters
 from fastconv.simd.tiles import tile_rows
 
-from . import kept_filters
-from ._blocked_correlation import BlockedCorrelation, Filters
+from ._blocked_correlation import BlockedCorrelation
 from ._direct_kernel import direct_kernel
 from .correlation import Correlation
 
@@ -68,13 +66,6 @@ class DirectCorrelation(BlockedCorrelation):
         """Where a tile of filters serves one task only, that packs it; the copy stays in L2."""
         self.packs = self.blocks == 1 and self.tasks >= self.filters.threads
         self.panel_bytes = aligned(self.chunk * self.filters.block_bytes) if self.packs else 0
-
-    def _pack(self, w, forward: bool, bias, base: int) -> Filters:
-        if not self.packs or kept_filters.asked_for():
-            return super()._pack(w, forward, bias, base)
-        arguments = self.filters.arguments(base, w, forward, bias)
-        pack = pack_filters(self.itemsize).address
-        return Filters(dict(pack=pack, packing=arguments.buffer_info()[0], bias=base), arguments)
 
     @property
     def packed_bytes(self) -> int:

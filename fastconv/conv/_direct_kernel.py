@@ -172,6 +172,6 @@ def direct_kernel(itemsize: int) -> Kernel:
                                 valid, a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
                             )  # fmt: skip
                             clock = lap(a.profile, worker, OUTPUT, clock)
-                clock = lap(a.profile, worker, MULTIPLY, clock)
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return direct

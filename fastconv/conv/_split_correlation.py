@@ -15,7 +15,7 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import scratch
+from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import even_split, in_pairs, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -55,7 +55,9 @@ class SplitCorrelation(UnfoldedCorrelation):
         self.store = output_order(c, y_format)
         self._share(threads)
         sums = 2 * self.mt * self.nt * TILE_BYTES
-        self.worker_bytes = 64 + sums + 2 * self.line + 2 * self.low
+        self.worker_bytes = self.panel = aligned(64 + sums + 2 * self.line + 2 * self.low)
+        if self.packs:
+            self.worker_bytes += self.filters.tile_bytes + self.filters.worker_bytes
         self.workers = workers_for(self.flops // 4, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
@@ -87,7 +89,7 @@ class SplitCorrelation(UnfoldedCorrelation):
         self._layout(n, i, j)
         if i * self.slots <= _SLOTS_PER_TASK:
             most = max(1, _SLOTS_PER_TASK // (i * self.slots))
-            n = min(most, -(-c.N // threads))
+            n = c.N if most >= c.N else min(most, -(-c.N // threads))
             self._layout(n, i, j)
         while n * i * j > 1 and (n * i * self.slots > _SLOTS_PER_TASK or 2 * self.low > budget):
             if n > 1:
@@ -108,6 +110,8 @@ class SplitCorrelation(UnfoldedCorrelation):
                 key=lambda splits: self._rounds(blocks, splits, threads),
             )
         self.tasks = blocks * self.splits
+        # Whether every tile of filters serves one task, that splits it.
+        self.packs = blocks == c.groups and self.tasks >= threads
 
     def _rounds(self, blocks: int, splits: int, threads: int) -> float:
         """What tasks take if each of ``splits`` divides the filters, but splits its window anew."""
@@ -128,6 +132,11 @@ class SplitCorrelation(UnfoldedCorrelation):
         slots = round_up((i - 1) * self.slots + j, self.height)
         terms = self.filters.n_blocks * self.filters.steps * DEPTH
         return 2 * (self.tasks // self.splits) * n * slots * terms * self.filters.tiles * self.width
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of splitting the filters: written, and read again, where they are kept."""
+        return self.filters.nbytes if self.packs else super().packed_bytes
 
     @property
     def split_bytes(self) -> int:
@@ -165,6 +174,7 @@ class SplitCorrelation(UnfoldedCorrelation):
             all_lanes=c.lanes,
             steps=address(self.steps),
             n_steps=len(self.steps),
+            panel=self.panel,
             positions=self.positions,
             line=self.line,
             phase_bytes=self.phase_bytes,
@@ -196,7 +206,7 @@ class SplitCorrelation(UnfoldedCorrelation):
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
         """Compute y; whether every result is finite, and some result is not tiny."""
         base = scratch(self.nbytes)
-        split, biases = self.filters.pack(w, forward, bias, base)
+        filters = self.filters.made_ready(base, w, forward, bias, self.packs)
         flags = np.zeros(2, np.int64)
         self.stage.run(
             scratch=base + self.filters.nbytes,
@@ -204,8 +214,7 @@ class SplitCorrelation(UnfoldedCorrelation):
             flags=address(flags),
             **input_words(x, self.c.channels),
             **output_words(y, self.c),
-            w=split,
-            bias=biases,
+            **filters.words,
         )
         spoilt, sizeable = flags
         return bool(sizeable and not spoilt)

@@ -9,7 +9,16 @@ import functools
 
 import numpy as np
 
-from fastconv.core.jit import Kernel, kernel, record
+from fastconv.core.jit import (
+    Function,
+    Kernel,
+    address_of,
+    call,
+    callee,
+    kernel,
+    record,
+    record_at,
+)
 from fastconv.core.profile import WEIGHT
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -23,32 +32,47 @@ from fastconv.simd.vector import element
 from ._correlation_plan import PackedFilters
 from .correlation import Correlation
 
-LAYOUT = record("profile scratch scratch_bytes steps", packing=PACKING)
+LAYOUT = record("profile split scratch scratch_bytes steps", packing=PACKING)
+
+
+@functools.cache
+def split_filters(nt: int) -> Function:
+    """``split(args, task, packed, target)``: one task of a kernel whose arguments are given.
+
+    A task is one block of channels of one tile of ``nt`` vectors, which is packed on the way.
+    """
+    step_bytes = 2 * nt * TILE_BYTES
+
+    @callee(4)
+    def split(args, task, packed, target):
+        a, like = record_at(args, LAYOUT), element(4)
+        row = nt * LANES * 4
+        pack_task(like, a.packing, 4, LANES, task, packed)
+        for step in range(a.steps):
+            source = packed + step * DEPTH * row
+            split_pairs(like, nt, target + step * step_bytes, nt * TILE_BYTES, source, row)
+
+    return split
 
 
 @functools.cache
 def filter_split_kernel(nt: int) -> Kernel:
-    """Split packed filters; a task is one block of channels of one tile of ``nt`` vectors."""
+    """Split all filters."""
     step_bytes = 2 * nt * TILE_BYTES
 
     @kernel(LAYOUT)
-    def split_filters(worker, a):
-        like = element(4)
-        row = nt * LANES * 4
+    def split_all(worker, a):
         packed = a.scratch + worker * a.scratch_bytes
         clock = started(a.profile)
         while True:
             task = next_task(a.packing.counter)
             if task >= a.packing.tasks:
                 break
-            pack_task(like, a.packing, 4, LANES, task, packed)
-            for step in range(a.steps):
-                target = a.packing.target + (task * a.steps + step) * step_bytes
-                source = packed + step * DEPTH * row
-                split_pairs(like, nt, target, nt * TILE_BYTES, source, row)
+            target = a.packing.target + task * a.steps * step_bytes
+            call(a.split, address_of(a), task, packed, target)
         lap(a.profile, worker, WEIGHT, clock)
 
-    return split_filters
+    return split_all
 
 
 class SplitFilters(PackedFilters):
@@ -71,6 +95,11 @@ class SplitFilters(PackedFilters):
         self.worker_bytes = aligned(self.block_bytes)
         self.nbytes = self.bias_bytes + self.split_bytes + threads * self.worker_bytes
 
+    @property
+    def packer(self) -> Function:
+        """What splits one block of channels of one tile."""
+        return split_filters(self.nt)
+
     @functools.cached_property
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
@@ -78,6 +107,7 @@ class SplitFilters(PackedFilters):
         return Stage(
             filter_split_kernel(self.nt),
             workers_for(50 * self.split_bytes, constants["tasks"], self.threads),
+            split=self.packer.address,
             **constants,
             scratch_bytes=self.worker_bytes,
             steps=self.steps,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from fastconv.core.jit import Kernel, inner, kernel, record
-from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
+from fastconv.core.jit import Kernel, call, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT, store_planes
 from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
 from fastconv.gemm.windows import WINDOW, element_at, pack_block, reach
@@ -31,8 +31,8 @@ LAYOUT = record(
     "counter profile scratch scratch_bytes shape relu flags "
     # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step "
-    # split filters: bytes of a tile of lanes
-    "w bias w_tile tiles all_lanes "
+    # split filters: bytes of a tile of lanes; else how to split them, and where in scratch
+    "w bias w_tile tiles all_lanes pack packing panel "
     # the sum: where its steps begin in the window
     "steps n_steps "
     # the window's halves: positions of a row, bytes of a row, of the rows that outputs a row apart
@@ -168,6 +168,15 @@ def split_kernel(mt: int, nt: int) -> Kernel:
             used = (down - 1) * slots + across
             for tile in range(split * share, min(a.tiles, (split + 1) * share)):
                 w = a.w + (group * a.tiles + tile) * a.w_tile
+                if a.pack != 0:
+                    w = rows + a.panel
+                    blocks = a.input.n_blocks
+                    for block in range(blocks):
+                        call(
+                            a.pack, a.packing, (group * a.tiles + tile) * blocks + block,
+                            w + a.w_tile, w + a.w_tile // blocks * block,
+                        )  # fmt: skip
+                    clock = lap(a.profile, worker, WEIGHT, clock)
                 bias = a.bias + (group * a.tiles + tile) * width * 4
                 n_lanes = min(width, a.all_lanes - tile * width)
                 for n in range(images):
