@@ -13,6 +13,7 @@ from fastconv.gemm.tiling import round_up, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
+from ._depthwise_filters import DepthwiseFilters
 from ._depthwise_kernel import PART, WINDOW_BYTES, depthwise_kernel
 from ._planes import Planes, windows_in_place
 from ._strips import Place, Strips
@@ -59,7 +60,11 @@ class DepthwiseSum:
         planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
         self.workers = workers_for(self.flops, self.tasks, threads)
-        self.nbytes = self.workers * self.worker_bytes
+        self.filters = None  # few, and arranged by NumPy
+        if c.channels == c.filters == 1 and not units.splat:
+            self.filters = DepthwiseFilters(parts, itemsize, threads)
+        self.filter_bytes = 0 if self.filters is None else self.filters.nbytes
+        self.nbytes = self.filter_bytes + self.workers * self.worker_bytes
         self.window = window_record(
             units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs), self.planes.first,
             (c.rows.advance, c.columns.advance), self.vector,
@@ -169,6 +174,15 @@ class DepthwiseSum:
         """The weights of one output of a unit: those of all parts, one after the other."""
         return sum(c.steps for c in self.parts) * self.units.nbytes
 
+    def _packed(self, w, forward: bool, bias, base: int) -> tuple[int, int, object]:
+        """Where the weights and the biases are, and what must live as long as they are used."""
+        if self.filters is not None:
+            return *self.filters.pack(w, True, bias, base), None
+        weights, start = self._weights(w, forward), self._no_bias
+        if bias is not None:
+            start = self.units.arranged(bias.reshape(self.units.channels, self.units.filters))
+        return address(weights), address(start), (weights, start)
+
     def _weights(self, w: np.ndarray, forward: bool) -> np.ndarray:
         """``w`` as [unit, output, (part, input, r, s), lane]."""
         c, units = self.c, self.units
@@ -220,10 +234,8 @@ class DepthwiseSum:
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         units = self.units
-        weights = self._weights(w, forward)
-        start = self._no_bias
-        if bias is not None:
-            start = units.arranged(bias.reshape(units.channels, units.filters))
+        base = scratch(self.nbytes)
+        weights, start, _alive = self._packed(w, forward, bias, base)
         xn, xc, xh, xw = x.strides
         yn, yk, yh, yw = y.strides
         straight = self.straight and x.itemsize == (yw if units.splat else yk)
@@ -231,12 +243,12 @@ class DepthwiseSum:
         window = self.window.copy()
         window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
         self.stage.run(
-            scratch=scratch(self.nbytes),
+            scratch=base + self.filter_bytes,
             floor=address(self._floors[bool(relu)]),
             x_window=address(window),
             x_set=xc,
-            w=address(weights),
-            bias=address(start),
+            w=weights,
+            bias=start,
             y=address(y),
             yn=yn,
             yu=yk * units.filters * units.lanes,
