@@ -15,6 +15,7 @@ from fastconv.simd.vector import lanes
 
 from . import correlation
 from ._correlation_plan import plan_of_parts
+from ._depthwise_line import DepthwiseLine
 from ._depthwise_sum import DepthwiseSum
 from ._depthwise_weight import DepthwiseWeight
 from .algorithm import Algorithm, Cost, Plan, Work, summation_error, too_large
@@ -30,7 +31,11 @@ def _parts(problem: ConvProblem, threads: int) -> list:
         parts, order = [correlation.unfolded(problem)], problem.x_format
     else:
         parts, order = correlation.parities(problem), problem.y_format
-    return [DepthwiseSum(parts, problem.itemsize, order, threads)] if parts else []
+    if not parts:
+        return []
+    if DepthwiseLine.applies(parts, order, problem.itemsize):
+        return [DepthwiseLine(parts[0], problem.itemsize, threads)]
+    return [DepthwiseSum(parts, problem.itemsize, order, threads)]
 
 
 def _workspace(parts: list) -> int:

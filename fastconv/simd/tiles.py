@@ -15,7 +15,7 @@ from fastconv.core.jit import Function, callee, record
 
 from .microkernel import emit_panel, emit_pitched, emit_rows
 from .vector import Vectors, element, lanes, literal
-from .window_tiles import emit_line, emit_planar, emit_sliding
+from .window_tiles import emit_lanes, emit_line, emit_planar, emit_sliding
 
 
 @intrinsic(prefer_literal=True)
@@ -36,6 +36,7 @@ _KINDS = {
     "rows": emit_rows,
     "pitched": emit_pitched,
     "line": emit_line,
+    "lanes": emit_lanes,
     "panel": emit_panel,
     "sliding": emit_sliding,
     "planar": emit_planar,
@@ -112,6 +113,27 @@ def tile_line(
         )  # fmt: skip
 
     return _tile(line, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_lanes(
+    itemsize: int, mr: int, nu: int, taps: int, advance: int, spread: int, inside: tuple[int, int]
+) -> dict[str, int]:
+    """The tile of ``mr`` pixels of a line, each by ``nu`` vectors of channels that stay apart.
+
+    Pixel m sums what the ``n_rows`` lines of its window, ``x_step`` bytes apart, have at positions
+    m·advance + tap·spread, ``pitch`` bytes apart, if they are ``inside`` (from, to) the line.  The
+    weights are ``[row][tap][lane]``, those of the next vector ``w_unit`` bytes away.
+    """
+    tile = f"lanes {mr} {nu} {taps} {advance} {spread} {inside[0]} {inside[1]}"
+
+    @callee(10)
+    def in_lanes(x, x_step, pitch, n_rows, w, w_unit, init, relu, y, y_pitch):
+        _multiply(
+            element(itemsize), tile, x, x_step, pitch, n_rows, w, w_unit, init, relu, y, y_pitch
+        )
+
+    return _tile(in_lanes, itemsize, mr, nu)
 
 
 @functools.cache

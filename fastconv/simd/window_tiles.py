@@ -6,6 +6,7 @@ They compute what those of :mod:`.microkernel` do; neighbouring pixels share mos
   a step, the next one reads in the step after, so an element is broadcast once for all of them.
 * ``line``: rows are pixels of a line, evenly apart, and what one tap of a pixel reads other taps of
   its neighbours read too: an element is broadcast once for all of them.
+* ``lanes``: the same without a sum over channels, which are the lanes of all operands.
 * ``planar``: a packed panel of filters, against vectors of neighbouring pixels wherever they are.
 """
 
@@ -124,6 +125,36 @@ def emit_line(
         return v.offset(c, builder.mul(c_pitch, i64(m)))
 
     finish(v, acc, init, i64(0), relu, target, mr, nv)
+
+
+def emit_lanes(
+    v: Vectors, shape, x, x_step, pitch, n_rows, w, w_unit, init, relu, y, y_pitch
+):  # fmt: skip
+    builder, (mr, nu, taps, advance, spread, low, high) = v.builder, shape
+    met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → outputs and taps
+    for m, tap in itertools.product(range(mr), range(taps)):
+        met.setdefault(m * advance + tap * spread, []).append((m, tap))
+
+    def row(index, carried):
+        x, w, *acc = carried
+        step = v.opaque(pitch)  # or its multiples would be kept, more than there are registers for
+        at = builder.add(x, builder.mul(step, i64(low)))
+        panels = [builder.add(w, builder.mul(w_unit, i64(u))) for u in range(nu)]
+        weights = [[v.load(panel, tap) for tap in range(taps)] for panel in panels]
+        for position in range(low, high):
+            for u in range(nu) if position in met else ():
+                pixel = v.load(at, u)
+                for m, tap in met[position]:
+                    acc[m * nu + u] = v.fma(pixel, weights[u][tap], acc[m * nu + u])
+            at = builder.add(at, step)
+        return [builder.add(x, x_step), v.offset(w, taps * v.nbytes), *acc]
+
+    acc = v.loop(n_rows, [x, w, *[v.zero] * (mr * nu)], row)[2:]
+
+    def target(m):
+        return v.offset(y, builder.mul(y_pitch, i64(m)))
+
+    finish(v, acc, init, i64(0), relu, target, mr, nu)
 
 
 def emit_planar(

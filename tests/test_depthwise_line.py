@@ -1,0 +1,82 @@
+"""``depthwise`` for short channels-last lines: where it sums them whole, and that it does."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+from harness import DTYPES, Trial, assert_close
+
+import fastconv as fc
+from fastconv.conv._depthwise_line import DepthwiseLine
+from fastconv.conv.arguments import described
+from fastconv.conv.depthwise import _parts
+from fastconv.core.machine import machine
+from fastconv.simd.vector import lanes
+
+VECTOR = lanes(4)
+SEVEN = 7 * VECTOR  # an odd number of vectors, where two are summed together
+
+
+def _case(name, images, channels, size, taps, *arguments):
+    return cases.Case(
+        f"line-{name}", images, channels, *size, channels, *taps, *arguments, channels
+    )
+
+
+CASES = (
+    _case("borders", 2, SEVEN, (5, 7), (3, 3), 1, 1, 1),
+    _case("one-vector", 3, VECTOR, (6, 5), (3, 3), 1, 1, 1),
+    _case("no-padding", 1, 2 * VECTOR, (9, 8), (3, 3), 1, 0, 1),
+    _case("five", 1, SEVEN, (7, 7), (5, 5), 1, 2, 1),
+    _case("taps-beyond", 2, 2 * VECTOR, (3, 3), (7, 5), 1, (3, 2), 1),
+    _case("stride", 2, 3 * VECTOR, (14, 14), (3, 3), 2, 1, 1),
+    _case("dilation", 1, 3 * VECTOR, (8, 7), (3, 3), 1, 2, 2),
+    _case("row", 2, VECTOR, (1, 8), (1, 3), 1, (0, 1), 1),
+    _case("same", 1, 2 * VECTOR, (6, 6), (2, 4), 1, "same", 1),
+)
+
+
+def _plan(case, direction="forward", order="nhwc"):
+    problem = described(case.x_shape, case.w_shape, *case.arguments, direction, "float32", order)
+    return _parts(problem, 2)[0]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_short_lines_stay_in_registers(case):
+    plan = _plan(case)
+    assert isinstance(plan, DepthwiseLine)
+    columns = plan.c.columns
+    held = plan.together * (columns.outputs + columns.window + 1)
+    assert plan.together >= 1 and held <= machine().isa.registers
+
+
+@pytest.mark.parametrize(
+    ("case", "order"),
+    [
+        (_case("planes", 1, VECTOR, (7, 7), (3, 3), 1, 1, 1), "nchw"),
+        (_case("long", 1, VECTOR, (7, 40), (3, 3), 1, 1, 1), "nhwc"),
+        (_case("part-of-a-vector", 1, VECTOR + 1, (7, 7), (3, 3), 1, 1, 1), "nhwc"),
+    ],
+    ids=["planes", "long", "part-of-a-vector"],
+)
+def test_others_are_cut_into_strips(case, order):
+    assert not isinstance(_plan(case, order=order), DepthwiseLine)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_results(case, direction, dtype):
+    trial = Trial(case, direction, dtype, "nhwc")
+    result = trial.run("depthwise", *trial.operands())
+    assert_close(result, trial.expected, trial.bound("depthwise"))
+
+
+@pytest.mark.parametrize("case", CASES[:4], ids=lambda case: case.name)
+def test_bias_and_relu(case):
+    x, w = Trial(case, "forward", order="nhwc").operands()
+    bias = np.linspace(-9, 9, case.K, dtype=np.float32)
+    plain = fc.conv2d(x, w, None, *case.arguments, algorithm="depthwise")
+    given = fc.conv2d(x, w, bias, *case.arguments, algorithm="depthwise", activation="relu")
+    np.testing.assert_allclose(given, np.maximum(plain + bias[:, None, None], 0), atol=1e-5)
