@@ -26,6 +26,7 @@ from fastconv.core.jit import (
 from fastconv.core.profile import WEIGHT
 from fastconv.simd.copying import copy, get_word, move, next_task, transpose_tile, zero
 from fastconv.simd.phases import lap, started
+from fastconv.simd.strided import gather_lanes
 from fastconv.simd.vector import element, lanes
 
 # What a kernel that packs filters needs in its arguments.
@@ -36,7 +37,7 @@ PACKING = record(
 LAYOUT = record("profile pack", packing=PACKING)
 
 # How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.
-SCATTERED, CHANNELS, LANES, TAPS, TAPS_REVERSED = range(5)
+SCATTERED, CHANNELS, LANES, TAPS, TAPS_REVERSED, STRIDED = range(6)
 NO_TAP = -(2**62)
 
 
@@ -53,7 +54,7 @@ def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int) -> int:
         return TAPS
     if np.array_equal(offsets[0], ascending[::-1]):
         return TAPS_REVERSED
-    return SCATTERED
+    return STRIDED
 
 
 @inner
@@ -70,6 +71,16 @@ def _scattered(like, a, taps, w, target, first, count, row, start, valid):
             to = target + t * a.block * row + (lane - first) * item
             for c in range(valid):
                 move(like, to + c * row, source + c * a.wc)
+
+
+@inner
+def _strided(like, a, w, target, first, count, row, start, valid):
+    """Some taps of filters that stand further apart: all of a channel, which share cache lines."""
+    for c in range(valid):
+        source = w + first * a.wk + (start + c) * a.wc
+        for t in range(a.n_taps):
+            to = target + (t * a.block + c) * row
+            gather_lanes(like, to, source + get_word(a.taps + t * 8), a.wk, count)
 
 
 @inner
@@ -131,6 +142,8 @@ def pack_task(like, a, item, vector, task, target):
         count = min(vector, ahead - lane)
         if a.order == SCATTERED:
             _scattered(like, a, taps, w, to, at, count, row, start, valid)
+        elif a.order == STRIDED:
+            _strided(like, a, w, to, at, count, row, start, valid)
         elif a.order == LANES:
             _by_lanes(like, a, w, to, at, count, row, start, valid)
         else:

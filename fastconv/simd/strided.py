@@ -242,3 +242,22 @@ def interleave(typingctx, like, target, source, plane, planes, count):
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 5), codegen
+
+
+@intrinsic
+def gather_lanes(typingctx, like, target, source, step, count):
+    """A vector of the ``count`` elements that stand ``step`` bytes apart, and of zeros."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        target, source, step, count = arguments[1:]
+        steps = ramp(v, I64)
+        steps = builder.mul(steps, splat(v, step, steps.type))
+        lanes = builder.inttoptr(
+            builder.add(splat(v, source, steps.type), steps),
+            ir.VectorType(v.element.as_pointer(), v.lanes),
+        )
+        v.store(_masked(v, "gather", v.zero, lanes, _below(v, count)), target)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 4), codegen
