@@ -28,6 +28,7 @@ from ._bilinear_tiles import PHASES
 from ._bilinear_weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel
 from .correlation import unfolded
 
+_WINDOW_WORDS = words(PHASES)
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
 _IDLE = 1.2  # by so much the largest part of the units may exceed the mean
 _SUM_BLOCKS = (64, 16)  # channels of a task of the last stage: many, for memory; or a few
@@ -188,7 +189,7 @@ class BilinearWeight:
     def _window(self, constants: dict[str, int], array: np.ndarray, channels: int) -> np.ndarray:
         """The record from which the kernel packs windows of ``array``."""
         values = constants | input_words(array, channels)
-        return np.array([values[name] for name in words(PHASES)], np.int64)
+        return np.array([values[name] for name in _WINDOW_WORDS], np.int64)
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
         """Compute dw; whether every result is finite."""

@@ -107,13 +107,21 @@ class BlockedCorrelation:
                 i = even_split(i, i // 2)
             else:
                 j = even_split(j, -(-j // 2))
+        busy = workers_for(self.flops, threads, threads)
+        while n * i > 1 and self._blocks(n, i, j) * c.groups * self.filters.tiles < busy:
+            n, i = (-(-n // 2), i) if n > 1 else (1, even_split(i, i // 2))
         self.share = (n, i, j)
         self.most = round_up(n * i * j, self.mr)
-        self.blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
+        self.blocks = self._blocks(n, i, j)
         blocks = self.blocks * c.groups
         wanted = -(-3 * threads // max(1, blocks)) if threads > 1 else 1
         self.splits = max(1, min(self.filters.tiles, wanted))
         self.tasks = blocks * self.splits
+
+    def _blocks(self, n: int, i: int, j: int) -> int:
+        """How many blocks of (n, i, j) pixels there are."""
+        c = self.c
+        return -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
 
     @property
     def outputs(self) -> int:

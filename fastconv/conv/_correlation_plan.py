@@ -144,6 +144,7 @@ def output_order(c: Correlation, y_format: str) -> int:
     return PLANES if c.columns.step == 1 else SPREAD
 
 
+@functools.lru_cache(maxsize=256)
 def lane_table(c: Correlation, yk: int, yh: int, yw: int) -> np.ndarray:
     """(offset in bytes, row, column) of every lane inside its block of outputs."""
     rows, columns, filters = np.meshgrid(
