@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import cases
+import numpy as np
 import pytest
+from harness import DTYPES, FORMATS, Trial, assert_close
 
+import fastconv as fc
 from fastconv.conv._line_correlation import LineCorrelation
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
@@ -43,7 +47,7 @@ def test_a_task_takes_several_groups_of_channels_last_pixels():
     """As many as stand in neighbouring cache lines, if threads have enough to do."""
     w = (VECTOR * 8, VECTOR, 3, 3)
     part = _part((4, VECTOR * 8, 32, 32), w, 1, 1, 1, 8)
-    assert part.task_g == max(1, 256 // (VECTOR * 4)) and part.tasks_g == 8 // part.task_g
+    assert part.task_g == min(8, 256 // (VECTOR * 4)) and part.tasks_g == 8 // part.task_g
 
 
 @pytest.mark.skipif(machine().isa.registers < 32, reason="tiles of one tap score less")
@@ -83,3 +87,39 @@ def test_tiles_fit_the_registers(taps, advance, spread):
         assert isinstance(tile, LineTile) and 0 < tile.score < 1
         assert tile.mr <= columns and tile.mr * tile.nv + taps * tile.nv + 1 <= registers
     assert line_tile(28, VECTOR, registers, advance, spread, VECTOR) is None
+
+
+TOGETHER = (
+    cases.Case("together-4", 2, 32, 9, 11, 32, 3, 3, 1, 1, 1, 8),
+    cases.Case("together-2-of-3", 2, 48, 9, 8, 32, 3, 3, 1, 1, 1, 16),
+    cases.Case("together-8", 1, 48, 7, 7, 128, 3, 3, 2, 1, 1, 16),
+    cases.Case("together-wide", 3, 32, 12, 10, 64, 3, 5, 1, 2, 1, 16),
+    cases.Case("together-dilated", 1, 64, 9, 9, 64, 3, 3, 1, 2, 2, 8),
+)
+
+
+@pytest.mark.skipif(VECTOR < 8, reason="short vectors are filled by one group")
+def test_groups_of_few_filters_share_a_vector():
+    shape, w = (2, 8 * VECTOR, 30, 30), (8 * VECTOR, VECTOR // 2, 3, 3)
+    part = _part(shape, w, 1, 1, 1, 16)
+    assert isinstance(part, LineCorrelation) and part.together == 2
+    assert part.c.filters == VECTOR and part.c.groups == 8
+    assert not isinstance(_part(shape, w, 1, 1, 1, 16, order="nchw"), LineCorrelation)
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("case", TOGETHER, ids=lambda case: case.name)
+def test_results_of_groups_together(case, direction, dtype, order):
+    trial = Trial(case, direction, dtype, order)
+    assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
+
+
+def test_groups_together_add_their_own_biases():
+    case = TOGETHER[0]
+    x, w = Trial(case, "forward", order="nhwc").operands()
+    bias = np.linspace(-9, 9, case.K, dtype=np.float32)
+    plain = fc.conv2d(x, w, None, *case.arguments, algorithm="direct")
+    given = fc.conv2d(x, w, bias, *case.arguments, algorithm="direct", activation="relu")
+    np.testing.assert_allclose(given, np.maximum(plain + bias[:, None, None], 0), atol=1e-5)

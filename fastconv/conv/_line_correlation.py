@@ -25,11 +25,20 @@ _MOST_CHANNELS = 2  # vectors of them
 _TOGETHER = 256  # bytes of a pixel that a task takes: the cache fetches lines in pairs
 
 
-def _tile(c: Correlation, vector: int) -> LineTile | None:
+def groups_together(c: Correlation, itemsize: int, y_format: str) -> int:
+    """Groups whose filters fill a vector of channels-last pixels together."""
+    vector = lanes(itemsize)
+    together = vector // c.filters
+    fitting = y_format == "nhwc" and together * c.filters == vector
+    return together if fitting and c.groups % together == 0 else 1
+
+
+def _tile(c: Correlation, vector: int, together: int) -> LineTile | None:
     columns = c.columns
     return line_tile(
-        columns.outputs, c.filters, columns.window, columns.advance, columns.spread, vector
-    )
+        columns.outputs, together * c.filters, columns.window, columns.advance, columns.spread,
+        vector, together,
+    )  # fmt: skip
 
 
 def _extent(axis: Axis, outputs: int) -> int:
@@ -45,12 +54,17 @@ def _window_bytes(c: Correlation, rows: int, itemsize: int) -> int:
 
 class LineCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
-        self.c = c
+        self.together = together = groups_together(c, itemsize, y_format)
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
-        _, self.mr, self.nv = _tile(c, self.vector)
+        _, self.mr, self.nv = _tile(c, self.vector, together)
         self.width = self.nv * self.vector
-        self.filters = PackedFilters(c, itemsize, self.width, c.channels, threads)
+        channels = c.channels
+        # What stands side by side in memory: the channels and the filters of groups together.
+        sides = dict(groups=c.groups // together, filters=together * c.filters)
+        packed = c._replace(**sides)
+        self.filters = PackedFilters(packed, itemsize, self.width, channels, threads)
+        self.c = c = packed._replace(channels=together * channels)
         self.columns = _extent(c.columns, c.columns.outputs)
         line = self.columns * c.channels * itemsize
         most = max(1, machine().l1 // 2 // (line * c.rows.advance))
@@ -78,17 +92,17 @@ class LineCorrelation(UnfoldedCorrelation):
     @staticmethod
     def applies(c: Correlation, itemsize: int, y_format: str) -> bool:
         """Whether this plan can run ``c`` and suits it: few channels, tiles that fit the lines."""
-        vector = lanes(itemsize)
+        vector, together = lanes(itemsize), groups_together(c, itemsize, y_format)
         if (
             c.folded
             or c.channels > _MOST_CHANNELS * vector
-            or c.rows.window * c.columns.window == 1
+            or c.rows.window * c.columns.window == together == 1
             or c.steps > _MOST_TERMS
             or _window_bytes(c, 1, itemsize) > machine().l2 // 2
             or (y_format == "nchw" and c.columns.step > 1)
         ):
             return False
-        tile = _tile(c, vector)
+        tile = _tile(c, vector, together)
         other = tile_score(c.rows.outputs * c.columns.outputs, c.filters, vector)
         return tile is not None and tile.score >= other
 
@@ -106,7 +120,8 @@ class LineCorrelation(UnfoldedCorrelation):
                 c.columns.window,
                 c.columns.advance,
                 c.columns.spread,
-                c.channels,
+                c.channels // self.together,
+                self.together,
             ),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
@@ -142,6 +157,10 @@ class LineCorrelation(UnfoldedCorrelation):
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         c = self.c
         base = scratch(self.nbytes)
+        if self.together > 1 and not forward:  # lanes of several groups, as those of their filters
+            groups = c.groups * self.together
+            w = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
+            w, forward = w.reshape(-1, *w.shape[2:]), True
         packed, biases = self.filters.pack(w, forward, bias, base)
         (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
         self.stage.run(

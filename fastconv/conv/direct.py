@@ -7,7 +7,7 @@ from fastconv.core.problem import ConvProblem
 from ._direct_correlation import DirectCorrelation, packs_filters_itself
 from ._direct_weight import direct_weight
 from ._in_place import in_place
-from ._line_correlation import LineCorrelation
+from ._line_correlation import LineCorrelation, groups_together
 from ._planar_correlation import PlanarCorrelation
 from ._product import ProductAlgorithm
 from .algorithm import Cost
@@ -24,6 +24,8 @@ class Direct(ProductAlgorithm):
     weight = staticmethod(direct_weight)
 
     def fills_lanes(self, c, itemsize, x_format, y_format):
+        if groups_together(c, itemsize, y_format) > 1:
+            return LineCorrelation.applies(c, itemsize, y_format)
         return PlanarCorrelation.applies(c, itemsize, x_format, y_format)
 
     def correlation(self, c, itemsize, x_format, y_format, threads):

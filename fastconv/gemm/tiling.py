@@ -69,9 +69,12 @@ class LineTile(NamedTuple):
 
 
 def line_tile(
-    columns: int, filters: int, taps: int, advance: int, spread: int, vector: int
+    columns: int, filters: int, taps: int, advance: int, spread: int, vector: int, groups: int = 1
 ) -> LineTile | None:
-    """The best tile for lines of so many columns; None if too few registers hold its sums."""
+    """The best tile for lines of so many columns; None if too few registers hold its sums.
+
+    It reads an element of each of its ``groups``, which share the lanes.
+    """
     found = []
     for nv in range(1, 5):
         most = machine().isa.registers // nv - taps - 1
@@ -80,7 +83,7 @@ def line_tile(
         mr = even_split(columns, most)
         read = len({m * advance + tap * spread for m in range(mr) for tap in range(taps)})
         used = columns * filters / (round_up(columns, mr) * round_up(filters, nv * vector))
-        time = max(mr * nv, _FEWEST_SUMS) * taps + 0.25 * (read + taps * nv)
+        time = max(mr * nv, _FEWEST_SUMS) * taps + 0.25 * (groups * read + taps * nv)
         found.append(LineTile(used * mr * nv * taps / time, mr, nv))
     return max(found, default=None)
 

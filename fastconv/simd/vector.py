@@ -149,6 +149,15 @@ class Vectors:
         active = self.builder.icmp_signed("!=", relu, i64(0))
         return self.builder.select(active, self.zero, self.constant(float("-inf")))
 
+    def deal(self, addresses: Sequence):
+        """Each element to an equal share of the lanes, one after the other."""
+        value, share = self.broadcast(addresses[0]), self.lanes // len(addresses)
+        for i, address in enumerate(addresses[1:], 1):
+            lanes = [int(i * share <= lane < (i + 1) * share) for lane in range(self.lanes)]
+            mask = ir.Constant(ir.VectorType(ir.IntType(1), self.lanes), lanes)
+            value = self.builder.select(mask, self.broadcast(address), value)
+        return value
+
     def prefetch(self, address):
         """Bring the cache line at ``address`` near (to the second level); never faults."""
         byte = ir.IntType(8).as_pointer()

@@ -90,8 +90,9 @@ def emit_sliding(
 def emit_line(
     v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch
 ):  # fmt: skip
-    builder, (mr, nv, taps, advance, spread, channels) = v.builder, shape
-    pixel, width = channels * v.itemsize, nv * v.nbytes
+    builder, (mr, nv, taps, advance, spread, channels, groups) = v.builder, shape
+    group = channels * v.itemsize
+    pixel, width = groups * group, nv * v.nbytes
     met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → rows and taps that meet there
     for m, tap in itertools.product(range(mr), range(taps)):
         met.setdefault(m * advance + tap * spread, []).append((m, tap))
@@ -107,7 +108,7 @@ def emit_line(
             for tap in range(taps)
         ]
         for at in order:
-            x = v.broadcast(v.offset(a, at * pixel))
+            x = v.deal([v.offset(a, at * pixel + g * group) for g in range(groups)])
             for m, tap in met[at]:
                 for j in range(nv):
                     acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
