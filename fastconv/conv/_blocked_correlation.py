@@ -92,7 +92,7 @@ class BlockedCorrelation:
         budget = machine().l2 // 2
         n, i, j = 1, c.rows.outputs, c.columns.outputs
         if i * j <= goal:
-            n = c.N
+            n = max(1, c.N)
             if c.pixels > self.few_pixels:
                 n = max(1, min(goal // (i * j), -(-c.N // (2 * threads if threads > 1 else 1))))
         else:

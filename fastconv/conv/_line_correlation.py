@@ -22,7 +22,7 @@ from .correlation import Axis, Correlation
 
 _MOST_TERMS = 512  # of a sum
 _MOST_CHANNELS = 2  # vectors of them
-_TOGETHER = 256  # bytes of a pixel that a task takes: the cache fetches lines in pairs
+_NEIGHBOURS = 256  # bytes of a pixel that a task takes: the cache fetches lines in pairs
 
 
 def groups_together(c: Correlation, itemsize: int, y_format: str) -> int:
@@ -59,35 +59,35 @@ class LineCorrelation(UnfoldedCorrelation):
         self.vector = lanes(itemsize)
         _, self.mr, self.nv = _tile(c, self.vector, together)
         self.width = self.nv * self.vector
-        channels = c.channels
-        # What stands side by side in memory: the channels and the filters of groups together.
-        sides = dict(groups=c.groups // together, filters=together * c.filters)
-        packed = c._replace(**sides)
-        self.filters = PackedFilters(packed, itemsize, self.width, channels, threads)
-        self.c = c = packed._replace(channels=together * channels)
+        # Groups together are one group of filters; its channels stand side by side in memory too,
+        # but each filter sums those of its own group.
+        joined = c._replace(groups=c.groups // together, filters=together * c.filters)
+        self.filters = PackedFilters(joined, itemsize, self.width, c.channels, threads)
+        self.c = joined._replace(channels=together * c.channels)
         self.columns = _extent(c.columns, c.columns.outputs)
-        line = self.columns * c.channels * itemsize
-        most = max(1, machine().l1 // 2 // (line * c.rows.advance))
-        self.rows = even_split(
-            c.rows.outputs, min(most, max(1, c.N * c.rows.outputs // (4 * threads)))
-        )
-        self.buffer_rows = _extent(c.rows, self.rows)
-        self.tasks_i = -(-c.rows.outputs // self.rows)
         self.planes = y_format == "nchw"
+        self._share(threads)
         results = c.columns.outputs if self.planes else self.mr
         self.worker_bytes = aligned(
-            results * self.width * itemsize + _window_bytes(c, self.rows, itemsize)
+            results * self.width * itemsize + _window_bytes(self.c, self.rows, itemsize)
         )
-        self.task_g = 1
-        if not self.planes:
-            together = max(1, _TOGETHER // (c.channels * itemsize))
-            self.task_g = even_split(
-                c.groups, min(together, max(1, c.N * self.tasks_i * c.groups // (4 * threads)))
-            )
-        self.tasks_g = -(-c.groups // self.task_g)
-        self.tasks = c.N * self.tasks_g * self.tasks_i
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _share(self, threads: int) -> None:
+        """A task's rows, whose windows stay in the first cache, and its groups."""
+        c, pixel = self.c, self.c.channels * self.itemsize
+        most = max(1, machine().l1 // 2 // (self.columns * pixel * c.rows.advance))
+        fair = max(1, c.N * c.rows.outputs // (4 * threads))
+        self.rows = even_split(c.rows.outputs, min(most, fair))
+        self.tasks_i = -(-c.rows.outputs // self.rows)
+        self.buffer_rows = _extent(c.rows, self.rows)
+        self.task_g = 1
+        if not self.planes:
+            fair = max(1, c.N * self.tasks_i * c.groups // (4 * threads))
+            self.task_g = even_split(c.groups, min(max(1, _NEIGHBOURS // pixel), fair))
+        self.tasks_g = -(-c.groups // self.task_g)
+        self.tasks = c.N * self.tasks_g * self.tasks_i
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, y_format: str) -> bool:
@@ -105,6 +105,11 @@ class LineCorrelation(UnfoldedCorrelation):
         tile = _tile(c, vector, together)
         other = tile_score(c.rows.outputs * c.columns.outputs, c.filters, vector)
         return tile is not None and tile.score >= other
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors filled up with zeros: a filter sums the channels of its group."""
+        return super().flops // self.together
 
     @functools.cached_property
     def stage(self) -> Stage:
@@ -157,10 +162,12 @@ class LineCorrelation(UnfoldedCorrelation):
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         c = self.c
         base = scratch(self.nbytes)
-        if self.together > 1 and not forward:  # lanes of several groups, as those of their filters
-            groups = c.groups * self.together
-            w = w.reshape(groups, -1, *w.shape[1:]).swapaxes(1, 2)
-            w, forward = w.reshape(-1, *w.shape[2:]), True
+        if self.together > 1 and not forward:
+            # The lanes of several groups are evenly apart in [group, channel, filter, r, s] only.
+            filters, channels, *taps = w.shape
+            filters //= c.groups * self.together
+            w = w.reshape(-1, filters, channels, *taps).swapaxes(1, 2)
+            w, forward = w.reshape(-1, filters, *taps), True
         packed, biases = self.filters.pack(w, forward, bias, base)
         (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
         self.stage.run(
