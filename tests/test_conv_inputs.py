@@ -5,7 +5,7 @@ from __future__ import annotations
 import cases
 import numpy as np
 import pytest
-from harness import DIRECTIONS, DISTINCT, Trial, assert_close
+from harness import DIRECTIONS, DISTINCT, DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
 
@@ -150,3 +150,39 @@ def test_memory_map(tmp_path):
 def test_operands_may_be_one_array():
     x = np.linspace(-1, 1, 2 * 2 * 3 * 3).reshape(2, 2, 3, 3)
     np.testing.assert_array_equal(fc.conv2d(x, x), fc.conv2d(x, x.copy()))
+
+
+TAPS = {  # of the last two axes of an array of weights
+    "columns-reversed": lambda w: w[..., ::-1],
+    "rows-reversed": lambda w: w[:, :, ::-1],
+    "transposed": lambda w: w.swapaxes(2, 3),
+    "every-other": lambda w: np.repeat(w, 2, axis=3)[..., ::2],
+    "inner": lambda w: np.pad(w, ((0, 0), (0, 0), (1, 1), (1, 1)))[:, :, 1:-1, 1:-1],
+}
+
+
+@pytest.mark.parametrize("taps", TAPS.values(), ids=TAPS)
+@pytest.mark.parametrize("filters", [5, 13, 20, 33])
+@pytest.mark.parametrize("size", [(1, 16), (7, 48)], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+def test_weights_whose_taps_are_apart(algorithm, order, direction, dtype, size, filters, taps):
+    """In tiles of filters that are no whole vectors, too."""
+    case = cases.Case(f"taps-{filters}-{size}", 1, 3, *size, filters, 3, 3, padding=1)
+    trial = Trial(case, direction, dtype, order)
+    first, w = trial.operands()
+    w = taps(w)
+    expected = trial.oracle(first, w)
+    assert_close(trial.run(algorithm, first, w), expected, trial.bound(algorithm))
+
+
+@pytest.mark.parametrize("groups", [1, 64])
+def test_taps_apart_in_small_layers_of_many_filters(groups):
+    x = np.random.default_rng(1).uniform(-0.5, 1.5, (1, 64, 7, 7)).astype(np.float32)
+    w = np.random.default_rng(2).uniform(-0.5, 1.5, (192, 64 // groups, 3, 3)).astype(np.float32)
+    for change in TAPS.values():
+        y = fc.conv2d(x, change(w), None, 1, 1, 1, groups)
+        plain = fc.conv2d(x, np.ascontiguousarray(change(w)), None, 1, 1, 1, groups)
+        np.testing.assert_allclose(y, plain, rtol=1e-5, atol=1e-5)

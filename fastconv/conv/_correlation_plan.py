@@ -88,7 +88,8 @@ class PackedFilters:
             offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
             offsets[self.taps[..., 0] < 0] = NO_TAP
             known = (reading_order(offsets, wk, wc, self.itemsize), address(offsets), offsets)
-            self._readings[strides] = known
+            # Of two threads the first: its table lives as long as this object.
+            known = self._readings.setdefault(strides, known)
         return known
 
     def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:

@@ -246,7 +246,7 @@ def interleave(typingctx, like, target, source, plane, planes, count):
 
 @intrinsic
 def gather_lanes(typingctx, like, target, source, step, count):
-    """A vector of the ``count`` elements that stand ``step`` bytes apart, and of zeros."""
+    """``target[i]`` is the element ``i·step`` bytes from ``source``, for ``count`` of a vector."""
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
@@ -257,7 +257,8 @@ def gather_lanes(typingctx, like, target, source, step, count):
             builder.add(splat(v, source, steps.type), steps),
             ir.VectorType(v.element.as_pointer(), v.lanes),
         )
-        v.store(_masked(v, "gather", v.zero, lanes, _below(v, count)), target)
+        value = _masked(v, "gather", v.zero, lanes, _below(v, count))
+        write(v, value, target, 1, count)
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 4), codegen
