@@ -98,6 +98,11 @@ TOGETHER = (
 )
 
 
+def test_windows_of_groups_together_stay_in_the_cache_too():
+    shape, w = (1, VECTOR, 3, machine().l2 // 50), (VECTOR, 1, 3, 3)
+    assert not isinstance(_part(shape, w, 1, 1, 1, VECTOR), LineCorrelation)
+
+
 @pytest.mark.skipif(VECTOR < 8, reason="short vectors are filled by one group")
 def test_groups_of_few_filters_share_a_vector():
     shape, w = (2, 8 * VECTOR, 30, 30), (8 * VECTOR, VECTOR // 2, 3, 3)

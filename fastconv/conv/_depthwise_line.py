@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import scratch
@@ -104,8 +102,6 @@ class DepthwiseLine:
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         packed, biases = self.filters.pack(w, True, bias, scratch(self.nbytes))
-        if x.strides[1] != self.itemsize:  # an axis of one element may have any stride
-            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
         (xn, _, xh, xw), (yn, _, yh, yw) = x.strides, y.strides
         self.stage.run(
             relu=relu,

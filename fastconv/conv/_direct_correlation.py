@@ -104,6 +104,6 @@ class DirectCorrelation(BlockedCorrelation):
             joined=self.columns.spread == 1,
             chunk=self.chunk,
             in_place=self.in_place,
-            panel=self._worker_bytes() - self.panel_bytes,
+            panel=self.worker_bytes - self.panel_bytes,
             windows=address(self.pixels.windows),
         )

@@ -98,7 +98,7 @@ class LineCorrelation(UnfoldedCorrelation):
             or c.channels > _MOST_CHANNELS * vector
             or c.rows.window * c.columns.window == together == 1
             or c.steps > _MOST_TERMS
-            or _window_bytes(c, 1, itemsize) > machine().l2 // 2
+            or together * _window_bytes(c, 1, itemsize) > machine().l2 // 2
             or (y_format == "nchw" and c.columns.step > 1)
         ):
             return False
