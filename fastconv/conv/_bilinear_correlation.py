@@ -14,15 +14,15 @@ from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.results import PLANES, ROWS, SCATTER
 from fastconv.gemm.tiling import choose_tile, round_up, workers_for
-from fastconv.simd.tiles import tile_pitched
+from fastconv.simd.tiles import tile_packed
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling, map_instructions
 
 from ._arrays import input_words, output_words
 from ._bilinear_filters import MappedFilters
-from ._bilinear_grid import COMPONENT_BYTES, TileGrid, staggered
-from ._bilinear_kernel import bilinear_kernel
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
+from ._bilinear_kernel import TERMS, bilinear_kernel
 from ._correlation_plan import lane_table
 from .correlation import Correlation
 
@@ -45,6 +45,10 @@ class BilinearCorrelation:
             self.store = SCATTER
         # A vector of a fold's last lanes reaches beyond it, after the last fold into nothing.
         self.m_beyond = self.pixel if c.folded and c.filters % self.vector else 0
+        # Phases of so few channels that they share vectors are one run.
+        phases = self.grid.phases[0] * self.grid.phases[1]
+        self.runs = phases if c.channels >= self.vector else 1
+        self.run_channels = self.grid.depth // self.runs
         self._share(threads)
         self.worker_bytes = self._worker_bytes()
         self.workers = workers_for(self.flops, self.tasks, threads)
@@ -52,9 +56,12 @@ class BilinearCorrelation:
 
     def _share(self, threads: int) -> None:
         """Tiles of a task, and into how many parts its filters are cut."""
-        self.v_component = self.grid.v_row(self.vector, self.itemsize)
-        self.v_row = staggered(self.tiling.components * self.v_component)
-        tile = self.v_row + self._m_row(self.filters.tiles)
+        self.v_block = self.mr * self.pixel
+        self.v_phase = -(-self.run_channels // self.vector) * self.v_block
+        self.v_component = odd_lines(self.runs * self.v_phase)
+        self.v_bundle = staggered(self.tiling.components * self.v_component)
+        self._place_products(self.filters.tiles)
+        tile = (self.m_bundle + (0 if self.in_place else self.v_bundle)) // self.mr
         most = min(round_up(self.grid.tiles, self.mr), max(self.mr, COMPONENT_BYTES // tile))
         self.share, self.splits = min(
             (
@@ -65,7 +72,7 @@ class BilinearCorrelation:
             key=lambda sizes: self._cycles(*sizes, tile, threads),
         )
         self.joined = -(-self.filters.tiles // self.splits)
-        self.m_row = self._m_row(self.joined)
+        self._place_products(self.joined)
         self.tasks = self._stretches(self.share) * self.splits
 
     def _stretches(self, share: int) -> int:
@@ -78,35 +85,42 @@ class BilinearCorrelation:
         wanted = {1, *(-(-n * threads // self._stretches(share)) for n in (1, 2))}
         return {min(self.filters.tiles, splits) for splits in wanted}
 
-    def _m_row(self, joined: int) -> int:
-        """Bytes of a tile's components of the output, for so many tiles of filters."""
-        self.m_component = staggered(joined * self.width * self.itemsize + self.m_beyond)
-        return staggered(self.tiling.components * self.m_component)
+    def _place_products(self, joined: int) -> None:
+        """Where a bundle's components of the output are, for so many tiles of filters."""
+        self.m_row = staggered(joined * self.width * self.itemsize + self.m_beyond)
+        self.m_component = odd_lines(self.mr * self.m_row)
+        # A component of the input that is multiplied once makes room for its products.
+        self.in_place = (
+            self.filters.tiles == 1
+            and self.grid.depth <= TERMS
+            and self.m_component <= self.v_component
+        )
+        if self.in_place:
+            self.m_component = self.v_component
+        self.m_bundle = staggered(self.tiling.components * self.m_component)
 
     def _cycles(self, share: int, splits: int, tile: int, threads: int) -> int:
         """What tasks of such sizes take (see :attr:`.Effort.cycles`), to compare them.
 
-        Either the filters stay in the cache, or every task fetches its part of them; components of
+        Every task fetches its part of the filters, from the cache if they stay there; components of
         tiles that do not fit beside them are written, read and written again.
         """
         tiles = -(-self.filters.tiles // splits)
         products = self.tiling.components * self.grid.depth * tiles * self.nv
         maps = -(-self.grid.depth // self.vector) * map_instructions(INPUT, self.tiling)
-        room, filters = machine().l2 * 3 // 4, self.filters.group_bytes
+        room, filters = machine().l2 // 2, self.filters.group_bytes
         near = filters <= room // 2
         far = 4 * max(0, share * tile - (room - filters if near else room))
-        if not near:
-            far += filters * tiles // self.filters.tiles
+        far += filters * tiles // self.filters.tiles // (4 if near else 1)
         tasks = self._stretches(share) * splits
         return -(-tasks // threads) * (share * (products + maps) + far // 8)
 
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""
         self.room_bytes = self.grid.room_bytes(self.share, self.pixel, self.c.columns.block)
-        rows = round_up(self.share, self.mr)
-        self.v_bytes = aligned(rows * self.v_row)
-        row = self.width * self.itemsize
-        return aligned(row + self.room_bytes + self.v_bytes + rows * self.m_row)
+        bundles = -(-self.share // self.mr)
+        self.v_bytes = 0 if self.in_place else aligned(bundles * self.v_bundle)
+        return aligned(self.room_bytes + self.v_bytes + bundles * self.m_bundle)
 
     @property
     def flops(self) -> int:
@@ -128,7 +142,7 @@ class BilinearCorrelation:
         return Stage(
             bilinear_kernel(self.itemsize),
             self.workers,
-            **tile_pitched(self.itemsize, self.mr, self.nv),
+            **tile_packed(self.itemsize, self.mr, self.nv),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             room_bytes=self.room_bytes,
@@ -154,14 +168,21 @@ class BilinearCorrelation:
             splits=self.splits,
             groups=c.groups,
             joined=self.joined,
-            depth=self.grid.depth,
-            v_row=self.v_row,
+            runs=self.runs,
+            run_channels=self.run_channels,
+            runs_joined=self.runs if self.grid.depth <= TERMS else 1,
             v_component=self.v_component,
+            v_bundle=self.v_bundle,
+            v_tile=self.pixel,
+            v_block=self.v_block,
+            v_phase=self.v_phase,
             v_bytes=self.v_bytes,
             m_beyond=self.m_beyond,
+            m_bundle=self.m_bundle,
             m_row=self.m_row,
             m_component=self.m_component,
             **self.grid.constants(self.share, self.pixel),
+            bundle=self.mr,
             **self.grid.x_window(self.vector),
             store=self.store,
         )

@@ -70,14 +70,6 @@ class TileGrid:
         self.shape = [-(-n // m) for n, m in zip(outputs, tile, strict=True)]
         self.tiles = c.N * self.lattices[0] * self.lattices[1] * self.shape[0] * self.shape[1]
 
-    def v_row(self, vector: int, itemsize: int, least: int = 0) -> int:
-        """Bytes between the components of two tiles of the input.
-
-        The last vector of the last phase is stored whole.
-        """
-        last = self.depth - self.c.channels + round_up(self.c.channels, vector)
-        return staggered(round_up(max(last, least), vector) * itemsize)
-
     def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
         """What the steps take, for the result or for the weight gradient."""
         c, tiling = self.c, self.tiling

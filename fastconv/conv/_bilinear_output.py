@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastconv.core.jit import call, inner
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, store_rows
 
-from ._bilinear_tiles import locate_tile, outputs_left
+from ._bilinear_tiles import in_bundles, locate_tile, outputs_left
 
 # What a kernel needs in its arguments beside its tiles and how their results are stored
 # (``tiling``, ``output``): the output's strides in bytes; output row i stands at row y_row_first +
@@ -17,13 +17,30 @@ from ._bilinear_tiles import locate_tile, outputs_left
 FIELDS = (
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     "row_folds column_folds filters I J output_map relu flag "
-    "bias tiles tile_lanes all_lanes m_row m_component"
+    "bias tiles tile_lanes all_lanes m_bundle m_row m_component"
 )
 
 
 @inner
+def _gather_vector(a, m, tile, count, lane, buffer, across, step, bias, temp):
+    """One vector of ``count`` tiles from ``tile`` on to a buffer, whose pixels are ``step`` apart
+    and its rows ``across``."""
+    tiling = a.tiling
+    k = 0
+    while k < count:
+        at = tile + k
+        joined = min(count - k, tiling.bundle - at % tiling.bundle)
+        call(
+            a.output_map, joined, m + in_bundles(tiling, at, a.m_bundle, a.m_row) + lane, a.m_row,
+            a.m_component, buffer + k * tiling.m_columns * step, tiling.m_columns * step, across,
+            step, temp, bias + lane, 0, a.relu, a.flag,
+        )  # fmt: skip
+        k += joined
+
+
+@inner
 def _gather_lanes(
-    like, a, item, vector, source, bias, y, row_step, step, down, left, rows, columns, length,
+    like, a, item, vector, m, tile, bias, y, row_step, step, down, left, rows, columns, length,
     first, count, room,
 ):  # fmt: skip
     """The outputs of a segment in ``count`` lanes, which are outputs ``first`` and up in y.
@@ -42,7 +59,8 @@ def _gather_lanes(
         straight = left // tiling.m_columns
     for k in range(straight):
         call(
-            a.output_map, count // vector, source + k * a.m_row, pixel, a.m_component,
+            a.output_map, count // vector,
+            m + in_bundles(tiling, tile + k, a.m_bundle, a.m_row), pixel, a.m_component,
             y + first * item + k * tiling.m_columns * step, pixel, row_step, step, temp, bias,
             pixel, a.relu, a.flag,
         )  # fmt: skip
@@ -51,10 +69,9 @@ def _gather_lanes(
         whole = straight if n_lanes == vector else 0
         done = whole * tiling.m_columns
         if done < left:
-            call(
-                a.output_map, length - whole, source + whole * a.m_row + lane * item, a.m_row,
-                a.m_component, buffer + done * pixel, tiling.m_columns * pixel, across * pixel,
-                pixel, temp, bias + lane * item, 0, a.relu, a.flag,
+            _gather_vector(
+                a, m, tile + whole, length - whole, lane * item, buffer + done * pixel,
+                across * pixel, pixel, bias, temp,
             )  # fmt: skip
             store_rows(
                 like, a.output, item, vector, buffer + done * pixel, across * pixel,
@@ -65,7 +82,7 @@ def _gather_lanes(
 
 @inner
 def _gather_interleaved(
-    like, a, item, vector, source, bias, y, row_step, down, columns, length, fold_row, room
+    like, a, item, vector, m, tile, bias, y, row_step, down, columns, length, fold_row, room
 ):
     """The outputs of a row of folds in planes: their columns side by side, as they are in y."""
     tiling = a.tiling
@@ -76,11 +93,9 @@ def _gather_interleaved(
     for k in range(0, a.filters, vector):
         for fold in range(folds):
             lane = ((fold_row * folds + fold) * a.filters + k) * item
-            call(
-                a.output_map, length, source + lane, a.m_row, a.m_component, buffer + fold * pixel,
-                tiling.m_columns * folds * pixel, pitch, folds * pixel, temp, bias + lane, 0,
-                a.relu, a.flag,
-            )  # fmt: skip
+            _gather_vector(
+                a, m, tile, length, lane, buffer + fold * pixel, pitch, folds * pixel, bias, temp
+            )
         store_rows(
             like, a.output, item, vector, buffer, pitch, y, row_step, item, down, columns, 0, 0, 0,
             0, k, min(vector, a.filters - k),
@@ -107,7 +122,6 @@ def gather_output(like, a, item, vector, group, first, count, lane0, lane_end, m
         rows, columns = a.y_rows - y_row, a.y_columns - y_column
         down = min(tiling.m_rows, outputs_left(i0, a.I, tiling.lattice_rows))
         left = min(length * tiling.m_columns, outputs_left(j0, a.J, tiling.lattice_columns))
-        source = m + t * a.m_row
         for fold in range(folds):
             fold_row, fold_column = fold // a.column_folds, fold % a.column_folds
             inside_down, inside_left = down, left
@@ -118,7 +132,7 @@ def gather_output(like, a, item, vector, group, first, count, lane0, lane_end, m
             if a.output.store == PLANES and a.column_folds > 1:
                 if fold_column == 0:
                     _gather_interleaved(
-                        like, a, item, vector, source, bias, to, row_step, inside_down,
+                        like, a, item, vector, m, t, bias, to, row_step, inside_down,
                         min(length * tiling.m_columns * a.column_folds, columns), length, fold_row,
                         room,
                     )  # fmt: skip
@@ -127,7 +141,7 @@ def gather_output(like, a, item, vector, group, first, count, lane0, lane_end, m
             end = min(lane_end, (fold + 1) * lanes)
             if lane < end:
                 _gather_lanes(
-                    like, a, item, vector, source + (lane - lane0) * item, bias + lane * item, to,
+                    like, a, item, vector, m + (lane - lane0) * item, t, bias + lane * item, to,
                     row_step, step, inside_down, inside_left, rows, columns, length,
                     lane - fold * lanes, end - lane, room,
                 )  # fmt: skip

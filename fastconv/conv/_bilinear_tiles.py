@@ -18,14 +18,26 @@ from fastconv.simd.copying import zero
 # Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task, and most
 # of a segment.
 # A tile's outputs and inputs along each axis, its components; scratch of a map between its axes.
+# Tiles of a bundle, whose components stand together.
 TILING = record(
     "lattice_rows lattice_columns grid_rows grid_columns all_tiles share segment "
-    "m_rows m_columns tile_rows tile_columns components temp_bytes"
+    "m_rows m_columns tile_rows tile_columns components temp_bytes bundle"
 )
 
 
-# A window to pack with the phases of its stride.
-PHASES = record("row_advance column_advance row_phases column_phases", window=WINDOW)
+# A window to pack with the phases of its stride; and the bytes from one to the next of components,
+# bundles of tiles, tiles, vectors of channels and phases in what it is spread to.
+PHASES = record(
+    "row_advance column_advance row_phases column_phases "
+    "v_component v_bundle v_tile v_block v_phase",
+    window=WINDOW,
+)
+
+
+@inner
+def in_bundles(a, tile, bundle_bytes, tile_bytes):
+    """The bytes in front of a tile."""
+    return tile // a.bundle * bundle_bytes + tile % a.bundle * tile_bytes
 
 
 @inner
@@ -65,14 +77,28 @@ def _inside(a, x, item, row, rows, column, columns, length):
 
 
 @inner
+def _spread_copy(a, x, spread, source, width, pixel, tile, count, to, room):
+    """One vector of ``count`` tiles from ``tile`` on, out of a copy with rows of ``width``."""
+    k = 0
+    while k < count:
+        at = tile + k
+        joined = min(count - k, a.bundle - at % a.bundle)
+        call(
+            spread, joined, source + k * a.m_columns * pixel, a.m_columns * pixel, width * pixel,
+            pixel, to + in_bundles(a, at, x.v_bundle, x.v_tile), x.v_tile, x.v_component, room,
+        )  # fmt: skip
+        k += joined
+
+
+@inner
 def _spread_phase(
-    like, a, x, item, spread, rows, columns, image, group, block0, block_end, row0, column0,
-    length, to, row, component, room,
+    like, a, x, item, spread, rows, columns, image, group, block0, block_end, row0, column0, tile,
+    length, to, room,
 ):  # fmt: skip
     """A segment of one phase, whose first tile begins at a row and a column of the input."""
     window = x.window
     pixel = window.vector * item
-    temp, buffer = room, room + a.temp_bytes
+    buffer = room + a.temp_bytes
     across = a.m_columns * window.column_source
     low, high = _inside(a, window, item, row0, rows, column0, columns, length)
     source = element_at(window, image, group, block0 * window.vector, row0, column0)
@@ -80,7 +106,7 @@ def _spread_phase(
     for k in range(low, high):
         call(
             spread, block_end - block0, source + k * across * window.xw, pixel, row_step, step,
-            to + k * row, pixel, component, temp,
+            to + in_bundles(a, tile + k, x.v_bundle, x.v_tile), x.v_block, x.v_component, room,
         )  # fmt: skip
     # The others from a copy, with zeros for what is outside the image.
     for start, end in ((0, low), (high, length)):
@@ -90,22 +116,21 @@ def _spread_phase(
                 like, window, item, buffer, image, group, block, row0, rows,
                 column0 + start * across, width,
             )  # fmt: skip
-            # Lanes beyond the last channel are overwritten by the next phase.
-            call(
-                spread, end - start, buffer, a.m_columns * pixel, width * pixel, pixel,
-                to + start * row + (block - block0) * pixel, row, component, temp,
+            # Lanes beyond the last channel may be overwritten by the next phase.
+            _spread_copy(
+                a, x, spread, buffer, width, pixel, tile + start, end - start,
+                to + (block - block0) * x.v_block, room,
             )  # fmt: skip
 
 
 @inner
 def _spread_joined(
-    like, a, x, item, spread, rows, columns, image, group, row0, column0, length, to, row,
-    component, room,
-):  # fmt: skip
+    like, a, x, item, spread, rows, columns, image, group, row0, column0, tile, length, to, room
+):
     """A segment of all phases at once: so few channels that those of several fill a vector."""
     window = x.window
     pixel = window.vector * item
-    temp, buffer = room, room + a.temp_bytes
+    buffer = room + a.temp_bytes
     width = (length - 1) * a.m_columns + columns
     depth = x.row_phases * x.column_phases * window.channels
     for first in range(0, depth, window.vector):
@@ -116,22 +141,18 @@ def _spread_joined(
                 like, window, item, buffer + lane * item, pixel, image, group, c,
                 row0 + phase // x.column_phases, rows, column0 + phase % x.column_phases, width,
             )  # fmt: skip
-        call(
-            spread, length, buffer, a.m_columns * pixel, width * pixel, pixel, to + first * item,
-            row, component, temp,
-        )  # fmt: skip
+        block = first // window.vector
+        _spread_copy(a, x, spread, buffer, width, pixel, tile, length, to + block * x.v_block, room)
 
 
 @inner
 def spread_tiles(
-    like, a, x, item, spread, rows, columns, group, block0, block_end, first, count, target, row,
-    component, room,
-):  # fmt: skip
+    like, a, x, item, spread, rows, columns, group, block0, block_end, first, count, target, room
+):
     """The components of ``count`` tiles from ``first`` on, for some vectors of channels of ``x``.
 
-    A tile has ``rows`` × ``columns`` pixels; ``spread`` is the address of its map.  In ``target``,
-    tiles are ``row`` bytes apart and components ``component``; ``room`` holds what the map keeps
-    between its axes and the window of a segment.
+    A tile has ``rows`` × ``columns`` pixels; ``spread`` is the address of its map.  ``room`` holds
+    what the map keeps between its axes and the window of a segment.
     """
     phases = x.row_phases * x.column_phases
     t = 0
@@ -140,17 +161,16 @@ def spread_tiles(
         length = min(count - t, a.grid_columns - column, a.segment)
         row0 = x.window.row_first + i0 * x.row_advance
         column0 = x.window.column_first + j0 * x.column_advance
-        to = target + t * row
         if phases > 1 and x.window.channels < x.window.vector:
             _spread_joined(
-                like, a, x, item, spread, rows, columns, image, group, row0, column0, length, to,
-                row, component, room,
+                like, a, x, item, spread, rows, columns, image, group, row0, column0, t, length,
+                target, room,
             )  # fmt: skip
         else:
             for phase in range(phases):
                 _spread_phase(
                     like, a, x, item, spread, rows, columns, image, group, block0, block_end,
-                    row0 + phase // x.column_phases, column0 + phase % x.column_phases, length,
-                    to + phase * x.window.channels * item, row, component, room,
+                    row0 + phase // x.column_phases, column0 + phase % x.column_phases, t, length,
+                    target + phase * x.v_phase, room,
                 )  # fmt: skip
         t += length

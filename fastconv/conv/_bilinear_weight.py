@@ -16,7 +16,7 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
-from fastconv.gemm.tiling import choose_tile, workers_for
+from fastconv.gemm.tiling import choose_tile, round_up, workers_for
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
@@ -85,7 +85,10 @@ class BilinearWeight:
         l2 = machine().l2
         small = 2 * self.copy_bytes <= l2
         self.parts = 1 if small else _fair_parts(self.units, workers)
-        self.v_row = self.grid.v_row(self.vector, self.itemsize, self.tiles_m * self.mr)
+        # The last vector of the last phase is stored whole.
+        last = self.grid.depth - self.c.channels + round_up(self.c.channels, self.vector)
+        last = round_up(max(last, self.tiles_m * self.mr), self.vector)
+        self.v_row = staggered(last * self.itemsize)
         self.m_row = staggered(min(self.tiles_k, -(-self.units // self.parts)) * self.row)
         tile = tiling.components * (self.v_row + self.m_row)
         # Sums that stay in the cache are best served by few components beside them; those that do
@@ -150,6 +153,7 @@ class BilinearWeight:
             tiles_m=self.tiles_m,
             tiles_k=self.tiles_k,
             **self.grid.constants(self.share, self.pixel),
+            bundle=self.share,
         )
 
     def _sum_stage(self) -> Stage:
@@ -186,16 +190,29 @@ class BilinearWeight:
             filters=c.filters,
         )
 
-    def _window(self, constants: dict[str, int], array: np.ndarray, channels: int) -> np.ndarray:
-        """The record from which the kernel packs windows of ``array``."""
-        values = constants | input_words(array, channels)
+    def _window(
+        self, constants: dict[str, int], array: np.ndarray, channels: int, tile: int, component: int
+    ) -> np.ndarray:
+        """The record from which the kernel packs windows of ``array`` and spreads them."""
+        targets = dict(
+            v_component=component,
+            v_bundle=0,
+            v_tile=tile,
+            v_block=self.pixel,
+            v_phase=channels * self.itemsize,
+        )
+        values = constants | targets | input_words(array, channels)
         return np.array([values[name] for name in _WINDOW_WORDS], np.int64)
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
         """Compute dw; whether every result is finite."""
         c = self.c
-        x_window = self._window(self.grid.x_window(self.vector), x, c.channels)
-        dy_window = self._window(self.grid.y_window(self.vector), dy, c.filters)
+        x_window = self._window(
+            self.grid.x_window(self.vector), x, c.channels, self.v_row, self.v_component
+        )
+        dy_window = self._window(
+            self.grid.y_window(self.vector), dy, c.filters, self.m_row, self.m_component
+        )
         multiply, add = self.stages
         sums = scratch(self.nbytes)
         rest = sums + self.copies * self.copy_bytes

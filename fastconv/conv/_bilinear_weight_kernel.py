@@ -75,13 +75,12 @@ def bilinear_weight_kernel(itemsize: int) -> Kernel:
                 k_end = min(a.tiles_k, k0 + last_unit - unit)
                 spread_tiles(
                     like, tiling, x, itemsize, a.input_map, tiling.tile_rows, tiling.tile_columns,
-                    group, 0, x.window.n_blocks, first, count, v, a.v_row, a.v_component, room,
+                    group, 0, x.window.n_blocks, first, count, v, room,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
                 spread_tiles(
                     like, tiling, y, itemsize, a.gradient_map, tiling.m_rows, tiling.m_columns,
-                    group, k0 * nv, min(y.window.n_blocks, k_end * nv), first, count, m, a.m_row,
-                    a.m_component, room,
+                    group, k0 * nv, min(y.window.n_blocks, k_end * nv), first, count, m, room,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, WEIGHT, clock)
                 for e in range(tiling.components):

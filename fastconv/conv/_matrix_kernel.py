@@ -41,7 +41,7 @@ def _multiply(a, item, mr, row, x, y, ahead, step, group, split, tile):
             if last and left >= row:
                 target, to = y + t * row, a.yw
             call(
-                a.tile.multiply, x + c * item, a.xw, 0, 1, min(_TERMS, a.channels - c), w + c * row,
+                a.tile.multiply, x + c * item, a.xw, min(_TERMS, a.channels - c), w + c * row,
                 ahead + (t * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
                 target, to,
             )  # fmt: skip

@@ -5,7 +5,7 @@
 ``mr`` rows of ``nv`` vectors stay in registers over the whole sum; ``init`` is added last, so that
 a long sum made of several tiles is a sum of short ones, whose rounding errors stay small.  (A
 ``pitch`` of 0 gives every row the same ``init``.)  One step of the sum reads
-``nv`` consecutive vectors of B.  A is read by broadcast, in one of three ways (:mod:`.window_tiles`
+``nv`` consecutive vectors of B.  A is read by broadcast, in one of four ways (:mod:`.window_tiles`
 knows others):
 
 * ``rows``: every row has an address of its own (a table), and steps are consecutive elements.
@@ -14,6 +14,8 @@ knows others):
   Algorithm", 2019).
 * ``pitched``: rows are any number of bytes apart, and steps are consecutive elements.  A few
   registers then hold the addresses of all rows, and one is left to prefetch with.
+* ``packed``: a vector of steps of one row stands beside the same of the next, so that all rows have
+  one address.  One call makes any number of tiles.
 * ``panel``: rows are consecutive elements, or several stretches of them, and a step moves by any
   number of bytes.
 
@@ -115,9 +117,8 @@ def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
 
 
 def emit_pitched(
-    v: Vectors, shape, a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch,
-    relu, c, c_pitch,
-):  # fmt: skip
+    v: Vectors, shape, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
+):
     builder, (mr, nv) = v.builder, shape
     step = nv * v.nbytes
     a_pitch, a_pitch3 = v.opaque(a_pitch), v.opaque(builder.mul(a_pitch, i64(3)))
@@ -140,20 +141,66 @@ def emit_pitched(
 
     blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
     rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
-
-    def run(index, carried):
-        a, b, fetch, *acc = carried
-        bases = [builder.add(a, builder.mul(far, i64(i))) for i in range(-(-mr // _REACH))]
-        inside = [b, fetch, *map(v.opaque, bases), *acc]
-        b, fetch, *inside = v.loop(rest, v.loop(blocks, inside, block(UNROLL)), block(1))
-        return [builder.add(a, a_step), b, fetch, *inside[len(bases) :]]
-
-    acc = v.loop(n_runs, [a, b, fetch, *[v.zero] * (mr * nv)], run)[3:]
+    bases = [v.opaque(builder.add(a, builder.mul(far, i64(i)))) for i in range(-(-mr // _REACH))]
+    inside = [b, fetch, *bases, *[v.zero] * (mr * nv)]
+    acc = v.loop(rest, v.loop(blocks, inside, block(UNROLL)), block(1))[2 + len(bases) :]
 
     def row(m):
         return v.offset(c, builder.mul(c_pitch, i64(m)))
 
     finish(v, acc, init, pitch, relu, row, mr, nv)
+
+
+def emit_packed(
+    v: Vectors, shape, count, a, a_step, runs, blocks, rest, b, fetch, fetch_step, more, c, c_pitch,
+    c_step,
+):  # fmt: skip
+    builder, (mr, nv) = v.builder, shape
+    step = nv * v.nbytes
+    ragged = builder.icmp_signed("!=", rest, i64(0))
+    last = builder.select(ragged, i64(mr * v.nbytes), i64(0))
+
+    def add(at, b, acc, size):
+        """So many steps within a vector of every row."""
+        for u in range(size):
+            rows = [v.offset(at, m * v.nbytes + u * v.itemsize) for m in range(mr)]
+            acc = _step(v, acc, rows, v.offset(b, u * step), nv)
+        return [v.offset(at, size * v.itemsize), v.offset(b, size * step), *acc]
+
+    def several(index, carried):
+        fetch, at, b, *acc = carried
+        for _ in range(nv):
+            v.prefetch(fetch)
+            fetch = builder.add(fetch, fetch_step)
+        return [fetch, *add(at, b, acc, UNROLL)]
+
+    def one(index, carried):
+        at, b, *acc = carried
+        return add(at, b, acc, 1)
+
+    def block(index, carried):
+        fetch, at, *carried = carried
+        fetch, _, *carried = v.loop(i64(v.lanes // UNROLL), [fetch, at, *carried], several)
+        return [fetch, v.offset(at, mr * v.nbytes), *carried]
+
+    def run(index, carried):
+        fetch, at, *carried = v.loop(blocks, carried, block)
+        _, *carried = v.loop(rest, [at, *carried], one)
+        return [fetch, builder.add(at, last), *carried]
+
+    def tile(index, carried):
+        a, fetch, c = carried
+        fetch, _, _, *acc = v.loop(runs, [fetch, a, b, *[v.zero] * (mr * nv)], run)
+        rows = [v.offset(c, builder.mul(c_pitch, i64(m))) for m in range(mr)]
+
+        def add_up(index, acc):
+            return [builder.fadd(x, v.load(rows[i // nv], i % nv)) for i, x in enumerate(acc)]
+
+        for i, x in enumerate(v.loop(more, acc, add_up)):
+            v.store(x, rows[i // nv], i % nv)
+        return [builder.add(a, a_step), fetch, builder.add(c, c_step)]
+
+    v.loop(count, [a, fetch, c], tile)
 
 
 def prefetch_vectors(v: Vectors, at, nv):

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from fastconv.core.jit import Function, callee, record
 
-from .microkernel import emit_panel, emit_pitched, emit_rows
+from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
 from .vector import Vectors, element, lanes, literal
 from .window_tiles import emit_lanes, emit_line, emit_planar, emit_sliding
 
@@ -35,6 +35,7 @@ def _multiply(typingctx, like, tile, *words):
 _KINDS = {
     "rows": emit_rows,
     "pitched": emit_pitched,
+    "packed": emit_packed,
     "line": emit_line,
     "lanes": emit_lanes,
     "panel": emit_panel,
@@ -75,21 +76,43 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
 def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
 
-    Runs are ``a_step`` bytes apart in A, and follow one another in B.  Every step prefetches the
-    cache line at ``fetch``, which moves by ``fetch_step``.
+    Every step prefetches the cache line at ``fetch``, which moves by ``fetch_step``.
     """
     tile = f"pitched {mr} {nv}"
 
-    @callee(13)
+    @callee(11)
     def pitched(
-        a, a_pitch, a_step, n_runs, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
+        a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
     ):  # fmt: skip
         _multiply(
-            element(itemsize), tile, a, a_pitch, a_step, n_runs, length, b, fetch,
-            fetch_step, init, pitch, relu, c, c_pitch,
+            element(itemsize), tile, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu,
+            c, c_pitch,
         )  # fmt: skip
 
     return _tile(pitched, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_packed(itemsize: int, mr: int, nv: int) -> dict[str, int]:
+    """``count`` tiles, ``a_step`` bytes apart in A and ``c_step`` in C, all by the same B.
+
+    A is ``[run][block][row][lane]``: steps are the lanes of ``blocks`` vectors of each row, and
+    ``rest`` of one more.  B is read step by step.  Row m of the result goes to ``c + m·c_pitch``,
+    and with ``more`` (1, not 0) is added to what is there.  While a vector of steps is multiplied
+    cache lines from ``fetch`` on are prefetched, ``fetch_step`` apart: ``nv`` for every four steps.
+    """
+    tile = f"packed {mr} {nv}"
+
+    @callee(13)
+    def packed(
+        count, a, a_step, runs, blocks, rest, b, fetch, fetch_step, more, c, c_pitch, c_step
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), tile, count, a, a_step, runs, blocks, rest, b, fetch, fetch_step,
+            more, c, c_pitch, c_step,
+        )  # fmt: skip
+
+    return _tile(packed, itemsize, mr, nv)
 
 
 @functools.cache
