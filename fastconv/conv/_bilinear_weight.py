@@ -55,7 +55,7 @@ class BilinearWeight:
         self.vector = lanes(self.itemsize)
         self.pixel = self.vector * self.itemsize
         self.grid = TileGrid(c, tiling)
-        self.mr, self.nv = choose_tile(self.grid.depth, c.filters, self.vector)
+        self.mr, self.nv = choose_tile(self.grid.depth, c.filters, self.vector, panel=True)
         self.row = self.nv * self.pixel
         self.tiles_m = -(-self.grid.depth // self.mr)
         self.tiles_k = -(-c.filters // (self.nv * self.vector))

@@ -49,17 +49,18 @@ class DirectWeight(BlockedWeight):
         """By the tile: one that slides along a row, one for all taps, or any for a row of taps."""
         c = self.c
         down, across = c.rows.window, c.columns.window
-        row_score = tile_score(self.block * across, c.filters, self.vector)
+        row_score = tile_score(self.block * across, c.filters, self.vector, panel=True)
         if c.columns.advance == 1 and across > 1:
             slid = sliding_tile(down, across, c.channels, c.filters, self.vector)
             if slid is not None and slid.score > row_score:
                 self.joined, self.stretches = slid.tap_rows * across, slid.tap_rows
                 self.sliding, self.tile = across, (self.joined * c.channels, slid.nv)
                 return
+        single = tile_score(self.block, c.filters, self.vector, panel=True)
         exact = exact_tile(down * across * c.channels, c.filters, self.vector)
         if exact is not None:
             self.joined, self.stretches, self.tile = down * across, down, exact
-        elif row_score > _JOINING_GAIN * tile_score(self.block, c.filters, self.vector):
+        elif row_score > _JOINING_GAIN * single:
             self.joined = across
 
     def _choose_tile(self) -> None:

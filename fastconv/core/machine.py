@@ -21,6 +21,7 @@ class Isa:
 
     ``tiles`` lists the register tiles (rows × vectors) a matrix-product kernel may use, the best
     first: rows·vectors accumulators, ``vectors`` operands and a broadcast must fit ``registers``.
+    Those of ``panels`` are better only where the elements of all rows stand side by side.
     """
 
     name: str
@@ -28,9 +29,10 @@ class Isa:
     registers: int
     tiles: tuple[tuple[int, int], ...]
     features: frozenset[str] = frozenset()
+    panels: tuple[tuple[int, int], ...] = ()
 
 
-# 14 rows are missing: so many addresses do not fit the other registers, and cost a tenth.
+# 14 or 16 rows are missing: so many addresses do not fit the other registers, and cost a tenth.
 _TILES_32 = (
     *((12, 2), (13, 2), (11, 2), (10, 2), (9, 3), (8, 3), (6, 4), (5, 5), (8, 2), (6, 2)),
     *((12, 1), (9, 1), (8, 1)),
@@ -38,7 +40,7 @@ _TILES_32 = (
 _TILES_16 = ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2), (8, 1))
 
 ISAS = (
-    Isa("avx512", 64, 32, _TILES_32, frozenset({"avx512f"})),
+    Isa("avx512", 64, 32, _TILES_32, frozenset({"avx512f"}), ((16, 1),)),
     Isa("avx2", 32, 16, _TILES_16, frozenset({"avx2", "fma"})),
     Isa("neon", 16, 32, ((8, 3), (12, 2), (6, 4), (8, 2), (24, 1), (8, 1)), frozenset({"neon"})),
     Isa("sse", 16, 16, _TILES_16, frozenset({"sse2"})),

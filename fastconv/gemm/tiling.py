@@ -10,12 +10,21 @@ _LONGEST_BLOCK = 128
 _FEWEST_SUMS = 10  # in the registers; fewer would wait for one another
 
 
-def choose_tile(rows: int, columns: int, vector: int, far: bool = False) -> tuple[int, int]:
+def choose_tile(
+    rows: int, columns: int, vector: int, far: bool = False, panel: bool = False
+) -> tuple[int, int]:
     """The register tile (rows × vectors) that does best on a ``rows`` × ``columns`` result.
 
-    ``far`` says that the vectors are data as they stand, not packed.
+    ``far`` says that the vectors are data as they stand, not packed; ``panel`` that the elements of
+    all rows stand side by side.
     """
-    return max(machine().isa.tiles, key=lambda tile: score(tile, rows, columns, vector, far))
+    return max(_tiles(panel), key=lambda tile: score(tile, rows, columns, vector, far))
+
+
+def _tiles(panel: bool) -> tuple[tuple[int, int], ...]:
+    """The register tiles to choose from."""
+    isa = machine().isa
+    return isa.tiles + isa.panels if panel else isa.tiles
 
 
 def exact_tile(rows: int, columns: int, vector: int) -> tuple[int, int] | None:
@@ -29,9 +38,9 @@ def exact_tile(rows: int, columns: int, vector: int) -> tuple[int, int] | None:
     return max(tiles, key=lambda tile: score(tile, rows, columns, vector, far=True), default=None)
 
 
-def tile_score(rows: int, columns: int, vector: int) -> float:
+def tile_score(rows: int, columns: int, vector: int, panel: bool = False) -> float:
     """The share of the peak that the best tile may reach on a ``rows`` × ``columns`` result."""
-    return max(score(tile, rows, columns, vector, far=True) for tile in machine().isa.tiles)
+    return max(score(tile, rows, columns, vector, far=True) for tile in _tiles(panel))
 
 
 class SlidingTile(NamedTuple):
