@@ -10,7 +10,16 @@ import functools
 
 import numpy as np
 
-from fastconv.core.jit import Kernel, call, kernel, record
+from fastconv.core.jit import (
+    Function,
+    Kernel,
+    address_of,
+    call,
+    callee,
+    kernel,
+    record,
+    record_at,
+)
 from fastconv.core.machine import machine
 from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
 from fastconv.core.stage import Stage
@@ -27,43 +36,58 @@ from ._bilinear_grid import TileGrid, odd_lines
 from ._correlation_plan import PackedFilters
 
 LAYOUT = record(
-    "profile scratch scratch_bytes weight_map tap_columns w_group w_tile w_component",
+    "profile scratch scratch_bytes map weight_map tap_columns w_group w_tile w_component",
     packing=PACKING,
 )
 
 
 @functools.cache
-def filter_map_kernel(itemsize: int) -> Kernel:
-    """Map packed filters to components; a task is one block of channels of one tile of lanes."""
+def map_filters(itemsize: int) -> Function:
+    """``map(args, task, target, component, packed)``: one task of :func:`map_all_filters`.
+
+    Its components are written to ``target``, ``component`` bytes apart; ``packed`` is room.
+    """
     vector = lanes(itemsize)
     pixel = vector * itemsize
+
+    @callee(5)
+    def map_block(args, task, target, component, packed):
+        a = record_at(args, LAYOUT)
+        packing = a.packing
+        row = packing.tile * itemsize
+        pack_task(element(itemsize), packing, itemsize, vector, task, packed)
+        temp = packed + packing.n_taps * packing.block * row
+        first = task % packing.n_blocks % packing.phase_blocks * packing.block
+        for c in range(min(packing.block, packing.channels - first)):
+            call(
+                a.weight_map, row // pixel, packed + c * row, pixel,
+                a.tap_columns * packing.block * row, packing.block * row, target + c * row, pixel,
+                component, temp,
+            )  # fmt: skip
+
+    return map_block
+
+
+@functools.cache
+def map_all_filters(itemsize: int) -> Kernel:
+    """Map packed filters to components; a task is one block of channels of one tile of lanes."""
 
     @kernel(LAYOUT)
     def map_filters(worker, a):
         packing = a.packing
-        like = element(itemsize)
         row = packing.tile * itemsize
         packed = a.scratch + worker * a.scratch_bytes
-        temp = packed + packing.n_taps * packing.block * row
         clock = started(a.profile)
         while True:
             task = next_task(packing.counter)
             if task >= packing.tasks:
                 break
-            pack_task(like, packing, itemsize, vector, task, packed)
-            block = task % packing.n_blocks
+            block, tile = task % packing.n_blocks, task // packing.n_blocks
             phase, block = block // packing.phase_blocks, block % packing.phase_blocks
-            first = block * packing.block
-            channel = phase * packing.channels + first
-            tile = task // packing.n_blocks
+            channel = phase * packing.channels + block * packing.block
             target = packing.target + tile // packing.tiles * a.w_group
             target += tile % packing.tiles * a.w_tile + channel * row
-            for c in range(min(packing.block, packing.channels - first)):
-                call(
-                    a.weight_map, row // pixel, packed + c * row, pixel,
-                    a.tap_columns * packing.block * row, packing.block * row, target + c * row,
-                    pixel, a.w_component, temp,
-                )  # fmt: skip
+            call(a.map, address_of(a), task, target, a.w_component, packed)
         fence()
         lap(a.profile, worker, WEIGHT_PHASE, clock)
 
@@ -73,14 +97,19 @@ def filter_map_kernel(itemsize: int) -> Kernel:
 class MappedFilters(PackedFilters):
     """The components of the filters of a correlation, made anew in every call.
 
-    So many channels are packed at a time that memory is written in long stretches, though there
-    are as many of those as components.
+    They are mapped in ``chunks`` of channels, by the tasks that need them; or else before, so many
+    channels at a time that memory is written in long stretches, though there are as many of those
+    as components.
     """
 
-    def __init__(self, grid: TileGrid, itemsize: int, width: int, threads: int):
+    def __init__(
+        self, grid: TileGrid, itemsize: int, width: int, threads: int, chunk: int | None = None
+    ):
         c, tiling = grid.c, grid.tiling
         taps = tiling.r_rows * tiling.r_columns
-        block = max(1, min(c.channels, machine().l2 // 16 // (taps * width * itemsize)))
+        block = chunk
+        if chunk is None:
+            block = max(1, min(c.channels, machine().l2 // 16 // (taps * width * itemsize)))
         super().__init__(c, itemsize, width, block, threads)
         self.tiling = tiling
         self.taps = _phase_taps(self.taps, grid)
@@ -94,18 +123,24 @@ class MappedFilters(PackedFilters):
         self.worker_bytes = aligned(self.block_bytes + temp)
         self.mapped_bytes = aligned(c.groups * self.group_bytes)
         self.nbytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
+        self.streamed = chunk is None and self.mapped_bytes > machine().l3 // 2
+
+    @property
+    def packer(self) -> Function:
+        return map_filters(self.itemsize)
 
     @functools.cached_property
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()
-        far = self.mapped_bytes > machine().l3 // 2
+        weight_map = spread(self.itemsize, WEIGHT, *self.tiling, streaming=self.streamed)
         return Stage(
-            filter_map_kernel(self.itemsize),
+            map_all_filters(self.itemsize),
             workers_for(32 * self.mapped_bytes // self.itemsize, constants["tasks"], self.threads),
             **constants,
             scratch_bytes=self.worker_bytes,
-            weight_map=spread(self.itemsize, WEIGHT, *self.tiling, streaming=far).address,
+            map=self.packer.address,
+            weight_map=weight_map.address,
             tap_columns=self.tiling.r_columns,
             w_group=self.group_bytes,
             w_tile=self.tile_bytes,

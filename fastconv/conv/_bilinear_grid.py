@@ -23,6 +23,7 @@ COMPONENT_BYTES = 8 << 20  # components of the tiles that a worker has at a time
 _ALIASED = 1 << 10  # bytes; rows a multiple of this apart compete for sets of the cache
 
 
+_FEW_VECTORS = 6  # of a tile's components in the cache, while its filters are mapped there
 _SETUP = 4  # multiply-adds in the time that a vector of sums takes to start and to store
 
 
@@ -83,14 +84,13 @@ class TileGrid:
         products = tiling.components * (self.depth + _SETUP) * lanes
         tiles = self.tiles * c.groups
         # Components are stored and loaded again; what does not fit the cache goes to memory (and
-        # comes back while others are multiplied).
+        # comes back while others are multiplied).  Filters need not where there are few tiles.
         pixel = vector * itemsize * tiling.components
         tile = pixel * (-(-self.depth // vector) + lanes)
-        far = sum(
-            n
-            for n, near in ((tiles * tile, 56 * tile), (pixel * filters,) * 2)
-            if near > machine().l2
-        )
+        passed = [(tiles * tile, 56 * tile)]
+        if weight or _FEW_VECTORS * self.tiles * pixel > machine().l2 // 2:
+            passed.append((pixel * filters,) * 2)
+        far = sum(n for n, near in passed if near > machine().l2)
         return Effort(
             tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 2 * far
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
-from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT
 from fastconv.simd.copying import next_task, zero
 from fastconv.simd.microkernel import UNROLL
@@ -24,15 +24,16 @@ TERMS = 128  # of a sum in one go: sums of equal terms stray the further the lon
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes input_map "
-    # filters as components: bytes of a tile of lanes, of one of its components; tiles multiplied
-    # between two gatherings
-    "w w_group w_tile w_component splits groups joined "
-    # stretches of channels that a sum consists of, of so many each; those summed in one go
-    "runs run_channels runs_joined "
+    # filters as components: bytes of a tile of lanes, of one of its components; else how a task
+    # maps them, a tile and a chunk of channels at a time
+    "w w_group w_tile w_component splits groups pack packing u_component u_bytes "
+    # stretches of channels that a sum consists of, of so many each; those summed in one go, the
+    # channels that are spread in one go
+    "runs run_channels runs_joined chunk "
     # bytes behind the last lane of components of the output that are read with the last fold
     "m_beyond "
-    # bytes of all components of the input
-    "v_bytes " + _bilinear_output.FIELDS,
+    # bytes of all components of the input, of the output
+    "v_bytes m_bytes " + _bilinear_output.FIELDS,
     tile=TILE,
     tiling=TILING,
     input=PHASES,
@@ -41,7 +42,7 @@ LAYOUT = record(
 
 
 @inner
-def _multiply(a, vector, row, v, w, following, bundles, m):
+def _multiply(a, vector, row, channels, v, w, following, bundles, m, more):
     """One component of all tiles by one tile of filters, whose successor is ``following``.
 
     That is fetched meanwhile, a share with every bundle: filters' components are often too many for
@@ -49,10 +50,9 @@ def _multiply(a, vector, row, v, w, following, bundles, m):
     """
     step = UNROLL * row * vector // (a.tile.nr * bundles)
     ahead = w + following
-    more = 0
     for run in range(0, a.runs, a.runs_joined):
-        for c in range(0, a.run_channels, TERMS):
-            terms = min(TERMS, a.run_channels - c)
+        for c in range(0, channels, TERMS):
+            terms = min(TERMS, channels - c)
             call(
                 a.tile.multiply, bundles, v + run * a.input.v_phase + c // vector * a.input.v_block,
                 a.input.v_bundle, a.runs_joined, terms // vector, terms % vector, w, ahead, step,
@@ -61,6 +61,21 @@ def _multiply(a, vector, row, v, w, following, bundles, m):
             w += a.runs_joined * terms * row
             ahead += a.runs_joined * terms * row
             more = 1
+
+
+@inner
+def _multiply_components(
+    a, vector, row, channels, v, w, w_component, w_tile, tiles, bundles, m, more
+):
+    """Every component of all tiles by ``tiles`` tiles of filters."""
+    for e in range(a.tiling.components):
+        for tile in range(tiles):
+            following = w_tile if tile + 1 < tiles else w_component - tile * w_tile
+            _multiply(
+                a, vector, row, channels, v + e * a.input.v_component, w + tile * w_tile,
+                following, bundles, m + e * a.m_component + tile * row, more,
+            )  # fmt: skip
+        w += w_component
 
 
 @functools.cache
@@ -76,7 +91,10 @@ def bilinear_kernel(itemsize: int) -> Kernel:
         room = a.scratch + worker * a.scratch_bytes
         v = room + a.room_bytes
         m = v + a.v_bytes
+        u = m + a.m_bytes
+        packed = u + a.u_bytes
         split_tiles = -(-a.tiles // a.splits)
+        n_chunks = -(-a.run_channels // a.chunk)
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
@@ -88,33 +106,39 @@ def bilinear_kernel(itemsize: int) -> Kernel:
             bundles = -(-count // tiling.bundle)
             tile0 = split * split_tiles
             tile_end = min(a.tiles, tile0 + split_tiles)
-            spread_tiles(
-                like, tiling, a.input, itemsize, a.input_map, tiling.tile_rows,
-                tiling.tile_columns, group, 0, a.input.window.n_blocks, first, count, v, room,
-            )  # fmt: skip
-            clock = lap(a.profile, worker, INPUT, clock)
-            for tile_group in range(tile0, tile_end, a.joined):
-                group_end = min(tile_end, tile_group + a.joined)
-                for e in range(tiling.components):
-                    for tile in range(tile_group, group_end):
-                        w = a.w + group * a.w_group + e * a.w_component + tile * a.w_tile
-                        following = a.w_tile
-                        if tile + 1 == group_end:
-                            following = a.w_component - (tile - tile_group) * a.w_tile
-                        _multiply(
-                            a, vector, row, v + e * a.input.v_component, w, following, bundles,
-                            m + e * a.m_component + (tile - tile_group) * row,
-                        )  # fmt: skip
-                for i in range(count if a.m_beyond > 0 else 0):
-                    beyond = m + in_bundles(tiling, i, a.m_bundle, a.m_row)
-                    beyond += (group_end - tile_group) * row
-                    for e in range(tiling.components):
-                        zero(beyond + e * a.m_component, a.m_beyond)
-                clock = lap(a.profile, worker, MULTIPLY, clock)
-                gather_output(
-                    like, a, itemsize, vector, group, first, count, tile_group * width,
-                    min(a.all_lanes, group_end * width), m, room,
+            for chunk in range(n_chunks):
+                c0 = chunk * a.chunk
+                channels = min(a.chunk, a.run_channels - c0)
+                spread_tiles(
+                    like, tiling, a.input, itemsize, a.input_map, tiling.tile_rows,
+                    tiling.tile_columns, group, c0 // vector, -(-(c0 + channels) // vector), first,
+                    count, v, room,
                 )  # fmt: skip
-                clock = lap(a.profile, worker, OUTPUT, clock)
+                clock = lap(a.profile, worker, INPUT, clock)
+                if a.pack == 0:
+                    w = a.w + group * a.w_group + tile0 * a.w_tile + c0 * row
+                    _multiply_components(
+                        a, vector, row, channels, v, w, a.w_component, a.w_tile, tile_end - tile0,
+                        bundles, m, chunk > 0,
+                    )  # fmt: skip
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+                for tile in range(tile0, tile_end if a.pack != 0 else tile0):
+                    index = (group * a.tiles + tile) * n_chunks + chunk
+                    call(a.pack, a.packing, index, u, a.u_component, packed)
+                    clock = lap(a.profile, worker, WEIGHT, clock)
+                    _multiply_components(
+                        a, vector, row, channels, v, u, a.u_component, 0, 1, bundles,
+                        m + (tile - tile0) * row, chunk > 0,
+                    )  # fmt: skip
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+            for i in range(count if a.m_beyond > 0 else 0):
+                beyond = m + in_bundles(tiling, i, a.m_bundle, a.m_row) + (tile_end - tile0) * row
+                for e in range(tiling.components):
+                    zero(beyond + e * a.m_component, a.m_beyond)
+            gather_output(
+                like, a, itemsize, vector, group, first, count, tile0 * width,
+                min(a.all_lanes, tile_end * width), m, room,
+            )  # fmt: skip
+            clock = lap(a.profile, worker, OUTPUT, clock)
 
     return bilinear

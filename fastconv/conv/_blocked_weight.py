@@ -85,9 +85,7 @@ class BlockedWeight:
 
     def _choose_tile(self) -> None:
         extent = self.joined * self.block
-        self.mr, self.nv = choose_tile(
-            extent, self.c.filters, self.vector, far=True, panel=True
-        )
+        self.mr, self.nv = choose_tile(extent, self.c.filters, self.vector, far=True, panel=True)
 
     def _arrange(self) -> None:
         """How terms are gathered from the window; by default not at all."""

@@ -1,0 +1,148 @@
+"""How a bilinear correlation is cut into tasks, and how their components lie in scratch.
+
+Tiles stand in bundles of a register tile's rows.  Either all filters are mapped before tasks begin,
+and every task fetches what it multiplies by from memory, or at best from the cache; or, where tiles
+are so few that no two tasks need the same filters, a task maps its own, a chunk of channels at a
+time, and they never leave its cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fastconv.core.machine import machine
+from fastconv.gemm.tiling import round_up
+from fastconv.transforms.tile_map import INPUT, WEIGHT, map_instructions
+
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
+from ._bilinear_kernel import TERMS
+
+_CHUNKS = (128, 64, 32)  # channels, if tasks map the filters
+_MOST_PARTS = 16  # of the filters, for each thread
+
+
+class Share(NamedTuple):
+    """What a task does."""
+
+    tiles: int
+    splits: int  # into so many parts the filters are cut
+    chunk: int  # channels that are spread and multiplied at a time
+    maps: bool  # whether it maps its filters
+
+
+class Layout(NamedTuple):
+    """Bytes of the components of a bundle's inputs (v) and outputs (m), and of mapped filters."""
+
+    v_block: int
+    v_phase: int
+    v_component: int
+    v_bundle: int
+    m_row: int
+    m_component: int
+    m_bundle: int
+    u_component: int
+    in_place: bool  # whether products take the place of what they are made of
+
+    @property
+    def bundle(self) -> int:
+        return self.m_bundle + (0 if self.in_place else self.v_bundle)
+
+
+class Cutting:
+    """The products of ``grid`` in register tiles of ``mr`` tiles × ``nv`` vectors of filters.
+
+    ``beyond`` bytes behind the last lane are read, too.
+    """
+
+    def __init__(self, grid: TileGrid, vector: int, itemsize: int, mr: int, nv: int, beyond: int):
+        self.grid, self.beyond = grid, beyond
+        self.vector, self.mr, self.nv = vector, mr, nv
+        self.pixel = vector * itemsize
+        self.components = grid.tiling.components
+        self.lane_tiles = -(-grid.c.lanes // (nv * vector))
+        # Phases of so few channels that they share vectors are one run.
+        phases = grid.phases[0] * grid.phases[1]
+        self.runs = phases if grid.c.channels >= vector else 1
+        self.run_channels = grid.depth // self.runs
+
+    def best(self, threads: int, whole: bool) -> Share:
+        """The share that takes least; ``whole`` if filters must not be cut."""
+        shares = [*self._mapped_before(threads, whole), *self._mapped_within(threads, whole)]
+        return min(shares, key=lambda share: self._cycles(share, threads))
+
+    def stretches(self, tiles: int) -> int:
+        """Tasks of so many tiles, if filters are not cut."""
+        return -(-self.grid.tiles // tiles) * self.grid.c.groups
+
+    def layout(self, share: Share) -> Layout:
+        lane_tiles = -(-self.lane_tiles // share.splits)
+        row = self.nv * self.pixel
+        v_block = self.mr * self.pixel
+        v_phase = -(-share.chunk // self.vector) * v_block
+        v_component = odd_lines(self.runs * v_phase)
+        m_row = staggered(lane_tiles * row + self.beyond)
+        m_component = odd_lines(self.mr * m_row)
+        # A component of the input that is multiplied once makes room for its products.
+        in_place = self.lane_tiles == 1 and self.grid.depth <= TERMS and m_component <= v_component
+        if in_place:
+            m_component = v_component
+        v_bundle, m_bundle = (
+            staggered(self.components * nbytes) for nbytes in (v_component, m_component)
+        )
+        u_component = odd_lines(share.chunk * row) if share.maps else 0
+        return Layout(
+            v_block, v_phase, v_component, v_bundle, m_row, m_component, m_bundle, u_component,
+            in_place,
+        )  # fmt: skip
+
+    def _mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
+        """Any number of bundles, filters in one part or enough for one or two tasks a thread."""
+        bundle = self.layout(Share(0, 1, self.run_channels, False)).bundle
+        most = min(-(-self.grid.tiles // self.mr), max(1, COMPONENT_BYTES // bundle))
+        for tiles in range(self.mr, most * self.mr + 1, self.mr):
+            wanted = (-(-n * threads // self.stretches(tiles)) for n in (1, 2))
+            splits = {1} if whole else {1, *(min(self.lane_tiles, n) for n in wanted)}
+            for n in splits:
+                yield Share(tiles, n, self.run_channels, False)
+
+    def _mapped_within(self, threads: int, whole: bool) -> Iterator[Share]:
+        """All tiles, in chunks of channels whose components fit the cache."""
+        if self.runs > 1 or self.grid.c.folded:
+            return
+        tiles = round_up(self.grid.tiles, self.mr)
+        most = 1 if whole else min(self.lane_tiles, _MOST_PARTS * threads)
+        for chunk in {min(chunk, self.run_channels) for chunk in _CHUNKS}:
+            for splits in {-(-self.lane_tiles // n) for n in range(1, most + 1)}:
+                share = Share(tiles, splits, chunk, True)
+                at = self.layout(share)
+                filters = self.components * at.u_component
+                if tiles // self.mr * at.bundle + filters <= machine().l2 * 3 // 4:
+                    yield share
+
+    def _cycles(self, share: Share, threads: int) -> int:
+        """What tasks of such shares take (see :attr:`.Effort.cycles`), to compare them.
+
+        Either every task fetches its part of the filters, from the cache if they stay there, and
+        components of tiles that do not fit beside them are written, read and written again; or it
+        maps them, and reads and writes the products of all chunks.
+        """
+        grid, tiling = self.grid, self.grid.tiling
+        lane_vectors = -(-self.lane_tiles // share.splits) * self.nv
+        products = self.components * grid.depth * lane_vectors
+        maps = -(-grid.depth // self.vector) * map_instructions(INPUT, tiling)
+        tasks = -(-self.stretches(share.tiles) * share.splits // threads)
+        # Packed, then mapped.
+        weight_map = map_instructions(WEIGHT, tiling) + 2 * tiling.r_rows * tiling.r_columns
+        if share.maps:
+            added = self.components * lane_vectors * (-(-self.run_channels // share.chunk) - 1)
+            filters = grid.depth * lane_vectors * weight_map
+            return tasks * (share.tiles * (products + maps + added) + filters)
+        l2, tile = machine().l2 // 2, self.layout(share).bundle // self.mr
+        vectors = grid.depth * self.lane_tiles * self.nv
+        filters = self.components * vectors * self.pixel
+        near = filters <= l2 // 2
+        far = 4 * max(0, share.tiles * tile - (l2 - filters if near else l2))
+        far += filters // share.splits // (4 if near else 1)
+        before = grid.c.groups * (vectors * weight_map + (0 if near else filters // 4)) // threads
+        return before + tasks * (share.tiles * (products + maps) + far // 8)
