@@ -10,9 +10,10 @@ import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
-from fastconv.simd.copying import accumulate, next_task, put_word, transpose_tile, zero
+from fastconv.simd.copying import accumulate, next_task, put_word, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
+from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 from ._bilinear_tiles import PHASES, TILING, spread_tiles

@@ -7,9 +7,10 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import copy, next_task, transpose_tile
+from fastconv.simd.copying import copy, next_task
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
+from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(

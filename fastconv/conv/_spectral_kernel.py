@@ -11,8 +11,9 @@ from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT, store_rows
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import accumulate, next_task, transpose_tile, zero
+from fastconv.simd.copying import accumulate, next_task, zero
 from fastconv.simd.phases import lap, started
+from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 from ._bilinear_tiles import TILING, locate_tile, outputs_left

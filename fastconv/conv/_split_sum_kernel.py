@@ -6,9 +6,10 @@ import functools
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate, copy, next_task, transpose_tile
+from fastconv.simd.copying import accumulate, copy, next_task
 from fastconv.simd.matrix import LANES, TILE_BYTES
 from fastconv.simd.phases import lap, started
+from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element
 
 LAYOUT = record(

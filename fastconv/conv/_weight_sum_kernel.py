@@ -6,8 +6,9 @@ import functools
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate, copy, copy_strided, next_task, transpose_tile
+from fastconv.simd.copying import accumulate, copy, copy_strided, next_task
 from fastconv.simd.phases import lap, started
+from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fastconv.core.jit import inner, record
-from fastconv.simd.copying import copy, copy_strided, get_word, move, transpose_tile
+from fastconv.simd.copying import copy, copy_strided, get_word, move
 from fastconv.simd.strided import spread_tile
+from fastconv.simd.transposing import transpose_tile
 
 # Where the result of a tile goes, from the strides of the output: the lanes of a pixel are side by
 # side, or the pixels of a lane, or these are a few elements apart, or every element stands alone.

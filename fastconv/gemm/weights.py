@@ -24,9 +24,10 @@ from fastconv.core.jit import (
     record_at,
 )
 from fastconv.core.profile import WEIGHT
-from fastconv.simd.copying import copy, get_word, move, next_task, transpose_tile, zero
+from fastconv.simd.copying import copy, get_word, move, next_task, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import gather_lanes
+from fastconv.simd.transposing import transpose_taps, transpose_tile
 from fastconv.simd.vector import element, lanes
 
 # What a kernel that packs filters needs in its arguments.
@@ -36,8 +37,9 @@ PACKING = record(
 )
 LAYOUT = record("profile pack", packing=PACKING)
 
-# How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.
-SCATTERED, CHANNELS, LANES, TAPS, TAPS_REVERSED, STRIDED = range(6)
+# How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.  RUNS
+# are of all taps, then of those of the next channel.
+SCATTERED, CHANNELS, LANES, RUNS, TAPS, TAPS_REVERSED, STRIDED = range(7)
 NO_TAP = -(2**62)
 
 
@@ -51,7 +53,7 @@ def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int) -> int:
     if wc == itemsize:
         return CHANNELS
     if np.array_equal(offsets[0], ascending):
-        return TAPS
+        return RUNS if wc == len(ascending) * itemsize else TAPS
     if np.array_equal(offsets[0], ascending[::-1]):
         return TAPS_REVERSED
     return STRIDED
@@ -81,6 +83,20 @@ def _strided(like, a, w, target, first, count, row, start, valid):
         for t in range(a.n_taps):
             to = target + (t * a.block + c) * row
             gather_lanes(like, to, source + get_word(a.taps + t * 8), a.wk, count)
+
+
+@inner
+def _runs(like, a, w, target, first, count, row, start, valid):
+    """Channel by channel, whose taps stand one behind the other."""
+    item = row // a.tile
+    source = w + first * a.wk + start * a.wc
+    length = valid * a.n_taps
+    for i in range(0, length, a.vector):
+        c, tap = i // a.n_taps, i % a.n_taps
+        transpose_taps(
+            like, target + c * row, tap, a.n_taps, a.block * row, row, source + i * item, a.wk,
+            count, min(a.vector, length - i),
+        )  # fmt: skip
 
 
 @inner
@@ -142,6 +158,8 @@ def pack_task(like, a, item, vector, task, target):
         count = min(vector, ahead - lane)
         if a.order == SCATTERED:
             _scattered(like, a, taps, w, to, at, count, row, start, valid)
+        elif a.order == RUNS:
+            _runs(like, a, w, to, at, count, row, start, valid)
         elif a.order == STRIDED:
             _strided(like, a, w, to, at, count, row, start, valid)
         elif a.order == LANES:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.jit import inner, record
-from fastconv.simd.copying import copy, copy_strided, move, transpose_tile, zero
+from fastconv.simd.copying import copy, copy_strided, move, zero
 from fastconv.simd.strided import MOST_PLANES, interleave, take_even
+from fastconv.simd.transposing import transpose_tile
 
 # What a kernel that packs windows needs in its arguments: the source, whose rows are read
 # ``row_source`` apart beginning at ``row_first`` (columns alike), and the blocks of channels.

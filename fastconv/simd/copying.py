@@ -1,4 +1,4 @@
-"""Moving data: zeroing, copying and transposing between memory orders, in whole vectors."""
+"""Moving data: zeroing, copying and adding, in whole vectors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .vector import I32, I64, Vectors, i64, outlined
+from .vector import I32, I64, Vectors, i64
 
 _I8 = ir.IntType(8)
 
@@ -153,89 +153,6 @@ def copy_strided(typingctx, like, target, target_step, source, source_step, coun
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 5), codegen
-
-
-def _mask(v: Vectors, valid):
-    """Lanes below ``valid``."""
-    builder = v.builder
-    kind = ir.VectorType(I32, v.lanes)
-    count = builder.insert_element(
-        ir.Constant(kind, ir.Undefined), builder.trunc(valid, I32), ir.Constant(I32, 0)
-    )
-    count = builder.shuffle_vector(count, count, ir.Constant(kind, [0] * v.lanes))
-    return builder.icmp_signed("<", ir.Constant(kind, list(range(v.lanes))), count)
-
-
-def _masked(v: Vectors, name: str, result, arguments):
-    kinds = [a.type for a in arguments]
-    suffix = f"v{v.lanes}f{8 * v.itemsize}.p0"
-    function = cgutils.get_or_insert_function(
-        v.builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.{suffix}"
-    )
-    return v.builder.call(function, arguments)
-
-
-def _load_masked(v: Vectors, address, mask):
-    pointer = v._pointer(address, v.type)
-    return _masked(v, "load", v.type, [pointer, ir.Constant(I32, v.itemsize), mask, v.zero])
-
-
-def _store_masked(v: Vectors, value, address, mask):
-    pointer = v._pointer(address, v.type)
-    return _masked(v, "store", ir.VoidType(), [value, pointer, ir.Constant(I32, v.itemsize), mask])
-
-
-def _transpose_tile(v: Vectors, target, target_step, source, source_step, rows, columns):
-    builder = v.builder
-    whole = i64(v.lanes)
-    full = builder.and_(
-        builder.icmp_signed("==", rows, whole), builder.icmp_signed("==", columns, whole)
-    )
-
-    def at(base, step, i):
-        return builder.add(base, builder.mul(step, i64(i)))
-
-    with builder.if_else(full) as (then, otherwise):
-        with then:
-            lines = [v.load(at(source, source_step, i)) for i in range(v.lanes)]
-            for j, line in enumerate(v.transpose(lines)):
-                v.store(line, at(target, target_step, j))
-        with otherwise:
-            across, down = _mask(v, columns), _mask(v, rows)
-            nothing = ir.Constant(across.type, [0] * v.lanes)
-            lines = []
-            for i in range(v.lanes):
-                inside = builder.icmp_signed("<", i64(i), rows)
-                mask = builder.select(inside, across, nothing)
-                lines.append(_load_masked(v, at(source, source_step, i), mask))
-            lines = v.transpose(lines)
-            every = builder.icmp_signed("==", columns, whole)
-            with builder.if_else(every) as (straight, branching):
-                with straight:
-                    for j, line in enumerate(lines):
-                        _store_masked(v, line, at(target, target_step, j), down)
-                with branching:
-                    for j, line in enumerate(lines):
-                        with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
-                            _store_masked(v, line, at(target, target_step, j), down)
-
-
-@intrinsic
-def transpose_tile(typingctx, like, target, target_step, source, source_step, rows, columns):
-    """Transpose up to ``lanes`` × ``lanes`` elements.
-
-    ``source`` has ``rows`` rows of ``columns`` consecutive elements, ``target`` gets ``columns``
-    rows of ``rows`` elements; nothing outside them is read or written.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        # Hundreds of instructions: compiled once, not at every place that transposes.
-        return outlined(
-            context, builder, signature, arguments[1:], f"transpose_tile_{signature.args[0]}",
-            lambda v, values: _transpose_tile(v, *values),
-        )  # fmt: skip
-
-    return types.void(like, *[types.int64] * 6), codegen
 
 
 @intrinsic

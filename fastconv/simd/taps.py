@@ -14,8 +14,8 @@ from numba.extending import intrinsic
 
 from fastconv.core.machine import machine
 
-from .copying import _load_masked, _mask
 from .microkernel import word
+from .transposing import load_masked, mask
 from .vector import I64, Vectors, i64, literal, outlined
 
 CHUNK = 4  # most taps that share their loads of x
@@ -174,7 +174,7 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
     starts = [builder.add(corner, word(v, words["starts"], i)) for i in range(tile.runs)]
     sums = tile.runs * tile.taps
     targets = [builder.add(target, word(v, words["targets"], i)) for i in range(sums)]
-    across = _mask(v, words["tail"])
+    across = mask(v, words["tail"])
     ragged = builder.zext(builder.icmp_signed("!=", words["tail"], i64(0)), I64)
     ragged = v.opaque(ragged)
 
@@ -210,7 +210,7 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
     def part(index, carried):
         # Lanes outside are cleared in both factors: infinity times zero would be NaN.
         at, y_at, *acc = carried
-        gradient = _load_masked(v, y_at, across)
+        gradient = load_masked(v, y_at, across)
         acc = multiply(at, acc, [gradient], lambda a: builder.select(across, v.load(a), v.zero))
         return [at, y_at, *acc]
 

@@ -1,0 +1,133 @@
+"""Transposing between memory orders, up to a square of a vector's lanes at a time."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .vector import I32, Vectors, i64, outlined
+
+
+def mask(v: Vectors, valid):
+    """Lanes below ``valid``."""
+    builder = v.builder
+    kind = ir.VectorType(I32, v.lanes)
+    count = builder.insert_element(
+        ir.Constant(kind, ir.Undefined), builder.trunc(valid, I32), ir.Constant(I32, 0)
+    )
+    count = builder.shuffle_vector(count, count, ir.Constant(kind, [0] * v.lanes))
+    return builder.icmp_signed("<", ir.Constant(kind, list(range(v.lanes))), count)
+
+
+def _masked(v: Vectors, name: str, result, arguments):
+    kinds = [a.type for a in arguments]
+    suffix = f"v{v.lanes}f{8 * v.itemsize}.p0"
+    function = cgutils.get_or_insert_function(
+        v.builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.{suffix}"
+    )
+    return v.builder.call(function, arguments)
+
+
+def load_masked(v: Vectors, address, mask):
+    pointer = v._pointer(address, v.type)
+    return _masked(v, "load", v.type, [pointer, ir.Constant(I32, v.itemsize), mask, v.zero])
+
+
+def store_masked(v: Vectors, value, address, mask):
+    pointer = v._pointer(address, v.type)
+    return _masked(v, "store", ir.VoidType(), [value, pointer, ir.Constant(I32, v.itemsize), mask])
+
+
+def _transpose(v: Vectors, targets: list, source, source_step, rows, columns):
+    """Store column j of a block of ``rows`` rows at ``targets[j]``, for j < ``columns``."""
+    builder = v.builder
+    whole = i64(v.lanes)
+    full = builder.and_(
+        builder.icmp_signed("==", rows, whole), builder.icmp_signed("==", columns, whole)
+    )
+    sources = _apart(v, source, source_step)
+
+    with builder.if_else(full) as (then, otherwise):
+        with then:
+            lines = v.transpose([v.load(at) for at in sources])
+            for line, target in zip(lines, targets, strict=True):
+                v.store(line, target)
+        with otherwise:
+            across, down = mask(v, columns), mask(v, rows)
+            nothing = ir.Constant(across.type, [0] * v.lanes)
+            lines = []
+            for i, at in enumerate(sources):
+                inside = builder.icmp_signed("<", i64(i), rows)
+                lines.append(load_masked(v, at, builder.select(inside, across, nothing)))
+            lines = list(zip(v.transpose(lines), targets, strict=True))
+            every = builder.icmp_signed("==", columns, whole)
+            with builder.if_else(every) as (straight, branching):
+                with straight:
+                    for line, target in lines:
+                        store_masked(v, line, target, down)
+                with branching:
+                    for j, (line, target) in enumerate(lines):
+                        with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
+                            store_masked(v, line, target, down)
+
+
+def _apart(v: Vectors, first, step) -> list:
+    """As many addresses as there are lanes, ``step`` bytes apart."""
+    return [v.builder.add(first, v.builder.mul(step, i64(i))) for i in range(v.lanes)]
+
+
+def _transpose_tile(v: Vectors, target, target_step, *rest):
+    _transpose(v, _apart(v, target, target_step), *rest)
+
+
+def _transpose_taps(v: Vectors, target, tap, taps, tap_step, channel_step, *rest):
+    builder = v.builder
+    wrapped = builder.sub(channel_step, builder.mul(tap_step, builder.sub(taps, i64(1))))
+    targets = []
+    at = builder.add(target, builder.mul(tap_step, tap))
+    for _ in range(v.lanes):
+        targets.append(at)
+        tap = builder.add(tap, i64(1))
+        last = builder.icmp_signed("==", tap, taps)
+        at = builder.add(at, builder.select(last, wrapped, tap_step))
+        tap = builder.select(last, i64(0), tap)
+    _transpose(v, targets, *rest)
+
+
+@intrinsic
+def transpose_tile(typingctx, like, target, target_step, source, source_step, rows, columns):
+    """Transpose up to ``lanes`` × ``lanes`` elements.
+
+    ``source`` has ``rows`` rows of ``columns`` consecutive elements, ``target`` gets ``columns``
+    rows of ``rows`` elements; nothing outside them is read or written.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        # Hundreds of instructions: compiled once, not at every place that transposes.
+        return outlined(
+            context, builder, signature, arguments[1:], f"transpose_tile_{signature.args[0]}",
+            lambda v, values: _transpose_tile(v, *values),
+        )  # fmt: skip
+
+    return types.void(like, *[types.int64] * 6), codegen
+
+
+@intrinsic
+def transpose_taps(
+    typingctx, like, target, tap, taps, tap_step, channel_step, source, source_step, rows, columns
+):  # fmt: skip
+    """Transpose likewise elements that run over ``taps`` of one channel, then of the next.
+
+    The first is of the channel at ``target``, and is number ``tap`` of its taps; a row of the
+    result is ``tap_step`` bytes behind that of the tap before, ``channel_step`` behind that of the
+    same tap of the channel before.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        return outlined(
+            context, builder, signature, arguments[1:], f"transpose_taps_{signature.args[0]}",
+            lambda v, values: _transpose_taps(v, *values),
+        )  # fmt: skip
+
+    return types.void(like, *[types.int64] * 9), codegen
