@@ -19,11 +19,12 @@ from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import choose_tile, round_up, workers_for
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
-from fastconv.transforms.maps import gather, spread
-from fastconv.transforms.tile_map import GRADIENT, INPUT, WEIGHT_GRADIENT, Tiling
+from fastconv.transforms.maps import spread
+from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling
 
 from ._arrays import input_words
 from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
+from ._bilinear_taps import StagedTaps
 from ._bilinear_tiles import PHASES
 from ._bilinear_weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel
 from .correlation import unfolded
@@ -64,18 +65,12 @@ class BilinearWeight:
         self.u_unit = tiling.components * self.u_component
         self.copy_bytes = self.units * self.u_unit
         self._share()
-        # Taps are gathered phase by phase, each phase a stride apart.
-        lines = [
-            r * a for r, a in zip((tiling.r_rows, tiling.r_columns), self.grid.advance, strict=True)
-        ]
-        self.staged = lines
-        # Taps that stand as in dw are written for many channels at once, in whole cache lines.
-        whole = tuple(lines) == (c.rows.window, c.columns.window)
-        self.together = self.vector if whole else 1
-        taps = self.together * lines[0] * lines[1]
-        self.sum_bytes = aligned((1 + taps + tiling.components) * self.pixel)
-        self.nbytes = self.copies * self.copy_bytes + max(
-            self.workers * self.worker_bytes, threads * self.sum_bytes
+        self.taps = StagedTaps(self.grid, self.vector, self.itemsize, self.nv * self.vector)
+        self.nbytes = self._scratch_bytes()
+
+    def _scratch_bytes(self) -> int:
+        return self.copies * self.copy_bytes + max(
+            self.workers * self.worker_bytes, self.threads * self.taps.room_bytes
         )
 
     def _share(self) -> None:
@@ -158,7 +153,6 @@ class BilinearWeight:
 
     def _sum_stage(self) -> Stage:
         c = self.c
-        R, S = c.rows.window, c.columns.window
         many, few = _SUM_BLOCKS
         block = many if self.units * c.channels >= 4 * self.threads * many else few
         n_blocks = -(-c.channels // block)
@@ -166,18 +160,7 @@ class BilinearWeight:
             bilinear_sum_kernel(self.itemsize),
             workers_for(2 * self.copies * self.copy_bytes, self.units * n_blocks, self.threads),
             tasks=self.units * n_blocks,
-            scratch_bytes=self.sum_bytes,
-            weight_map=gather(self.itemsize, WEIGHT_GRADIENT, *self.tiling).address,
-            components=self.tiling.components,
-            row_advance=self.grid.advance[0],
-            column_advance=self.grid.advance[1],
-            row_phases=self.grid.phases[0],
-            column_phases=self.grid.phases[1],
-            staged_taps=self.staged[0] * self.staged[1],
-            staged_columns=self.staged[1],
-            together=self.together,
-            lines=1 if self.staged[1] == S else R,
-            line_taps=R * S if self.staged[1] == S else S,
+            scratch_bytes=self.taps.room_bytes,
             copy_bytes=self.copy_bytes,
             copies=self.copies,
             u_component=self.u_component,
@@ -185,9 +168,7 @@ class BilinearWeight:
             block=block,
             n_blocks=n_blocks,
             tiles_k=self.tiles_k,
-            width=self.nv * self.vector,
-            channels=c.channels,
-            filters=c.filters,
+            **self.taps.constants(),
         )
 
     def _window(
@@ -204,21 +185,23 @@ class BilinearWeight:
         values = constants | targets | input_words(array, channels)
         return np.array([values[name] for name in _WINDOW_WORDS], np.int64)
 
+    def _windows(self, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The records from which the kernels pack windows of x and of dy."""
+        grid, vector, c = self.grid, self.vector, self.c
+        return (
+            self._window(grid.x_window(vector), x, c.channels, self.v_row, self.v_component),
+            self._window(grid.y_window(vector), dy, c.filters, self.m_row, self.m_component),
+        )
+
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
         """Compute dw; whether every result is finite."""
-        c = self.c
-        x_window = self._window(
-            self.grid.x_window(self.vector), x, c.channels, self.v_row, self.v_component
-        )
-        dy_window = self._window(
-            self.grid.y_window(self.vector), dy, c.filters, self.m_row, self.m_component
-        )
+        windows = self._windows(x, dy)
         multiply, add = self.stages
         sums = scratch(self.nbytes)
         rest = sums + self.copies * self.copy_bytes
         spoilt = np.zeros(1, np.int64)
         multiply.run(
-            scratch=rest, sums=sums, x_window=address(x_window), dy_window=address(dy_window)
+            scratch=rest, sums=sums, x_window=address(windows[0]), dy_window=address(windows[1])
         )
         add.run(
             scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1],

@@ -13,12 +13,12 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.simd.copying import accumulate, next_task, put_word, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
-from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
+from ._bilinear_taps import TAPS, gather_taps
 from ._bilinear_tiles import PHASES, TILING, spread_tiles
 
-_AHEAD = 8  # tiles whose components are asked for before they are multiplied
+AHEAD = 8  # tiles whose components are asked for before they are multiplied
 
 LAYOUT = record(
     "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
@@ -30,12 +30,9 @@ LAYOUT = record(
     tiling=TILING,
 )
 SUM_LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes sums copy_bytes copies u_component u_unit flag "
-    "weight_map components dw dk dc "
-    # taps in the staging buffer: all, in a row; channels that are mapped together; lines that are
-    # consecutive there and in dw
-    "row_advance column_advance row_phases column_phases staged_taps staged_columns together "
-    "lines line_taps block n_blocks tiles_k width channels filters"
+    "counter profile tasks scratch scratch_bytes sums copy_bytes copies u_component u_unit "
+    "block n_blocks tiles_k",
+    taps=TAPS,
 )
 
 
@@ -94,7 +91,7 @@ def bilinear_weight_kernel(itemsize: int) -> Kernel:
                             call(
                                 multiply, v + e * a.v_component + c * mr * itemsize, 0,
                                 a.v_row, run, 1, count,
-                                m + e * a.m_component + (k - k0) * row, a.m_row, _AHEAD * a.m_row,
+                                m + e * a.m_component + (k - k0) * row, a.m_row, AHEAD * a.m_row,
                                 init, pitch, 0, rows_at, 8, target,
                             )  # fmt: skip
                             target += mr * row
@@ -111,53 +108,27 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
 
     @kernel(SUM_LAYOUT)
     def bilinear_sum(worker, a):
-        like = element(itemsize)
-        row = a.width * itemsize
-        pixel = vector * itemsize
-        nothing = a.scratch + worker * a.scratch_bytes
-        staged = nothing + pixel
-        temp = staged + a.together * a.staged_taps * pixel
-        zero(nothing, pixel)
+        like, taps = element(itemsize), a.taps
+        row = taps.width * itemsize
+        room = a.scratch + worker * a.scratch_bytes
+        phases = taps.row_phases * taps.column_phases
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.tasks:
                 break
             unit, c0 = task // a.n_blocks, task % a.n_blocks * a.block
-            c_end = min(a.channels, c0 + a.block)
-            group, k0 = unit // a.tiles_k, unit % a.tiles_k * a.width
+            c_end = min(taps.channels, c0 + a.block)
             sums = a.sums + unit * a.u_unit
-            phases = a.row_phases * a.column_phases
             for other in range(1, a.copies):
-                for at in range(a.components * phases):
-                    start = at // phases * a.u_component + (at % phases * a.channels + c0) * row
-                    start += sums
+                for at in range(taps.summed * phases):
+                    e, phase = at // phases, at % phases
+                    start = sums + e * a.u_component + (phase * taps.channels + c0) * row
                     accumulate(like, start, start + other * a.copy_bytes, (c_end - c0) * row)
-            n_lanes = min(a.width, a.filters - k0)
-            for c in range(c0, c_end, a.together):
-                together = min(a.together, c_end - c)
-                for lane in range(0, n_lanes, vector):
-                    for at in range(together * phases):
-                        # The taps of a phase stand a stride apart.
-                        i, phase = at // phases, at % phases
-                        r, s = phase // a.column_phases, phase % a.column_phases
-                        source = sums + (phase * a.channels + c + i) * row + lane * itemsize
-                        call(
-                            a.weight_map, 1, source, 0, a.u_component,
-                            staged + (i * a.staged_taps + r * a.staged_columns + s) * pixel, 0,
-                            a.row_advance * a.staged_columns * pixel, a.column_advance * pixel,
-                            temp, nothing, 0, 0, a.flag,
-                        )  # fmt: skip
-                    k = group * a.filters + k0 + lane
-                    count = together * a.line_taps
-                    for line in range(a.lines):
-                        target = a.dw + k * a.dk + c * a.dc + line * a.line_taps * itemsize
-                        for t in range(0, count, vector):
-                            transpose_tile(
-                                like, target + t * itemsize, a.dk,
-                                staged + (line * a.staged_columns + t) * pixel, pixel,
-                                min(vector, count - t), min(vector, n_lanes - lane),
-                            )  # fmt: skip
+            gather_taps(
+                like, taps, itemsize, vector, sums, a.u_component, unit // a.tiles_k,
+                unit % a.tiles_k * taps.width, c0, c_end, room,
+            )  # fmt: skip
         lap(a.profile, worker, OUTPUT, clock)
 
     return bilinear_sum
