@@ -18,6 +18,7 @@ from fastconv.transforms.tile_map import Tiling
 from ._bilinear_correlation import BilinearCorrelation
 from ._bilinear_grid import TileGrid
 from ._bilinear_weight import BilinearWeight
+from ._few_tiles_weight import bilinear_weight
 from ._product import ProductAlgorithm
 from .algorithm import ACCURACIES, Cost, Plan, Work
 from .correlation import Correlation, joined_parities, unfolded
@@ -67,7 +68,7 @@ class BilinearAlgorithm(ProductAlgorithm):
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
         tiling = _best_tiling(self, problem)
         if problem.direction == "backward_weight":
-            return [BilinearWeight(problem, tiling, threads)]
+            return [bilinear_weight(problem, tiling, threads)]
         out = problem.x_format if problem.direction == "backward_input" else problem.y_format
         c = _correlation(problem)
         return [BilinearCorrelation(c, problem.itemsize, out, tiling, threads)]
@@ -106,7 +107,7 @@ def _error(algorithm: BilinearAlgorithm, problem: ConvProblem, tiling: Tiling) -
     """
     terms = TileGrid(_correlation(problem), tiling).depth
     if problem.direction == "backward_weight":
-        terms = BilinearWeight(problem, tiling, 1).summed
+        terms = bilinear_weight(problem, tiling, 1).summed
     growth = algorithm.growth(tiling)
     factor = 3 * growth**0.5 * max(1, growth / _LARGE_GROWTH)
     return float(factor * (6 + terms**0.5) * np.finfo(problem.dtype).eps)

@@ -88,7 +88,7 @@ class TileGrid:
         pixel = vector * itemsize * tiling.components
         tile = pixel * (-(-self.depth // vector) + lanes)
         passed = [(tiles * tile, 56 * tile)]
-        if weight or _FEW_VECTORS * self.tiles * pixel > machine().l2 // 2:
+        if _FEW_VECTORS * self.tiles * pixel > machine().l2 // 2:
             passed.append((pixel * filters,) * 2)
         far = sum(n for n, near in passed if near > machine().l2)
         return Effort(

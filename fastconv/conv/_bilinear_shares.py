@@ -84,7 +84,8 @@ class Cutting:
         m_row = staggered(lane_tiles * row + self.beyond)
         m_component = odd_lines(self.mr * m_row)
         # A component of the input that is multiplied once makes room for its products.
-        in_place = self.lane_tiles == 1 and self.grid.depth <= TERMS and m_component <= v_component
+        once = self.lane_tiles == 1 and self.grid.depth <= min(TERMS, share.chunk * self.runs)
+        in_place = once and m_component <= v_component
         if in_place:
             m_component = v_component
         v_bundle, m_bundle = (
@@ -108,7 +109,7 @@ class Cutting:
 
     def _mapped_within(self, threads: int, whole: bool) -> Iterator[Share]:
         """All tiles, in chunks of channels whose components fit the cache."""
-        if self.runs > 1 or self.grid.c.folded:
+        if self.grid.phases != [1, 1] or self.grid.c.folded:
             return
         tiles = round_up(self.grid.tiles, self.mr)
         most = 1 if whole else min(self.lane_tiles, _MOST_PARTS * threads)

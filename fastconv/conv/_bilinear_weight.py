@@ -56,17 +56,22 @@ class BilinearWeight:
         self.vector = lanes(self.itemsize)
         self.pixel = self.vector * self.itemsize
         self.grid = TileGrid(c, tiling)
-        self.mr, self.nv = choose_tile(self.grid.depth, c.filters, self.vector, panel=True)
-        self.row = self.nv * self.pixel
+        self._use_tile(*choose_tile(self.grid.depth, c.filters, self.vector, panel=True))
+        self._share()
+        self.taps = StagedTaps(self.grid, self.vector, self.itemsize, self.nv * self.vector)
+        self.nbytes = self._scratch_bytes()
+
+    def _use_tile(self, mr: int, nv: int) -> None:
+        """Sums in register tiles of so many channels × vectors of filters."""
+        c = self.c
+        self.mr, self.nv = mr, nv
+        self.row = nv * self.pixel
         self.tiles_m = -(-self.grid.depth // self.mr)
         self.tiles_k = -(-c.filters // (self.nv * self.vector))
         self.units = c.groups * self.tiles_k
         self.u_component = odd_lines(self.tiles_m * self.mr * self.row)
-        self.u_unit = tiling.components * self.u_component
+        self.u_unit = self.tiling.components * self.u_component
         self.copy_bytes = self.units * self.u_unit
-        self._share()
-        self.taps = StagedTaps(self.grid, self.vector, self.itemsize, self.nv * self.vector)
-        self.nbytes = self._scratch_bytes()
 
     def _scratch_bytes(self) -> int:
         return self.copies * self.copy_bytes + max(

@@ -18,7 +18,18 @@ def choose_tile(
     ``far`` says that the vectors are data as they stand, not packed; ``panel`` that the elements of
     all rows stand side by side.
     """
-    return max(_tiles(panel), key=lambda tile: score(tile, rows, columns, vector, far))
+    return best_tiles(rows, columns, vector, far, panel)[0]
+
+
+def best_tiles(
+    rows: int, columns: int, vector: int, far: bool = False, panel: bool = False
+) -> list[tuple[int, int]]:
+    """The register tiles of :func:`choose_tile`, the best first."""
+
+    def worth(tile: tuple[int, int]) -> float:
+        return score(tile, rows, columns, vector, far)
+
+    return sorted(_tiles(panel), key=worth, reverse=True)
 
 
 def _tiles(panel: bool) -> tuple[tuple[int, int], ...]:
