@@ -139,7 +139,9 @@ class BilinearCorrelation:
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
         """Compute y; whether every result is finite."""
         base = scratch(self.nbytes)
-        filters = self.filters.made_ready(base, w, forward, bias, self.share.maps)
+        filters = self.filters.prepare(base, w, forward, bias, self.share.maps)
+        if filters.packing is not None:
+            filters.packing.run()
         spoilt = np.zeros(1, np.int64)
         table = lane_table(self.c, *y.strides[1:])
         self.stage.run(

@@ -22,7 +22,7 @@ from fastconv.core.jit import (
 )
 from fastconv.core.machine import machine
 from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
-from fastconv.core.stage import Stage
+from fastconv.core.stage import Call, Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
@@ -147,11 +147,11 @@ class MappedFilters(PackedFilters):
             w_component=self.component_bytes,
         )
 
-    def pack_at(self, target: int, w: np.ndarray, forward: bool, bias) -> tuple[int, int]:
+    def packing(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
         # Vectors of a fold's last lanes reach beyond the biases.
         used = self.correlation.groups * self.tiles * self.width * self.itemsize
         ctypes.memset(target + used, 0, self.bias_bytes - used)
-        return super().pack_at(target, w, forward, bias)
+        return super().packing(target, w, forward, bias)
 
     def _arguments(self, packed: int) -> dict[str, int]:
         return dict(target=packed, scratch=packed + self.mapped_bytes)

@@ -12,13 +12,12 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import scratch
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.vector import lanes
 
 from ._arrays import input_words, output_words
 from ._buffer import Buffer
-from ._correlation_plan import PackedFilters, lane_table, output_order
+from ._correlation_plan import PackedFilters, Prepared, lane_table, output_order
 from ._pixel_tasks import grid
 from ._pixels import PixelTables
 from .correlation import Correlation
@@ -199,12 +198,11 @@ class BlockedCorrelation:
             self._tables[key] = (tables, *map(address, tables))
         return self._tables[key]
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
-        base = scratch(self.nbytes)
-        filters = self.filters.made_ready(base, w, forward, bias, self.packs)
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        filters = self.filters.prepare(base, w, forward, bias, self.packs)
         _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
-        self.stage.run(
-            scratch=base + self.filters.nbytes,
+        call = self.stage.call(
+            scratch=room,
             relu=relu,
             **input_words(x, self.c.channels),
             **output_words(y, self.c),
@@ -213,3 +211,4 @@ class BlockedCorrelation:
             writing=writing,
             **filters.words,
         )
+        return Prepared(call, filters)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from fastconv.core.jit import Kernel, kernel, record
+from fastconv.core.problem import ConvProblem
 from fastconv.core.profile import OUTPUT
 from fastconv.core.stage import Stage, address
 from fastconv.simd.copying import next_task, zero
@@ -42,3 +44,18 @@ def clear(out: np.ndarray, threads: int) -> None:
         return
     tasks = -(-out.nbytes // _SHARE)
     _stage(min(threads, tasks)).run(target=address(out), nbytes=out.nbytes, tasks=tasks)
+
+
+def start_of(problem: ConvProblem, parts: list, threads: int) -> Callable[..., None]:
+    """``start(out, bias, relu)``: what outputs that none of the ``parts`` covers get: the bias."""
+    covered = sum(part.outputs for part in parts)
+    if problem.direction == "forward" or covered == problem.N * problem.H * problem.W:
+        return lambda out, bias, relu: None
+
+    def start(out: np.ndarray, bias, relu: bool) -> None:
+        if bias is None:
+            clear(out, threads)
+        else:
+            out[...] = (np.maximum(bias, 0) if relu else bias)[:, None, None]
+
+    return start

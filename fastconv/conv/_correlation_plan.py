@@ -1,16 +1,16 @@
-"""What the plans of all correlations share: packed filters, output strides, result tables."""
+"""What the plans of all correlations share: packed filters, calls, result tables."""
 
 from __future__ import annotations
 
 import functools
 from array import array
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from fastconv.core.jit import Function
-from fastconv.core.problem import ConvProblem
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Call, Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
 from fastconv.gemm.tiling import workers_for
@@ -18,16 +18,27 @@ from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reading_or
 from fastconv.simd.vector import lanes
 
 from . import kept_filters
-from ._clearing import clear
-from .algorithm import Plan
 from .correlation import Correlation
 
 
 class Filters(NamedTuple):
-    """What a kernel is told of the filters, and what must live as long as it runs."""
+    """What a kernel is told of the filters, what packs them, and what must live as long as it runs.
+
+    They are packed if there is no call to do so; or tasks do it.
+    """
 
     words: dict[str, int]
+    packing: Call | None = None
     memory: array | None = None
+
+
+class Prepared(NamedTuple):
+    """The two calls of a correlation: packing, if need be, and then multiplying."""
+
+    multiplying: Call
+    filters: Filters
+    outcome: Callable[[], bool] | None = None  # afterwards: whether the result can stand
+    memory: tuple = ()  # what must live as long
 
 
 class PackedFilters:
@@ -92,26 +103,37 @@ class PackedFilters:
             known = self._readings.setdefault(strides, known)
         return known
 
+    def packing(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
+        """What packs ``w`` and ``bias`` at ``target``."""
+        return self.stage.call(**self._words(target, w, forward, bias))
+
     def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
         """Where the packed filters and biases are: at ``target``, unless they are kept."""
-        return kept_filters.pack(self, w, forward, bias, target)
+        words, packing, _ = self.prepare(target, w, forward, bias)
+        if packing is not None:
+            packing.run()
+        return words["w"], words["bias"]
 
-    def pack_at(self, target: int, w: np.ndarray, forward: bool, bias) -> tuple[int, int]:
-        """Pack ``w`` and ``bias`` at ``target``; where the packed filters and biases are."""
-        self.stage.run(**self._words(target, w, forward, bias))
+    def places(self, target: int) -> tuple[int, int]:
+        """Where the packed filters and biases are, packed at ``target``."""
         return target + self.bias_bytes, target
 
-    def made_ready(self, target: int, w: np.ndarray, forward: bool, bias, alone: bool) -> Filters:
-        """The filters, packed at ``target`` or kept; or left for tasks that need them ``alone``.
+    def prepare(
+        self, target: int, w: np.ndarray, forward: bool, bias, alone: bool = False
+    ) -> Filters:
+        """The filters, to be packed at ``target`` or kept; or left for tasks that need them alone.
 
         Those call :attr:`packer` with the address of the arguments of :attr:`stage`.
         """
-        if not alone or kept_filters.asked_for():
-            packed, biases = self.pack(w, forward, bias, target)
+        if kept_filters.asked_for():
+            packed, biases = kept_filters.pack(self, w, forward, bias, target)
             return Filters(dict(w=packed, bias=biases))
-        packing = self.stage.arguments(**self._words(target, w, forward, bias))
-        words = dict(pack=self.packer.address, packing=packing.buffer_info()[0], bias=target)
-        return Filters(words, packing)
+        call = self.packing(target, w, forward, bias)
+        if alone:
+            words = dict(pack=self.packer.address, packing=call.pointer, bias=target)
+            return Filters(words, None, call.record)
+        packed, biases = self.places(target)
+        return Filters(dict(w=packed, bias=biases), call)
 
     def _words(self, target: int, w: np.ndarray, forward: bool, bias) -> dict[str, int]:
         """The arguments of a call.
@@ -153,20 +175,3 @@ def lane_table(c: Correlation, yk: int, yh: int, yw: int) -> np.ndarray:
     )
     offset = rows * yh + columns * yw + filters * yk
     return np.stack([offset, rows, columns], axis=-1).reshape(-1, 3).astype(np.int64)
-
-
-def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
-    """A plan that runs every part; outputs that no part covers get the bias alone."""
-    forward = problem.direction == "forward"
-    covered = sum(part.outputs for part in parts)
-    sparse = not forward and covered < problem.N * problem.H * problem.W
-
-    def run(first, second, out, bias, relu):
-        if sparse and bias is None:
-            clear(out, threads)
-        elif sparse:
-            out[...] = (np.maximum(bias, 0) if relu else bias)[:, None, None]
-        # Every part runs, whether or not the results of another are finite.
-        return all([part.run(first, second, out, bias, relu, forward) for part in parts])
-
-    return run

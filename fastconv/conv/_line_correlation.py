@@ -10,12 +10,12 @@ import functools
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score, workers_for
 from fastconv.simd.tiles import tile_line
 from fastconv.simd.vector import lanes
 
-from ._correlation_plan import PackedFilters
+from ._correlation_plan import PackedFilters, Prepared
 from ._line_kernel import line_kernel
 from ._unfolded import UnfoldedCorrelation
 from .correlation import Axis, Correlation
@@ -159,19 +159,18 @@ class LineCorrelation(UnfoldedCorrelation):
             vector=self.vector,
         )
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         c = self.c
-        base = scratch(self.nbytes)
         if self.together > 1 and not forward:
             # The lanes of several groups are evenly apart in [group, channel, filter, r, s] only.
             filters, channels, *taps = w.shape
             filters //= c.groups * self.together
             w = w.reshape(-1, filters, channels, *taps).swapaxes(1, 2)
             w, forward = w.reshape(-1, filters, *taps), True
-        packed, biases = self.filters.pack(w, forward, bias, base)
+        filters = self.filters.prepare(base, w, forward, bias)
         (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
-        self.stage.run(
-            scratch=base + self.filters.nbytes,
+        call = self.stage.call(
+            scratch=room,
             relu=relu,
             x=address(x),
             xn=xn,
@@ -185,6 +184,6 @@ class LineCorrelation(UnfoldedCorrelation):
             yk=yk,
             yh=yh * c.rows.step,
             yw=yw * c.columns.step,
-            w=packed,
-            bias=biases,
+            **filters.words,
         )
+        return Prepared(call, filters, memory=(w,))

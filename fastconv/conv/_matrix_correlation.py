@@ -14,12 +14,12 @@ import math
 import numpy as np
 
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.tiles import tile_pitched
 from fastconv.simd.vector import lanes
 
-from ._correlation_plan import PackedFilters
+from ._correlation_plan import PackedFilters, Prepared
 from ._matrix_kernel import matrix_kernel
 from ._unfolded import UnfoldedCorrelation
 from .correlation import Correlation
@@ -102,7 +102,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
                 images, length = 1, images * length
         return images, lines, length
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         c = self.c
         images, lines, length = self._lines(x, y)
         if length < self.mr:  # rows of a part of an array; y is whole
@@ -113,11 +113,10 @@ class MatrixCorrelation(UnfoldedCorrelation):
         most = min(_TILES, -(-all_tiles // (6 * self.workers)))
         span = even_split(tiles, most) * self.mr
         spans = -(-length // span)
-        base = scratch(self.nbytes)
-        packed, biases = self.filters.pack(w, forward, bias, base)
+        filters = self.filters.prepare(base, w, forward, bias)
         (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
-        self.stage.run(
-            scratch=base + self.filters.nbytes,
+        call = self.stage.call(
+            scratch=room,
             relu=relu,
             x=address(x) + c.rows.first * xh + c.columns.first * xw,
             xn=xn,
@@ -130,10 +129,10 @@ class MatrixCorrelation(UnfoldedCorrelation):
             yg=yk * c.filters,
             yw=c.columns.step * yw,
             lines=lines,
-            w=packed,
-            bias=biases,
+            **filters.words,
             length=length,
             span=span,
             spans=spans,
             tasks=images * lines * spans * c.groups * self.splits,
         )
+        return Prepared(call, filters, memory=(x,))

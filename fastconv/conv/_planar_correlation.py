@@ -14,13 +14,13 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import even_split, planar_tiles, round_up, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.tiles import tile_planar
 from fastconv.simd.vector import lanes
 
-from ._correlation_plan import PackedFilters
+from ._correlation_plan import PackedFilters, Prepared
 from ._depthwise_kernel import WINDOW_BYTES
 from ._planar_kernel import planar_kernel
 from ._planes import Planes
@@ -157,14 +157,13 @@ class PlanarCorrelation(UnfoldedCorrelation):
         vectors = self.tasks * round_up(self.rows * len(self.columns), self.nv)
         return 2 * vectors * self.vector * self.filters.tiles * self.mr * self.c.steps
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
-        base = scratch(self.nbytes)
-        packed, biases = self.filters.pack(w, forward, bias, base)
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        filters = self.filters.prepare(base, w, forward, bias)
         (xn, xc, xh, xw), (yn, yk, yh, _) = x.strides, y.strides
         window = self.window.copy()
         window[:6] = (address(x), xn, 0, xc * self.units.sets, xh, xw)
-        self.stage.run(
-            scratch=base + self.filters.nbytes,
+        call = self.stage.call(
+            scratch=room,
             relu=relu,
             x_window=address(window),
             x_set=xc,
@@ -173,6 +172,6 @@ class PlanarCorrelation(UnfoldedCorrelation):
             yg=yk * self.c.filters,
             yk=yk,
             yh=yh,
-            w=packed,
-            bias=biases,
+            **filters.words,
         )
+        return Prepared(call, filters, memory=(window,))

@@ -13,12 +13,12 @@ import functools
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import choose_tile, even_split, tile_score, workers_for
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
 
-from ._correlation_plan import PackedFilters
+from ._correlation_plan import PackedFilters, Prepared
 from ._pointwise_kernel import pointwise_kernel
 from ._unfolded import UnfoldedCorrelation
 from .correlation import Correlation
@@ -105,16 +105,15 @@ class PointwiseCorrelation(UnfoldedCorrelation):
             splits=self.splits,
         )
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         c = self.c
-        base = scratch(self.nbytes)
-        packed, biases = self.filters.pack(w, forward, bias, base)
+        filters = self.filters.prepare(base, w, forward, bias)
         (xn, xc, xh, xw), (yn, yk, _, _) = x.strides, y.strides
         line = c.columns.outputs
         if c.rows.advance * xh == line * c.columns.advance * xw:  # all rows of a plane in one step
             line *= c.rows.outputs
-        self.stage.run(
-            scratch=base + self.filters.nbytes,
+        call = self.stage.call(
+            scratch=room,
             relu=relu,
             x=address(x),
             xn=xn,
@@ -126,8 +125,8 @@ class PointwiseCorrelation(UnfoldedCorrelation):
             yn=yn,
             yg=yk * c.filters,
             yk=yk,
-            w=packed,
-            bias=biases,
+            **filters.words,
             biased=bias is not None,
             line=line,
         )
+        return Prepared(call, filters)

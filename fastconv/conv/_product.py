@@ -16,7 +16,7 @@ from fastconv.core.problem import ConvProblem
 from fastconv.simd.vector import lanes
 
 from . import correlation
-from ._correlation_plan import plan_of_parts
+from ._parts import plan_of_parts, workspace
 from ._pieces import Piece, pieces
 from .algorithm import WORKSPACE, Algorithm, Cost, Plan, Work, summation_error, too_large
 from .correlation import Correlation
@@ -128,11 +128,11 @@ def parts_of(algorithm: ProductAlgorithm, problem: ConvProblem, threads: int):
 
     def fits(problem: ConvProblem) -> bool:
         parts = built[problem] = algorithm._build(problem, threads)
-        return all(part.nbytes <= threads * WORKSPACE for part in parts)
+        return workspace(parts) <= threads * WORKSPACE
 
     return [(piece, built[piece.problem]) for piece in pieces(problem, fits)]
 
 
 def _workspace(computed: list[tuple[Piece, list]]) -> int:
-    """Bytes of scratch: parts run one after the other."""
-    return max((part.nbytes for _, parts in computed for part in parts), default=0)
+    """Bytes of scratch: pieces run one after the other."""
+    return max((workspace(parts) for _, parts in computed), default=0)

@@ -15,13 +15,13 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import even_split, in_pairs, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._arrays import input_words, output_words
 from ._buffer import Buffer
-from ._correlation_plan import output_order
+from ._correlation_plan import Prepared, output_order
 from ._pixel_tasks import grid
 from ._split_filters import SplitFilters
 from ._split_kernel import split_kernel
@@ -203,18 +203,21 @@ class SplitCorrelation(UnfoldedCorrelation):
             store=self.store,
         )
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
-        """Compute y; whether every result is finite, and some result is not tiny."""
-        base = scratch(self.nbytes)
-        filters = self.filters.made_ready(base, w, forward, bias, self.packs)
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        filters = self.filters.prepare(base, w, forward, bias, self.packs)
         flags = np.zeros(2, np.int64)
-        self.stage.run(
-            scratch=base + self.filters.nbytes,
+        call = self.stage.call(
+            scratch=room,
             relu=relu,
             flags=address(flags),
             **input_words(x, self.c.channels),
             **output_words(y, self.c),
             **filters.words,
         )
-        spoilt, sizeable = flags
-        return bool(sizeable and not spoilt)
+
+        def outcome() -> bool:
+            """Whether every result is finite, and some result is not tiny."""
+            spoilt, sizeable = flags
+            return bool(sizeable and not spoilt)
+
+        return Prepared(call, filters, outcome)

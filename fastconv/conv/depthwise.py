@@ -14,7 +14,7 @@ from fastconv.gemm.tiling import workers_for
 from fastconv.simd.vector import lanes
 
 from . import correlation
-from ._correlation_plan import plan_of_parts
+from ._clearing import start_of
 from ._depthwise_line import DepthwiseLine
 from ._depthwise_sum import DepthwiseSum
 from ._depthwise_weight import DepthwiseWeight
@@ -74,4 +74,11 @@ class Depthwise(Algorithm):
         parts = _parts(problem, threads)
         if problem.direction == "backward_weight":
             return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
-        return plan_of_parts(problem, parts, threads)
+        forward, start = problem.direction == "forward", start_of(problem, parts, threads)
+
+        def run(first, second, out, bias, relu):
+            start(out, bias, relu)
+            for part in parts:
+                part.run(first, second, out, bias, relu, forward)
+
+        return run

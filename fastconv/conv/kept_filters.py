@@ -75,9 +75,14 @@ class _Entry(NamedTuple):
         return _equal(self.weight, np.ascontiguousarray(weight), threads)
 
 
+def _pack_at(filters: PackedFilters, target: int, weight, forward: bool, bias) -> tuple[int, int]:
+    filters.packing(target, weight, forward, bias).run()
+    return filters.places(target)
+
+
 def _packed(filters: PackedFilters, weight, forward: bool, bias) -> _Entry:
     memory = np.empty(filters.nbytes + ALIGN, np.uint8)
-    places = filters.pack_at(-(-address(memory) // ALIGN) * ALIGN, weight, forward, bias)
+    places = _pack_at(filters, -(-address(memory) // ALIGN) * ALIGN, weight, forward, bias)
     copy = np.array(weight, order="C")
     return _Entry(copy, None if bias is None else bias.tobytes(), memory, places)
 
@@ -131,15 +136,14 @@ def asked_for() -> bool:
 
 
 def pack(filters: PackedFilters, weight, forward: bool, bias, target: int) -> tuple[int, int]:
-    """Where ``filters`` are, packed: kept, if a block around asks for that, or at ``target``."""
+    """Where ``filters`` are, packed: kept, or at ``target``; a block around asked for that."""
     session = _session.get()
-    if session is None:
-        return filters.pack_at(target, weight, forward, bias)
+    assert session is not None
     again = filters in session.used  # one plan may run several times, on weights of its own
     entry = session.used[filters] if again else session.found.get(filters)
     if entry is None or not entry.holds(weight, bias, filters.threads):
         if again:
-            return filters.pack_at(target, weight, forward, bias)
+            return _pack_at(filters, target, weight, forward, bias)
         entry = _packed(filters, weight, forward, bias)
     session.used[filters] = entry
     return entry.places

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from array import array
+from typing import NamedTuple
 
 from . import profile, threads
 from .address import address
 from .jit import Kernel
 
 __all__ = ["Stage", "address"]
+
+
+class Call(NamedTuple):
+    """A stage and the record of one run."""
+
+    stage: Stage
+    record: array
+
+    @property
+    def pointer(self) -> int:
+        """Where the record is."""
+        return self.record.buffer_info()[0]
+
+    def run(self) -> None:
+        threads.launch(self.stage.kernel, self.pointer, self.stage.workers)
 
 
 class Stage:
@@ -31,8 +47,15 @@ class Stage:
             self._template[self._index[name]] = value
 
     def run(self, **arguments: int) -> None:
-        args = self.arguments(**arguments)
-        threads.launch(self.kernel, args.buffer_info()[0], self.workers)
+        self.call(**arguments).run()
+
+    def call(self, **arguments: int) -> Call:
+        """A run, to be started later."""
+        return Call(self, self.arguments(**arguments))
+
+    def place(self, name: str) -> int:
+        """Which word of the record an argument is."""
+        return self._index[name]
 
     def arguments(self, **arguments: int) -> array:
         """The record of a run: the constants and these."""
