@@ -52,6 +52,8 @@ def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int) -> int:
         return LANES
     if wc == itemsize:
         return CHANNELS
+    if len(ascending) == 1:
+        return STRIDED
     if np.array_equal(offsets[0], ascending):
         return RUNS if wc == len(ascending) * itemsize else TAPS
     if np.array_equal(offsets[0], ascending[::-1]):
