@@ -1,0 +1,117 @@
+"""Bilinear algorithms where tiles are few: filters are mapped, and mapped back, in the cache.
+
+Tasks of a correlation map the filters that they alone need; weight gradients sum all tiles at once.
+"""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+from harness import DTYPES, FORMATS, Trial, assert_close
+
+import fastconv as fc
+from fastconv.conv._few_tiles_weight import FewTilesWeight
+from fastconv.conv._product import parts_of
+from fastconv.conv.registry import ALGORITHMS
+from fastconv.core.machine import machine
+
+# Chunks of channels that are not whole; filters that end within a tile of lanes; groups.
+CASES = (
+    cases.Case("few-tiles", 1, 272, 7, 7, 272, 3, 3, padding=1),
+    cases.Case("few-tiles-ragged", 3, 201, 6, 9, 305, 3, 3, padding=1),
+    cases.Case("few-tiles-groups", 1, 400, 8, 8, 320, 3, 3, padding=1, groups=2),
+    cases.Case("few-tiles-dilation", 1, 264, 9, 8, 260, 3, 3, padding=2, dilation=2),
+    cases.Case("few-tiles-line", 1, 290, 3, 15, 280, 1, 5, padding=(0, 2)),
+)
+directions = pytest.mark.parametrize("direction", ["forward", "backward_input"])
+each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def _part(case, direction, algorithm="winograd", threads=2):
+    ((_, (part,)),) = parts_of(ALGORITHMS[algorithm], Trial(case, direction).problem, threads)
+    return part
+
+
+@directions
+@each
+def test_tasks_map_their_filters(case, direction):
+    part = _part(case, direction)
+    assert part.share.maps and part.share.tiles >= part.grid.tiles
+    assert part.tasks >= 2
+    assert part.worker_bytes <= machine().l2
+
+
+@each
+def test_sums_go_straight_to_dw(case):
+    part = _part(case, "backward_weight")
+    assert isinstance(part, FewTilesWeight)
+    assert part.worker_bytes <= machine().l2
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        cases.Case("many-tiles", 4, 64, 40, 40, 64, 3, 3, padding=1),
+        cases.Case("strided", 1, 260, 15, 15, 260, 3, 3, 2, 1),
+    ],
+    ids=lambda case: case.name,
+)
+def test_others_have_them_mapped(case):
+    assert not _part(case, "forward").share.maps
+    assert not isinstance(_part(case, "backward_weight"), FewTilesWeight)
+
+
+@pytest.mark.usefixtures("no_second_try")
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", ["winograd", "winograd2", "fft"])
+@pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
+@each
+def test_results(case, direction, algorithm, dtype, order):
+    trial = Trial(case, direction, dtype, order)
+    for threads in (1, 2):
+        with fc.options(num_threads=threads):
+            result = trial.run(algorithm, *trial.operands())
+        assert_close(result, trial.expected, trial.bound(algorithm))
+
+
+@pytest.mark.usefixtures("no_second_try")
+@directions
+@pytest.mark.parametrize("threads", [1, 3, 64])
+def test_plans_for_other_numbers_of_threads(threads, direction):
+    """Workers run one after another."""
+    trial = Trial(CASES[1], direction)
+    result = np.full(trial.expected.shape, np.nan, np.float32)
+    ALGORITHMS["winograd"].plan(trial.problem, threads)(*trial.operands(), result, None, False)
+    assert_close(result, trial.expected, ALGORITHMS["winograd"].cost(trial.problem, threads).error)
+
+
+@each
+def test_kept_filters_and_bias(case):
+    """A layer that keeps its filters has them mapped for all tasks, in chunks of the same size."""
+    x, w = Trial(case, "forward").operands()
+    bias = np.linspace(-30, 30, case.K, dtype=np.float32)
+    layer = fc.nn.Conv2d(
+        case.C, case.K, case.w_shape[2:], padding=case.padding, dilation=case.dilation,
+        groups=case.groups,
+    )  # fmt: skip
+    layer.weight.data[...], layer.bias.data[...] = w, bias
+    given = fc.conv2d(x, w, bias, *case.arguments, algorithm="winograd")
+    plain = fc.conv2d(x, w, None, *case.arguments, algorithm="winograd")
+    np.testing.assert_allclose(given, plain + bias[:, None, None], rtol=1e-4, atol=1e-4)
+    with fc.no_grad(), fc.options(algorithm="winograd"):
+        for _ in range(2):
+            np.testing.assert_array_equal(layer(fc.Tensor(x)).numpy(), given)
+
+
+@directions
+def test_not_finite(direction):
+    """The values of a tile are mixed: a second try tells who must not see an infinity."""
+    trial = Trial(CASES[0], direction)
+    first, second = trial.operands()
+    first[0, 3, 2, 2] = np.inf
+    expected = trial.run("direct", first, second)
+    np.testing.assert_array_equal(
+        np.isfinite(trial.run("winograd", first, second)), np.isfinite(expected)
+    )
