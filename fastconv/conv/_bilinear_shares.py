@@ -65,6 +65,7 @@ class Cutting:
         phases = grid.phases[0] * grid.phases[1]
         self.runs = phases if grid.c.channels >= vector else 1
         self.run_channels = grid.depth // self.runs
+        self._layouts: dict[Share, Layout] = {}
 
     def best(self, threads: int, whole: bool) -> Share:
         """The share that takes least; ``whole`` if filters must not be cut."""
@@ -76,6 +77,13 @@ class Cutting:
         return -(-self.grid.tiles // tiles) * self.grid.c.groups
 
     def layout(self, share: Share) -> Layout:
+        """Which is the same for any number of tiles."""
+        key = share._replace(tiles=0)
+        if key not in self._layouts:
+            self._layouts[key] = self._lay_out(key)
+        return self._layouts[key]
+
+    def _lay_out(self, share: Share) -> Layout:
         lane_tiles = -(-self.lane_tiles // share.splits)
         row = self.nv * self.pixel
         v_block = self.mr * self.pixel
