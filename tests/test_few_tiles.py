@@ -8,12 +8,14 @@ from __future__ import annotations
 import cases
 import numpy as np
 import pytest
-from harness import DTYPES, FORMATS, Trial, assert_close
+from harness import DTYPES, FORMATS, Fences, Trial, assert_close
 
 import fastconv as fc
 from fastconv.conv._few_tiles_weight import FewTilesWeight
 from fastconv.conv._product import parts_of
+from fastconv.conv.kept_filters import KeptFilters
 from fastconv.conv.registry import ALGORITHMS
+from fastconv.core import workspace
 from fastconv.core.machine import machine
 
 # Chunks of channels that are not whole; filters that end within a tile of lanes; groups.
@@ -103,6 +105,20 @@ def test_kept_filters_and_bias(case):
     with fc.no_grad(), fc.options(algorithm="winograd"):
         for _ in range(2):
             np.testing.assert_array_equal(layer(fc.Tensor(x)).numpy(), given)
+
+
+def test_weights_beside_those_that_are_kept(monkeypatch):
+    """One plan that runs twice in a block: the second weights are left to the tasks again."""
+    fences = Fences()
+    monkeypatch.setattr(workspace, "np", fences)
+    kept = KeptFilters()
+    case = CASES[0]
+    trials = [Trial(case, "forward"), Trial(case._replace(name="others"), "forward")]
+    with kept.reused():
+        for trial in trials:
+            result = trial.run("winograd", *trial.operands())
+            assert_close(result, trial.expected, trial.bound("winograd"))
+            fences.assert_hold()
 
 
 @directions

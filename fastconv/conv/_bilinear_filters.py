@@ -73,7 +73,7 @@ def map_all_filters(itemsize: int) -> Kernel:
     """Map packed filters to components; a task is one block of channels of one tile of lanes."""
 
     @kernel(LAYOUT)
-    def map_filters(worker, a):
+    def map_all(worker, a):
         packing = a.packing
         row = packing.tile * itemsize
         packed = a.scratch + worker * a.scratch_bytes
@@ -91,7 +91,7 @@ def map_all_filters(itemsize: int) -> Kernel:
         fence()
         lap(a.profile, worker, WEIGHT_PHASE, clock)
 
-    return map_filters
+    return map_all
 
 
 class MappedFilters(PackedFilters):
@@ -147,11 +147,11 @@ class MappedFilters(PackedFilters):
             w_component=self.component_bytes,
         )
 
-    def packing(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
+    def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
         # Vectors of a fold's last lanes reach beyond the biases.
         used = self.correlation.groups * self.tiles * self.width * self.itemsize
         ctypes.memset(target + used, 0, self.bias_bytes - used)
-        return super().packing(target, w, forward, bias)
+        return super().packing_call(target, w, forward, bias)
 
     def _arguments(self, packed: int) -> dict[str, int]:
         return dict(target=packed, scratch=packed + self.mapped_bytes)

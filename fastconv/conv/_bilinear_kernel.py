@@ -78,6 +78,15 @@ def _multiply_components(
         w += w_component
 
 
+@inner
+def _clear_beyond(a, count, m):
+    """What is read of components of ``count`` tiles behind the last lane of the last fold."""
+    for i in range(count):
+        beyond = m + in_bundles(a.tiling, i, a.m_bundle, a.m_row)
+        for e in range(a.tiling.components):
+            zero(beyond + e * a.m_component, a.m_beyond)
+
+
 @functools.cache
 def bilinear_kernel(itemsize: int) -> Kernel:
     """Products in register tiles of tiles of pixels × vectors of filters."""
@@ -122,19 +131,18 @@ def bilinear_kernel(itemsize: int) -> Kernel:
                         bundles, m, chunk > 0,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
-                for tile in range(tile0, tile_end if a.pack != 0 else tile0):
-                    index = (group * a.tiles + tile) * n_chunks + chunk
-                    call(a.pack, a.packing, index, u, a.u_component, packed)
-                    clock = lap(a.profile, worker, WEIGHT, clock)
-                    _multiply_components(
-                        a, vector, row, channels, v, u, a.u_component, 0, 1, bundles,
-                        m + (tile - tile0) * row, chunk > 0,
-                    )  # fmt: skip
-                    clock = lap(a.profile, worker, MULTIPLY, clock)
-            for i in range(count if a.m_beyond > 0 else 0):
-                beyond = m + in_bundles(tiling, i, a.m_bundle, a.m_row) + (tile_end - tile0) * row
-                for e in range(tiling.components):
-                    zero(beyond + e * a.m_component, a.m_beyond)
+                else:
+                    for tile in range(tile0, tile_end):
+                        index = (group * a.tiles + tile) * n_chunks + chunk
+                        call(a.pack, a.packing, index, u, a.u_component, packed)
+                        clock = lap(a.profile, worker, WEIGHT, clock)
+                        _multiply_components(
+                            a, vector, row, channels, v, u, a.u_component, 0, 1, bundles,
+                            m + (tile - tile0) * row, chunk > 0,
+                        )  # fmt: skip
+                        clock = lap(a.profile, worker, MULTIPLY, clock)
+            if a.m_beyond > 0:
+                _clear_beyond(a, count, m + (tile_end - tile0) * row)
             gather_output(
                 like, a, itemsize, vector, group, first, count, tile0 * width,
                 min(a.all_lanes, tile_end * width), m, room,

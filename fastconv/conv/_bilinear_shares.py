@@ -69,7 +69,7 @@ class Cutting:
 
     def best(self, threads: int, whole: bool) -> Share:
         """The share that takes least; ``whole`` if filters must not be cut."""
-        shares = [*self._mapped_before(threads, whole), *self._mapped_within(threads, whole)]
+        shares = [*self._mapped_before(threads, whole), *self._mapped_within(threads)]
         return min(shares, key=lambda share: self._cycles(share, threads))
 
     def stretches(self, tiles: int) -> int:
@@ -110,19 +110,22 @@ class Cutting:
         bundle = self.layout(Share(0, 1, self.run_channels, False)).bundle
         most = min(-(-self.grid.tiles // self.mr), max(1, COMPONENT_BYTES // bundle))
         for tiles in range(self.mr, most * self.mr + 1, self.mr):
-            wanted = (-(-n * threads // self.stretches(tiles)) for n in (1, 2))
-            splits = {1} if whole else {1, *(min(self.lane_tiles, n) for n in wanted)}
-            for n in splits:
+            wanted = (-(-n * threads // self.stretches(tiles)) for n in (0, 1, 2))
+            for n in {1} if whole else {self._parts(n) for n in wanted}:
                 yield Share(tiles, n, self.run_channels, False)
 
-    def _mapped_within(self, threads: int, whole: bool) -> Iterator[Share]:
+    def _parts(self, wanted: int) -> int:
+        """About so many parts of the filters, none of them empty."""
+        return -(-self.lane_tiles // -(-self.lane_tiles // max(1, wanted)))
+
+    def _mapped_within(self, threads: int) -> Iterator[Share]:
         """All tiles, in chunks of channels whose components fit the cache."""
         if self.grid.phases != [1, 1] or self.grid.c.folded:
             return
         tiles = round_up(self.grid.tiles, self.mr)
-        most = 1 if whole else min(self.lane_tiles, _MOST_PARTS * threads)
+        parts = {self._parts(n) for n in range(1, _MOST_PARTS * threads + 1)}
         for chunk in {min(chunk, self.run_channels) for chunk in _CHUNKS}:
-            for splits in {-(-self.lane_tiles // n) for n in range(1, most + 1)}:
+            for splits in parts:
                 share = Share(tiles, splits, chunk, True)
                 at = self.layout(share)
                 filters = self.components * at.u_component

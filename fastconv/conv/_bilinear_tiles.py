@@ -116,7 +116,7 @@ def _spread_phase(
                 like, window, item, buffer, image, group, block, row0, rows,
                 column0 + start * across, width,
             )  # fmt: skip
-            # Lanes beyond the last channel may be overwritten by the next phase.
+            # In a weight gradient the next phase overwrites lanes beyond the last channel.
             _spread_copy(
                 a, x, spread, buffer, width, pixel, tile + start, end - start,
                 to + (block - block0) * x.v_block, room,

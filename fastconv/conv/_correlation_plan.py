@@ -103,7 +103,7 @@ class PackedFilters:
             known = self._readings.setdefault(strides, known)
         return known
 
-    def packing(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
+    def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
         """What packs ``w`` and ``bias`` at ``target``."""
         return self.stage.call(**self._words(target, w, forward, bias))
 
@@ -119,17 +119,18 @@ class PackedFilters:
         return target + self.bias_bytes, target
 
     def prepare(
-        self, target: int, w: np.ndarray, forward: bool, bias, alone: bool = False
+        self, target: int, w: np.ndarray, forward: bool, bias, by_tasks: bool = False
     ) -> Filters:
-        """The filters, to be packed at ``target`` or kept; or left for tasks that need them alone.
+        """The filters, kept or to be packed at ``target``; or left for the tasks that need them.
 
-        Those call :attr:`packer` with the address of the arguments of :attr:`stage`.
+        Those call :attr:`packer` with the address of the arguments of :attr:`stage`, and only the
+        biases are at ``target``.
         """
-        if kept_filters.asked_for():
-            packed, biases = kept_filters.pack(self, w, forward, bias, target)
-            return Filters(dict(w=packed, bias=biases))
-        call = self.packing(target, w, forward, bias)
-        if alone:
+        places = kept_filters.kept(self, w, forward, bias)
+        if places is not None:
+            return Filters(dict(zip(("w", "bias"), places, strict=True)))
+        call = self.packing_call(target, w, forward, bias)
+        if by_tasks:
             words = dict(pack=self.packer.address, packing=call.pointer, bias=target)
             return Filters(words, None, call.record)
         packed, biases = self.places(target)

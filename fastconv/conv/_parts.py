@@ -14,13 +14,12 @@ def workspace(parts: list) -> int:
     """Bytes of scratch: the filters of all parts, and what their workers have in turns."""
     if len(parts) == 1:
         return parts[0].nbytes
-    return sum(part.filters.nbytes for part in parts) + _most(parts, "workers") * _most(
-        parts, "worker_bytes"
-    )
+    filters = sum(part.filters.nbytes for part in parts)
+    return filters + max((part.workers for part in parts), default=0) * _worker_bytes(parts)
 
 
-def _most(parts: list, name: str) -> int:
-    return max((getattr(part, name) for part in parts), default=0)
+def _worker_bytes(parts: list) -> int:
+    return max((part.worker_bytes for part in parts), default=0)
 
 
 def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
@@ -28,7 +27,7 @@ def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
     forward = problem.direction == "forward"
     start = start_of(problem, parts, threads)
     filter_bytes = sum(part.filters.nbytes for part in parts)
-    nbytes, worker_bytes = workspace(parts), _most(parts, "worker_bytes")
+    nbytes, worker_bytes = workspace(parts), _worker_bytes(parts)
 
     def run(first, second, out, bias, relu):
         start(out, bias, relu)

@@ -75,6 +75,7 @@ def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j
             source = _at(x, n0 + n, group, tile, i0, j0)
             done = used // DEPTH
             _gather(staged, source + done * DEPTH * pixel, pixel, used - done * DEPTH, row)
+            at = staged + (used - done * DEPTH) * row
         else:
             at = staged
             for i in range(i0, i0 + rows):
@@ -84,8 +85,9 @@ def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j
                 )  # fmt: skip
                 zero(at + columns * row, (a.slots - columns) * row)
                 at += a.slots * row
-            zero(at, DEPTH * row)
             source = staged
+        # The last rows of an image may be fewer, and pixels beyond them meet some of x.
+        zero(at, (a.image_steps * DEPTH - used) * row)
         for step in range(a.image_steps):
             at, between = staged + (step - done) * DEPTH * row, row
             if step < done:

@@ -49,10 +49,10 @@ def _stage(workers: int) -> Stage:
 
 
 def run_together(calls: list[Call], worker_bytes: int | None = None) -> None:
-    """Run all ``calls``; each worker has ``worker_bytes`` of scratch, or as the calls say."""
-    if len(calls) == 1:
-        calls[0].run()
+    """Run all ``calls``; with ``worker_bytes`` these have their workers so far apart in scratch."""
     if len(calls) < 2:
+        for one in calls:
+            one.run()
         return
     runs = array("q")
     most, words = 0, 0

@@ -75,16 +75,12 @@ class _Entry(NamedTuple):
         return _equal(self.weight, np.ascontiguousarray(weight), threads)
 
 
-def _pack_at(filters: PackedFilters, target: int, weight, forward: bool, bias) -> tuple[int, int]:
-    filters.packing(target, weight, forward, bias).run()
-    return filters.places(target)
-
-
 def _packed(filters: PackedFilters, weight, forward: bool, bias) -> _Entry:
     memory = np.empty(filters.nbytes + ALIGN, np.uint8)
-    places = _pack_at(filters, -(-address(memory) // ALIGN) * ALIGN, weight, forward, bias)
+    target = -(-address(memory) // ALIGN) * ALIGN
+    filters.packing_call(target, weight, forward, bias).run()
     copy = np.array(weight, order="C")
-    return _Entry(copy, None if bias is None else bias.tobytes(), memory, places)
+    return _Entry(copy, None if bias is None else bias.tobytes(), memory, filters.places(target))
 
 
 class _Session(NamedTuple):
@@ -130,20 +126,16 @@ class KeptFilters:
         return sum(e.memory.nbytes + e.weight.nbytes for e in self._entries.values())
 
 
-def asked_for() -> bool:
-    """Whether a block around wants packed filters to be kept."""
-    return _session.get() is not None
-
-
-def pack(filters: PackedFilters, weight, forward: bool, bias, target: int) -> tuple[int, int]:
-    """Where ``filters`` are, packed: kept, or at ``target``; a block around asked for that."""
+def kept(filters: PackedFilters, weight, forward: bool, bias) -> tuple[int, int] | None:
+    """Where ``filters`` are, packed, if a block around asks for keeping them; None if not."""
     session = _session.get()
-    assert session is not None
-    again = filters in session.used  # one plan may run several times, on weights of its own
+    if session is None:
+        return None
+    again = filters in session.used
     entry = session.used[filters] if again else session.found.get(filters)
     if entry is None or not entry.holds(weight, bias, filters.threads):
-        if again:
-            return _pack_at(filters, target, weight, forward, bias)
+        if again:  # one plan may run several times, on weights of its own: the first ones are kept
+            return None
         entry = _packed(filters, weight, forward, bias)
     session.used[filters] = entry
     return entry.places

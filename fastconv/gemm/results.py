@@ -34,7 +34,9 @@ def _scatter(like, a, item, source, y, lane, n_lanes, down, across):
     first = a.lane_table + lane * 24
     last = first + (n_lanes - 1) * 24
     if (
-        get_word(last) - get_word(first) == (n_lanes - 1) * item
+        # The second one tells lanes that only are as many as fit between from those in order.
+        get_word(first + min(1, n_lanes - 1) * 24) - get_word(first) == min(1, n_lanes - 1) * item
+        and get_word(last) - get_word(first) == (n_lanes - 1) * item
         and get_word(first + 8) == get_word(last + 8) < down
         and get_word(last + 16) < across
     ):  # neighbours in memory

@@ -156,7 +156,7 @@ def emit_packed(
     c_step,
 ):  # fmt: skip
     builder, (mr, nv) = v.builder, shape
-    step = nv * v.nbytes
+    step, at_once = nv * v.nbytes, min(UNROLL, v.lanes)
     ragged = builder.icmp_signed("!=", rest, i64(0))
     last = builder.select(ragged, i64(mr * v.nbytes), i64(0))
 
@@ -172,7 +172,7 @@ def emit_packed(
         for _ in range(nv):
             v.prefetch(fetch)
             fetch = builder.add(fetch, fetch_step)
-        return [fetch, *add(at, b, acc, UNROLL)]
+        return [fetch, *add(at, b, acc, at_once)]
 
     def one(index, carried):
         at, b, *acc = carried
@@ -180,7 +180,7 @@ def emit_packed(
 
     def block(index, carried):
         fetch, at, *carried = carried
-        fetch, _, *carried = v.loop(i64(v.lanes // UNROLL), [fetch, at, *carried], several)
+        fetch, _, *carried = v.loop(i64(v.lanes // at_once), [fetch, at, *carried], several)
         return [fetch, v.offset(at, mr * v.nbytes), *carried]
 
     def run(index, carried):
