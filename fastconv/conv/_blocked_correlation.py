@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Call, Stage, address
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.vector import lanes
 
@@ -201,7 +201,7 @@ class BlockedCorrelation:
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         filters = self.filters.prepare(base, w, forward, bias, self.packs)
         _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
-        call = self.stage.call(
+        arguments = self.stage.arguments(
             scratch=room,
             relu=relu,
             **input_words(x, self.c.channels),
@@ -211,4 +211,4 @@ class BlockedCorrelation:
             writing=writing,
             **filters.words,
         )
-        return Prepared(call, filters)
+        return Prepared(Call(self.stage, arguments), filters)

@@ -105,7 +105,7 @@ class PackedFilters:
 
     def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
         """What packs ``w`` and ``bias`` at ``target``."""
-        return self.stage.call(**self._words(target, w, forward, bias))
+        return Call(self.stage, self.stage.arguments(**self._words(target, w, forward, bias)))
 
     def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
         """Where the packed filters and biases are: at ``target``, unless they are kept."""
@@ -131,10 +131,10 @@ class PackedFilters:
             return Filters(dict(zip(("w", "bias"), places, strict=True)))
         call = self.packing_call(target, w, forward, bias)
         if by_tasks:
-            words = dict(pack=self.packer.address, packing=call.pointer, bias=target)
-            return Filters(words, None, call.record)
+            words = dict(pack=self.packer.address, packing=call.record.buffer_info()[0])
+            return Filters(words | {"bias": target}, None, call.record)
         packed, biases = self.places(target)
-        return Filters(dict(w=packed, bias=biases), call)
+        return Filters({"w": packed, "bias": biases}, call)
 
     def _words(self, target: int, w: np.ndarray, forward: bool, bias) -> dict[str, int]:
         """The arguments of a call.

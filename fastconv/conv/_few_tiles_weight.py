@@ -14,13 +14,14 @@ from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import best_tiles, round_up
 from fastconv.simd.tiles import tile_panel
 from fastconv.transforms.maps import spread
-from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling
+from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling, map_instructions
 
 from ._bilinear_grid import odd_lines, staggered
 from ._bilinear_weight import BilinearWeight
 from ._few_tiles_weight_kernel import few_tiles_weight_kernel
 
 _CHUNK = 64  # channels, about
+_SPARED = 2  # times that sums would go through memory, 8 bytes in the time of an instruction
 
 
 def bilinear_weight(problem: ConvProblem, tiling: Tiling, threads: int) -> BilinearWeight:
@@ -37,9 +38,11 @@ class FewTilesWeight(BilinearWeight):
         self.share = self.grid.tiles
         self.stretches = self.copies = 1
         self.room_bytes = self.grid.room_bytes(self.share, self.pixel)
-        # Memory is worth sparing only where sums do not stay in the cache.
         self.suits = (
-            self.grid.phases == [1, 1] and 2 * self.copy_bytes > machine().l2 and self._fits()
+            self.grid.phases == [1, 1]
+            and 2 * self.copy_bytes > machine().l2
+            and self._fits()
+            and self._spread_again() < _SPARED * self.copy_bytes // self.parts // 8
         )
 
     def _fits(self) -> bool:
@@ -52,6 +55,12 @@ class FewTilesWeight(BilinearWeight):
                 if self.joined > 0 and self.units >= self.threads:
                     return True
         return False
+
+    def _spread_again(self) -> int:
+        """Instructions of a worker for spreading x more than once."""
+        trips = -(-self.units // self.parts // self.joined) - 1
+        vectors = self.grid.tiles * -(-self.c.channels // self.vector)
+        return trips * vectors * map_instructions(INPUT, self.tiling)
 
     def _lay_out(self, chunk: int) -> None:
         """Chunks of so many channels, and as many tiles of filters as the cache has room for."""

@@ -29,7 +29,7 @@ def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
     filter_bytes = sum(part.filters.nbytes for part in parts)
     nbytes, worker_bytes = workspace(parts), _worker_bytes(parts)
 
-    def run(first, second, out, bias, relu):
+    def run_all(first, second, out, bias, relu):
         start(out, bias, relu)
         base = scratch(nbytes)
         prepared, room = [], base + filter_bytes
@@ -42,4 +42,15 @@ def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
         # Every part runs, whether or not the results of another are finite.
         return all(p.outcome is None or p.outcome() for p in prepared)
 
-    return run
+    def run_one(first, second, out, bias, relu):
+        start(out, bias, relu)
+        base = scratch(nbytes)
+        multiplying, filters, outcome, _memory = parts[0].prepare(
+            base, base + filter_bytes, first, second, out, bias, relu, forward
+        )
+        if filters.packing is not None:
+            filters.packing.run()
+        multiplying.run()
+        return outcome is None or outcome()
+
+    return run_one if len(parts) == 1 else run_all

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from array import array
+from typing import NamedTuple
 
 from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.stage import Call, Stage
@@ -17,7 +18,8 @@ from fastconv.simd.copying import copy, next_task, put_word
 # their number; and that number.
 RUN = record("run_kernel run_record run_words run_counter run_tasks run_count")
 _WORD = 8
-_RUN_BYTES = RUN.itemsize
+_RUN_WORDS = len(RUN.names)
+_RUN_BYTES = _WORD * _RUN_WORDS
 
 
 @functools.cache
@@ -43,33 +45,39 @@ def _turns_kernel() -> Kernel:
     return turns
 
 
-@functools.lru_cache(maxsize=64)
-def _stage(workers: int) -> Stage:
-    return Stage(_turns_kernel(), workers)
+class _Turns(NamedTuple):
+    """What is known of the runs of some stages before they are called."""
+
+    stage: Stage
+    runs: array  # a :data:`RUN` for each, without the record and the number of tasks
+    words: int  # of a worker's copy: a record and a counter
+
+
+@functools.lru_cache(maxsize=256)
+def _turns(stages: tuple[Stage, ...]) -> _Turns:
+    runs = array("q")
+    for stage in stages:
+        places = (stage.place("counter"), stage.place("tasks"))
+        runs.extend((stage.kernel.address, 0, len(stage.kernel.words), *places, 0))
+    words = 1 + max(len(stage.kernel.words) for stage in stages)
+    workers = max(stage.workers for stage in stages)
+    own = Stage(_turns_kernel(), workers, n_runs=len(stages), copy_words=words)
+    return _Turns(own, runs, words)
 
 
 def run_together(calls: list[Call], worker_bytes: int | None = None) -> None:
     """Run all ``calls``; with ``worker_bytes`` these have their workers so far apart in scratch."""
-    if len(calls) < 2:
+    if len(calls) < 2 or max(call.stage.workers for call in calls) == 1:  # or so small
         for one in calls:
             one.run()
         return
-    runs = array("q")
-    most, words = 0, 0
-    for stage, arguments in calls:
+    own, runs, words = _turns(tuple(call.stage for call in calls))
+    runs, most = runs[:], 0
+    for i, (stage, arguments) in enumerate(calls):
         tasks = arguments[stage.place("tasks")]
         if worker_bytes is not None:
             arguments[stage.place("scratch_bytes")] = worker_bytes
-        place = (stage.place("counter"), stage.place("tasks"))
-        size = len(arguments) - 1  # without the counter
-        runs.extend((stage.kernel.address, arguments.buffer_info()[0], size, *place, tasks))
-        most, words = max(most, tasks), max(words, size + 1)
-    workers = min(most, max(stage.workers for stage, _ in calls))
-    copies = array("q", bytes(_WORD * words * workers))
-    _stage(workers).run(
-        tasks=most,
-        runs=runs.buffer_info()[0],
-        n_runs=len(calls),
-        copies=copies.buffer_info()[0],
-        copy_words=words,
-    )
+        runs[_RUN_WORDS * i + 1], runs[_RUN_WORDS * (i + 1) - 1] = arguments.buffer_info()[0], tasks
+        most = max(most, tasks)
+    copies = array("q", bytes(_WORD * words * own.workers))
+    own.run(tasks=most, runs=runs.buffer_info()[0], copies=copies.buffer_info()[0])

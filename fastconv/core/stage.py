@@ -13,18 +13,14 @@ __all__ = ["Stage", "address"]
 
 
 class Call(NamedTuple):
-    """A stage and the record of one run."""
+    """A stage and the record of one run, to be started later."""
 
     stage: Stage
     record: array
 
-    @property
-    def pointer(self) -> int:
-        """Where the record is."""
-        return self.record.buffer_info()[0]
-
     def run(self) -> None:
-        threads.launch(self.stage.kernel, self.pointer, self.stage.workers)
+        stage, record = self
+        threads.launch(stage.kernel, record.buffer_info()[0], stage.workers)
 
 
 class Stage:
@@ -47,11 +43,8 @@ class Stage:
             self._template[self._index[name]] = value
 
     def run(self, **arguments: int) -> None:
-        self.call(**arguments).run()
-
-    def call(self, **arguments: int) -> Call:
-        """A run, to be started later."""
-        return Call(self, self.arguments(**arguments))
+        args = self.arguments(**arguments)
+        threads.launch(self.kernel, args.buffer_info()[0], self.workers)
 
     def place(self, name: str) -> int:
         """Which word of the record an argument is."""
