@@ -63,6 +63,7 @@ CASES = [
     Case("several-images", 7, 40, 5, 5, 40, 3, 3, padding=1),
     Case("blocks-of-rows", 2, 32, 60, 40, 32, 3, 3, padding=1),
     Case("fewer-rows-in-the-last-block", 1, 10, 133, 133, 80, 5, 2, 1, 2, 3, 2),
+    Case("more-slots-than-steps", 1, 6, 14, 56, 6, 7, 7, padding=1),
     Case("blocks-of-columns", 1, 40, 3, 3000, 16, 3, 3, padding=1),
     Case("dilated-few-channels", 1, 8, 14, 14, 16, 3, 3, padding=2, dilation=2),
     Case("stride-3", 1, 33, 20, 21, 32, 4, 4, stride=3),

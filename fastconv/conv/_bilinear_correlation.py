@@ -140,8 +140,7 @@ class BilinearCorrelation:
         """Compute y; whether every result is finite."""
         base = scratch(self.nbytes)
         filters = self.filters.prepare(base, w, forward, bias, self.share.maps)
-        if filters.packing is not None:
-            filters.packing.run()
+        filters.pack()
         spoilt = np.zeros(1, np.int64)
         table = lane_table(self.c, *y.strides[1:])
         self.stage.run(

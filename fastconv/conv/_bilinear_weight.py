@@ -26,7 +26,7 @@ from ._arrays import input_words
 from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
 from ._bilinear_taps import StagedTaps
 from ._bilinear_tiles import PHASES
-from ._bilinear_weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel
+from ._bilinear_weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel, table_bytes
 from .correlation import unfolded
 
 _WINDOW_WORDS = words(PHASES)
@@ -105,7 +105,7 @@ class BilinearWeight:
         self.v_component = odd_lines(self.share * self.v_row)
         self.m_component = odd_lines(self.share * self.m_row)
         self.room_bytes = self.grid.room_bytes(self.share, self.pixel)
-        tables = 8 * self.mr + 16 + 64 + self.row
+        tables = table_bytes(self.mr, self.row)
         self.worker_bytes = aligned(
             tables + self.room_bytes + tiling.components * (self.v_component + self.m_component)
         )

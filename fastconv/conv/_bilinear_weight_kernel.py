@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 
-from fastconv.core.jit import Kernel, call, kernel, record, record_at
+from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.simd.copying import accumulate, next_task, put_word, zero
 from fastconv.simd.phases import lap, started
@@ -36,6 +36,27 @@ SUM_LAYOUT = record(
 )
 
 
+def table_bytes(mr: int, row: int) -> int:
+    """What :func:`list_rows` fills, at any address."""
+    return 8 * mr + 16 + 64 + row
+
+
+@inner
+def list_rows(at, mr, row):
+    """The tables of a tile whose rows follow one another, for one run that begins at its operands.
+
+    Those of its rows are at ``at``; where those of the run and of zeros are, and what is behind.
+    """
+    run = at + mr * 8
+    nothing = (run + 16 + 63) // 64 * 64
+    for i in range(mr):
+        put_word(at + i * 8, i * row)
+    put_word(run, 0)
+    put_word(run + 8, 0)
+    zero(nothing, row)
+    return run, nothing, nothing + row
+
+
 @functools.cache
 def bilinear_weight_kernel(itemsize: int) -> Kernel:
     """Sum the products of components in tiles of channels × vectors of filters."""
@@ -48,17 +69,10 @@ def bilinear_weight_kernel(itemsize: int) -> Kernel:
         tiling, like = a.tiling, element(itemsize)
         multiply, mr, row = a.tile.multiply, a.tile.mr, a.tile.nr * itemsize
         nv = a.tile.nr // vector
-        rows_at = a.scratch + worker * a.scratch_bytes  # table of the rows of a register tile
-        run = rows_at + mr * 8
-        nothing = (run + 16 + 63) // 64 * 64
-        room = nothing + row
+        rows_at = a.scratch + worker * a.scratch_bytes
+        run, nothing, room = list_rows(rows_at, mr, row)
         v = room + a.room_bytes
         m = v + tiling.components * a.v_component
-        for i in range(mr):
-            put_word(rows_at + i * 8, i * row)
-        put_word(run, 0)
-        put_word(run + 8, 0)
-        zero(nothing, row)
         part, share = worker // a.copies, worker % a.copies
         first_unit, last_unit = part * a.units // a.parts, (part + 1) * a.units // a.parts
         first_stretch = share * a.stretches // a.copies

@@ -31,6 +31,11 @@ class Filters(NamedTuple):
     packing: Call | None = None
     memory: array | None = None
 
+    def pack(self) -> None:
+        """Pack them, if they are to be."""
+        if self.packing is not None:
+            self.packing.run()
+
 
 class Prepared(NamedTuple):
     """The two calls of a correlation: packing, if need be, and then multiplying."""
@@ -109,10 +114,9 @@ class PackedFilters:
 
     def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
         """Where the packed filters and biases are: at ``target``, unless they are kept."""
-        words, packing, _ = self.prepare(target, w, forward, bias)
-        if packing is not None:
-            packing.run()
-        return words["w"], words["bias"]
+        filters = self.prepare(target, w, forward, bias)
+        filters.pack()
+        return filters.words["w"], filters.words["bias"]
 
     def places(self, target: int) -> tuple[int, int]:
         """Where the packed filters and biases are, packed at ``target``."""

@@ -18,6 +18,7 @@ from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling, map_instructio
 
 from ._bilinear_grid import odd_lines, staggered
 from ._bilinear_weight import BilinearWeight
+from ._bilinear_weight_kernel import table_bytes
 from ._few_tiles_weight_kernel import few_tiles_weight_kernel
 
 _CHUNK = 64  # channels, about
@@ -82,7 +83,7 @@ class FewTilesWeight(BilinearWeight):
     def _scratch_bytes(self) -> int:
         if not self.suits:
             return 0
-        tables = 8 * self.mr + 16 + 64 + self.row
+        tables = table_bytes(self.mr, self.row)
         kept = self.v_bytes + self.m_bytes + self.u_bytes
         self.worker_bytes = aligned(tables + self.room_bytes + kept + self.taps.room_bytes)
         return self.workers * self.worker_bytes

@@ -10,14 +10,13 @@ import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
-from fastconv.simd.copying import put_word, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 from ._bilinear_taps import TAPS, gather_taps
 from ._bilinear_tiles import PHASES, TILING, spread_tiles
-from ._bilinear_weight_kernel import AHEAD
+from ._bilinear_weight_kernel import AHEAD, list_rows
 
 LAYOUT = record(
     "profile scratch scratch_bytes room_bytes v_bytes m_bytes u_bytes x_window dy_window "
@@ -43,19 +42,12 @@ def few_tiles_weight_kernel(itemsize: int) -> Kernel:
         tiling, taps, like = a.tiling, a.taps, element(itemsize)
         multiply, mr, row = a.tile.multiply, a.tile.mr, a.tile.nr * itemsize
         nv, tiles = a.tile.nr // vector, tiling.all_tiles
-        rows_at = a.scratch + worker * a.scratch_bytes  # table of the rows of a register tile
-        run = rows_at + mr * 8
-        nothing = (run + 16 + 63) // 64 * 64
-        room = nothing + row
+        rows_at = a.scratch + worker * a.scratch_bytes
+        run, nothing, room = list_rows(rows_at, mr, row)
         v = room + a.room_bytes
         m = v + a.v_bytes
         u = m + a.m_bytes
         taps_room = u + a.u_bytes
-        for i in range(mr):
-            put_word(rows_at + i * 8, i * row)
-        put_word(run, 0)
-        put_word(run + 8, 0)
-        zero(nothing, row)
         unit, last_unit = worker * a.units // a.parts, (worker + 1) * a.units // a.parts
         clock = started(a.profile)
         while unit < last_unit:

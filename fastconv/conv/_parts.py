@@ -48,8 +48,7 @@ def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
         multiplying, filters, outcome, _memory = parts[0].prepare(
             base, base + filter_bytes, first, second, out, bias, relu, forward
         )
-        if filters.packing is not None:
-            filters.packing.run()
+        filters.pack()
         multiplying.run()
         return outcome is None or outcome()
 

@@ -87,7 +87,7 @@ def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j
                 at += a.slots * row
             source = staged
         # The last rows of an image may be fewer, and pixels beyond them meet some of x.
-        zero(at, (a.image_steps * DEPTH - used) * row)
+        zero(at, max(0, a.image_steps * DEPTH - used) * row)
         for step in range(a.image_steps):
             at, between = staged + (step - done) * DEPTH * row, row
             if step < done:
