@@ -109,6 +109,7 @@ def test_kept_filters_and_bias(case):
 
 def test_weights_beside_those_that_are_kept(monkeypatch):
     """One plan that runs twice in a block: the second weights are left to the tasks again."""
+    workspace.release()  # so that scratch is taken anew, between fences
     fences = Fences()
     monkeypatch.setattr(workspace, "np", fences)
     kept = KeptFilters()

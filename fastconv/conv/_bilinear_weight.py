@@ -74,6 +74,7 @@ class BilinearWeight:
         self.copy_bytes = self.units * self.u_unit
 
     def _scratch_bytes(self) -> int:
+        """All sums, and what workers have in one stage or the other."""
         return self.copies * self.copy_bytes + max(
             self.workers * self.worker_bytes, self.threads * self.taps.room_bytes
         )
