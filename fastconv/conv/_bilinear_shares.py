@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fastconv.core.machine import machine
+from fastconv.core.once import once
 from fastconv.gemm.tiling import round_up
 from fastconv.transforms.tile_map import INPUT, WEIGHT, map_instructions
 
@@ -79,9 +80,7 @@ class Cutting:
     def layout(self, share: Share) -> Layout:
         """Which is the same for any number of tiles."""
         key = share._replace(tiles=0)
-        if key not in self._layouts:
-            self._layouts[key] = self._lay_out(key)
-        return self._layouts[key]
+        return once(self._layouts, key, lambda: self._lay_out(key))
 
     def _lay_out(self, share: Share) -> Layout:
         lane_tiles = -(-self.lane_tiles // share.splits)

@@ -11,6 +11,7 @@ import functools
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import once
 from fastconv.core.stage import Call, Stage, address
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.vector import lanes
@@ -188,15 +189,16 @@ class BlockedCorrelation:
 
         The tables and their addresses.
         """
-        key = (*x_strides, *y_strides)
-        if key not in self._tables:
+
+        def make():
             c = self.c
             yn, yk, yh, yw = y_strides
             steps = (c.rows.block * c.rows.step, c.columns.block * c.columns.step)
             writing = self.pixels.writing(yn, yh, yw, steps)
             tables = (self._reading(x_strides), writing, lane_table(c, yk, yh, yw))
-            self._tables[key] = (tables, *map(address, tables))
-        return self._tables[key]
+            return tables, *map(address, tables)
+
+        return once(self._tables, (*x_strides, *y_strides), make)
 
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         filters = self.filters.prepare(base, w, forward, bias, self.packs)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.jit import Function
+from fastconv.core.once import once
 from fastconv.core.stage import Call, Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
@@ -98,15 +99,14 @@ class PackedFilters:
 
     def _reading(self, strides) -> tuple[int, int, np.ndarray]:
         """How filters with these strides (k, c, r, s) are read: the order, and the tap offsets."""
-        known = self._readings.get(strides)
-        if known is None:
+
+        def make():
             wk, wc, wr, ws = strides
             offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
             offsets[self.taps[..., 0] < 0] = NO_TAP
-            known = (reading_order(offsets, wk, wc, self.itemsize), address(offsets), offsets)
-            # Of two threads the first: its table lives as long as this object.
-            known = self._readings.setdefault(strides, known)
-        return known
+            return reading_order(offsets, wk, wc, self.itemsize), address(offsets), offsets
+
+        return once(self._readings, strides, make)
 
     def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
         """What packs ``w`` and ``bias`` at ``target``."""

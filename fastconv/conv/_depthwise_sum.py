@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
 from fastconv.gemm.tiling import round_up, workers_for
@@ -139,10 +140,10 @@ class DepthwiseSum:
             w_bytes=self._weight_bytes,
             unit_lanes=units.lanes,
             all_lanes=units.channels,
-            parts=address(self.records),
+            parts=self.records,
             n_parts=len(self.parts),
-            block_groups=address(self.strips.blocks),
-            sizes=address(self.sizes),
+            block_groups=self.strips.blocks,
+            sizes=self.sizes,
             in_place=self.in_place,
         )
 
@@ -207,8 +208,8 @@ class DepthwiseSum:
         self, x_strides, y_strides, straight: bool
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """The records of the groups, for arrays with these strides."""
-        key = (*x_strides, *y_strides)
-        if key not in self._tables:
+
+        def make():
             unit = self.units.nbytes
             pixel = self.itemsize if self.units.splat else unit
             per_part: list[Place] = []
@@ -229,8 +230,9 @@ class DepthwiseSum:
                     y_first, y_step = sums, np.array([line, pixel])
                 per_part.append(Place(origin, x_step, taps, w_first, y_first, y_step))
                 w_first += c.steps * unit
-            self._tables[key] = self.strips.tables(per_part, unit)
-        return self._tables[key]
+            return self.strips.tables(per_part, unit)
+
+        return once(self._tables, (*x_strides, *y_strides), make)
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         units = self.units

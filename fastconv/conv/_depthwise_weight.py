@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from fastconv.core.once import once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned, scratch
@@ -128,7 +129,7 @@ class DepthwiseWeight:
             copy_bytes=self.copy_bytes,
             unit_bytes=self.unit_bytes,
             in_place=self.in_place,
-            block_patches=address(self.patches.blocks),
+            block_patches=self.patches.blocks,
         )
 
     @functools.cached_property
@@ -157,8 +158,8 @@ class DepthwiseWeight:
 
     def _tables_for(self, x_strides, y_strides, dy_in_place: bool):
         """The records of the patches, for arrays with these strides."""
-        key = (*x_strides, *y_strides, dy_in_place)
-        if key not in self._tables:
+
+        def make():
             c, unit = self.c, self.units.nbytes
             vector = lanes(self.itemsize) * self.itemsize
             steps = (c.columns.outputs * unit, unit)
@@ -171,8 +172,9 @@ class DepthwiseWeight:
                 first, x_steps = 0, (self.planes.shape[1] * unit, unit)
                 taps = self.planes.tap_offsets()
             place = Place(first, taps, c.steps * vector, *map(int, x_steps), *steps, vector)
-            self._tables[key] = self.patches.tables(place)
-        return self._tables[key]
+            return self.patches.tables(place)
+
+        return once(self._tables, (*x_strides, *y_strides, dy_in_place), make)
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         units = self.units

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block
 from fastconv.simd.tiles import tile_rows
@@ -105,5 +105,5 @@ class DirectCorrelation(BlockedCorrelation):
             chunk=self.chunk,
             in_place=self.in_place,
             panel=self.worker_bytes - self.panel_bytes,
-            windows=address(self.pixels.windows),
+            windows=self.pixels.windows,
         )

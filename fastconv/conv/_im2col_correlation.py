@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block, even_split, round_up
 from fastconv.simd.tiles import tile_panel
@@ -91,7 +91,7 @@ class Im2colCorrelation(BlockedCorrelation):
             column_spread=self.columns.spread,
             joined=self.joined,
             chunk=self.chunk,
-            windows=address(self.pixels.windows),
+            windows=self.pixels.windows,
             strip=self.strip,
             partial_bytes=self.partial_bytes,
         )

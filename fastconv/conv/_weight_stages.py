@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.gemm.tiling import workers_for
 from fastconv.simd.tiles import tile_panel
 
@@ -42,7 +42,7 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         column_stride=c.columns.advance,
         row_advance=plan.rows.advance,
         column_advance=plan.columns.advance,
-        terms=address(plan.terms),
+        terms=plan.terms,
         n_terms=len(plan.terms),
         term_length=plan.term_length,
         columns_bytes=plan.columns_bytes,
@@ -51,8 +51,8 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         products_across=plan.products[1],
         row_spread=plan.rows.spread,
         column_spread=plan.columns.spread,
-        row_reach=address(plan.reach[0]),
-        column_reach=address(plan.reach[1]),
+        row_reach=plan.reach[0],
+        column_reach=plan.reach[1],
         tiles_m=plan.tiles_m,
         tiles_k=plan.tiles_k,
         n_blocks=plan.n_blocks,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from typing import NamedTuple
 
+import numpy as np
+
 from . import profile, threads
 from .address import address
 from .jit import Kernel
@@ -26,11 +28,12 @@ class Call(NamedTuple):
 class Stage:
     """``kernel`` with ``constants`` for its arguments, to be run by ``workers`` at once.
 
+    A constant that is an array is handed on as its address, and lives as long as the stage.
     The argument ``counter`` is the address of a task counter that starts at 0 in every run,
     ``profile`` that of :mod:`.profile`.
     """
 
-    def __init__(self, kernel: Kernel, workers: int, **constants: int):
+    def __init__(self, kernel: Kernel, workers: int, **constants: int | np.ndarray):
         self.kernel = kernel
         self.workers = workers
         self._index = {name: i for i, name in enumerate(kernel.words)}
@@ -39,7 +42,10 @@ class Stage:
         self._template = array("q", bytes(8 * (len(kernel.words) + 1)))
         self._counts = "counter" in self._index
         self._noted = "profile" in self._index
+        self._tables = [value for value in constants.values() if isinstance(value, np.ndarray)]
         for name, value in constants.items():
+            if isinstance(value, np.ndarray):
+                value = address(value)
             self._template[self._index[name]] = value
 
     def run(self, **arguments: int) -> None:

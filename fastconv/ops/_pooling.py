@@ -108,7 +108,6 @@ class PoolingPlan:
             if run_table[:, -1].max() > 1:  # otherwise, spare an unusual stride a kernel
                 steps = (columns.x_step, columns.y_step)
             strides = {"yn": c * p * q, "yc": p * q, "yh": q, "yw": 1}
-        self._tables = (np.ascontiguousarray(row_table), np.ascontiguousarray(run_table))
         self._pixel = itemsize if order == "nchw" else None
         vectors = -(-run_table[:, -1] // lanes(itemsize))
         taps = int(row_table[:, 1].sum() * (run_table[:, 1] @ vectors))
@@ -121,9 +120,9 @@ class PoolingPlan:
             planes=n * channels,
             channels=channels,
             rows=p,
-            row_table=address(self._tables[0]),
+            row_table=np.ascontiguousarray(row_table),
             runs=len(run_table),
-            run_table=address(self._tables[1]),
+            run_table=np.ascontiguousarray(run_table),
             shares=workers,
             row_spread=rows.spread,
             column_spread=columns.spread,
