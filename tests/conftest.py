@@ -7,12 +7,11 @@ machine is at the moment: the host is a nominal one, and nothing is remembered f
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
 from harness import Fences
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from fastconv.conv import _bilinear, calibration, selector
 from fastconv.core import store, workspace
@@ -25,8 +24,19 @@ os.environ.setdefault(
 # Threads of several test processes that wait for work should not take it from each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# Compiling a kernel takes longer than any deadline; the same examples in every run.
-settings.register_profile("fastconv", deadline=None, derandomize=True, print_blob=True)
+# Compiling a kernel takes longer than any deadline, and a test that runs many examples looks after
+# the fences itself.  The same examples in every run; with --hypothesis-profile=long, others.
+settings.register_profile(
+    "fastconv",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.register_profile(
+    "long", settings.get_profile("fastconv"), max_examples=1000, derandomize=False
+)
 settings.load_profile("fastconv")
 
 
@@ -35,7 +45,7 @@ def fences(monkeypatch):
     """NaN in all scratch and in all results, and a check that no kernel wrote beyond them."""
     fences = Fences()
     monkeypatch.setattr(workspace, "POISON", True)
-    monkeypatch.setattr(workspace, "_local", threading.local())
+    monkeypatch.setattr(workspace, "_shelf", workspace._Shelf())
     monkeypatch.setattr(workspace, "np", fences)
     monkeypatch.setattr(workspace, "empty", fences.output)
     yield fences

@@ -365,3 +365,19 @@ def _set(tensor, name, value):
 def test_errors(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+def test_python_threads_add_to_one_gradient():
+    """Backward passes of two threads through graphs of their own lose nothing."""
+    weight = fc.Tensor(np.zeros((1000, 1000), np.float32), requires_grad=True)
+
+    def work():
+        for _ in range(10):
+            (weight * 1.0).sum().backward()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    np.testing.assert_array_equal(weight.grad.data, 20)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import Case
 from harness import DIRECTIONS, DISTINCT, DTYPES, FORMATS, Trial, assert_close
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fastconv as fc
@@ -40,7 +40,6 @@ def convolutions(draw):
     dtype=st.sampled_from(DTYPES),
     order=st.sampled_from(FORMATS),
 )
-@settings(max_examples=60)
 def test_every_pass_is_right(algorithm, convolution, dtype, order):
     for direction in DIRECTIONS:
         trial = Trial(convolution[0], direction, dtype, order)
@@ -50,7 +49,6 @@ def test_every_pass_is_right(algorithm, convolution, dtype, order):
 
 
 @given(convolution=convolutions(), order=st.sampled_from(FORMATS))
-@settings(max_examples=60)
 def test_gradients_are_adjoint_to_the_forward(convolution, order):
     """⟨y, dy⟩ = ⟨x, dx⟩ = ⟨w, dw⟩ for every dy, because the forward is bilinear."""
     case, _ = convolution
@@ -67,7 +65,6 @@ def test_gradients_are_adjoint_to_the_forward(convolution, order):
 
 
 @given(convolution=convolutions(), order=st.sampled_from(FORMATS))
-@settings(max_examples=60)
 def test_transposed_convolution_is_the_input_gradient(convolution, order):
     case, surplus = convolution
     y, w = Trial(case, "backward_input", "float32", order).operands()

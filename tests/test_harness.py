@@ -29,9 +29,9 @@ def test_output_that_is_not_written(monkeypatch):
 
 
 def test_scratch_is_poisoned_and_fenced(fences):
-    base = workspace.scratch(100) - workspace._local.block.__array_interface__["data"][0]
-    assert (workspace._local.block[base : base + 100] == 0xFF).all()
-    as_strided(workspace._local.block, (1000,))[900] = 0
+    with workspace.reserve(100) as memory:
+        assert (memory == 0xFF).all()
+        as_strided(memory, (1000,))[900] = 0
     with pytest.raises(AssertionError, match="outside of its memory"):
         fences.assert_hold()
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+import types
 
 import numpy as np
 import pytest
 
 import fastconv as fc
 from fastconv.conv import kept_filters
+from fastconv.conv._correlation_plan import PackedFilters
 from fastconv.conv.kept_filters import KeptFilters, _equal
 
 ALGORITHMS = ("direct", "im2col", "winograd", "fft", "strassen")
@@ -69,6 +71,28 @@ def test_changed_weights_are_seen(algorithm, change):
         after = layer(x).data
     assert np.array_equal(after, layer(x).data)
     assert np.array_equal(before, after) == (change == "sign of zero")
+
+
+def test_weights_that_are_written_to_while_they_are_packed(monkeypatch):
+    """Another thread's new weights, in place as soon as the old ones are packed, are seen."""
+    layer, x = _layer(), _image()
+    original = PackedFilters.packing_call
+
+    def packing_call(self, target, w, forward, bias):
+        call = original(self, target, w, forward, bias)
+
+        def run():
+            call.run()
+            layer.weight.data += 1
+            layer.bias.data += 1
+
+        return types.SimpleNamespace(run=run)
+
+    with fc.no_grad():
+        with monkeypatch.context() as patch:
+            patch.setattr(PackedFilters, "packing_call", packing_call)
+            layer(x)
+        assert np.array_equal(layer(x).data, copy.deepcopy(layer)(x).data)
 
 
 def test_training_keeps_nothing(packed):

@@ -13,7 +13,7 @@ import numpy as np
 import pooling_oracle as oracle
 import pytest
 from harness import DTYPES, FORMATS, fenced
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pooling_cases import BOTH, CASES, DILATED, Case
 
@@ -144,7 +144,6 @@ def poolings(draw):
     order=st.sampled_from(FORMATS),
     include_pad=st.booleans(),
 )
-@settings(max_examples=60)
 def test_odd_windows(case, dtype, order, include_pad):
     check_maxima(case, dtype, order)
     check_gradient_of_maxima(case, dtype, order)

@@ -14,7 +14,7 @@ from fastconv.conv._together import run_together
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
-from fastconv.core.stage import Call, Stage
+from fastconv.core.stage import Stage
 from fastconv.simd.copying import get_word, next_task, put_word
 
 CASES = (
@@ -51,12 +51,7 @@ def test_every_task_once(tasks, workers):
     scratch = np.zeros(workers * 8, np.int64)
     stage = Stage(_count_kernel(), workers)
     calls = [
-        Call(
-            stage,
-            stage.arguments(
-                tasks=n, scratch=address(scratch), scratch_bytes=8, target=address(target)
-            ),
-        )
+        stage.call(tasks=n, scratch=address(scratch), scratch_bytes=8, target=address(target))
         for n, target in zip(tasks, targets, strict=True)
     ]
     run_together(calls, 64)

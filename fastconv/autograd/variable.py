@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastconv.core.locks import Lock
+
 from . import tape
 
 if TYPE_CHECKING:
     from .tensor import Tensor
+
+_accumulation = Lock()  # backward passes of several Python threads may share parameters
 
 
 def as_array(value: Any) -> np.ndarray:
@@ -117,10 +121,11 @@ class Variable:
 
     def _accumulate(self, gradient: np.ndarray) -> None:
         """Add to ``.grad``, which keeps its array; the first time, take ``gradient`` as it is."""
-        if self._grad is None:
-            self._grad = self.record(gradient)
-        else:
-            self._grad.data += gradient
+        with _accumulation:
+            if self._grad is None:
+                self._grad = self.record(gradient)
+            else:
+                self._grad.data += gradient
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget ``.grad``; with ``set_to_none`` False, keep its array and fill in 0."""

@@ -7,6 +7,7 @@ every s-th tap, a dilation d works on d² images.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -105,12 +106,26 @@ def _error(algorithm: BilinearAlgorithm, problem: ConvProblem, tiling: Tiling) -
     Measured over random, constant, offset and badly scaled data, the latter follow the root of the
     predicted growth until that is large.
     """
-    terms = TileGrid(_correlation(problem), tiling).depth
-    if problem.direction == "backward_weight":
-        terms = bilinear_weight(problem, tiling, 1).summed
+    c, weight = _correlation(problem), problem.direction == "backward_weight"
+    terms = bilinear_weight(problem, tiling, 1).summed if weight else TileGrid(c, tiling).depth
     growth = algorithm.growth(tiling)
-    factor = 3 * growth**0.5 * max(1, growth / _LARGE_GROWTH)
+    factor = 3 * growth**0.5 * max(1, growth / _LARGE_GROWTH) * _thinness(c, tiling, weight) ** 0.5
     return float(factor * (6 + terms**0.5) * np.finfo(problem.dtype).eps)
+
+
+def _thinness(c: Correlation, tiling: Tiling, weight: bool) -> float:
+    """How many times more of a sum a tile is made for than an image has, if that is smaller.
+
+    Results are smaller by as much, but not so their errors, which all of the tile has a part in.
+    """
+    if weight:  # which sums the outputs of a tile
+        pairs = (tiling.m_rows, c.rows.outputs), (tiling.m_columns, c.columns.outputs)
+    else:
+        pairs = tuple(
+            (r, -(-axis.inputs // (axis.advance * axis.spread)))
+            for r, axis in ((tiling.r_rows, c.rows), (tiling.r_columns, c.columns))
+        )
+    return math.prod(max(1, wanted / max(1, there)) for wanted, there in pairs)
 
 
 @functools.lru_cache(maxsize=1024)

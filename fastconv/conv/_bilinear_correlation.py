@@ -10,7 +10,7 @@ import functools
 import numpy as np
 
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER
 from fastconv.gemm.tiling import choose_tile, round_up, workers_for
 from fastconv.simd.tiles import tile_packed
@@ -138,18 +138,18 @@ class BilinearCorrelation:
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
         """Compute y; whether every result is finite."""
-        base = scratch(self.nbytes)
-        filters = self.filters.prepare(base, w, forward, bias, self.share.maps)
-        filters.pack()
         spoilt = np.zeros(1, np.int64)
         table = lane_table(self.c, *y.strides[1:])
-        self.stage.run(
-            scratch=base + self.filter_bytes,
-            relu=relu,
-            flag=address(spoilt),
-            **input_words(x, self.c.channels),
-            **output_words(y, self.c),
-            lane_table=address(table),
-            **filters.words,
-        )
+        with Scratch(self.nbytes) as base:
+            filters = self.filters.prepare(base, w, forward, bias, self.share.maps)
+            filters.pack()
+            self.stage.run(
+                scratch=base + self.filter_bytes,
+                relu=relu,
+                flag=address(spoilt),
+                **input_words(x, self.c.channels),
+                **output_words(y, self.c),
+                lane_table=address(table),
+                **filters.words,
+            )
         return not spoilt[0]

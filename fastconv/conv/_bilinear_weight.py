@@ -15,7 +15,7 @@ from fastconv.core.jit import words
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.tiling import choose_tile, round_up, workers_for
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
@@ -203,14 +203,14 @@ class BilinearWeight:
         """Compute dw; whether every result is finite."""
         windows = self._windows(x, dy)
         multiply, add = self.stages
-        sums = scratch(self.nbytes)
-        rest = sums + self.copies * self.copy_bytes
         spoilt = np.zeros(1, np.int64)
-        multiply.run(
-            scratch=rest, sums=sums, x_window=address(windows[0]), dy_window=address(windows[1])
-        )
-        add.run(
-            scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1],
-            flag=address(spoilt),
-        )  # fmt: skip
+        with Scratch(self.nbytes) as sums:
+            rest = sums + self.copies * self.copy_bytes
+            multiply.run(
+                scratch=rest, sums=sums, x_window=address(windows[0]), dy_window=address(windows[1])
+            )
+            add.run(
+                scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1],
+                flag=address(spoilt),
+            )  # fmt: skip
         return not spoilt[0]

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.once import once
-from fastconv.core.stage import Call, Stage, address
+from fastconv.core.stage import Stage, address
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.vector import lanes
 
@@ -203,7 +203,7 @@ class BlockedCorrelation:
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         filters = self.filters.prepare(base, w, forward, bias, self.packs)
         _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
-        arguments = self.stage.arguments(
+        multiplying = self.stage.call(
             scratch=room,
             relu=relu,
             **input_words(x, self.c.channels),
@@ -213,4 +213,4 @@ class BlockedCorrelation:
             writing=writing,
             **filters.words,
         )
-        return Prepared(Call(self.stage, arguments), filters)
+        return Prepared(multiplying, filters)

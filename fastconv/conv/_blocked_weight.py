@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.tiling import choose_tile, even_split, score, share_out, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
@@ -182,19 +182,19 @@ class BlockedWeight:
         x_window[:6] = (address(x), xn, xc * c.channels, xc, xh, xw)
         yn, yk, yh, yw = dy.strides
         dy_window[:6] = (address(dy), yn, yk * c.filters, yk, yh, yw)
-        sums = scratch(self.nbytes)
-        rest = sums + self.copies * self.copy_bytes
         x_there, dy_there = self.in_place
         dk, dc, _, _ = dw.strides
-        self.multiply.run(
-            scratch=rest,
-            sums=sums,
-            x_window=address(x_window),
-            dy_window=address(dy_window),
-            x_in_place=x_there and xc == self.itemsize,
-            dy_in_place=dy_there and yk == self.itemsize,
-            dw=address(dw) if self.straight else 0,
-            dc=dc,
-        )
-        if not self.straight:
-            self.add.run(scratch=rest, sums=sums, dw=address(dw), dk=dk, dc=dc)
+        with Scratch(self.nbytes) as sums:
+            rest = sums + self.copies * self.copy_bytes
+            self.multiply.run(
+                scratch=rest,
+                sums=sums,
+                x_window=address(x_window),
+                dy_window=address(dy_window),
+                x_in_place=x_there and xc == self.itemsize,
+                dy_in_place=dy_there and yk == self.itemsize,
+                dw=address(dw) if self.straight else 0,
+                dc=dc,
+            )
+            if not self.straight:
+                self.add.run(scratch=rest, sums=sums, dw=address(dw), dk=dk, dc=dc)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import os
-import threading
 import time
 from statistics import median
 
+from fastconv.core.locks import Lock
 from fastconv.core.problem import ConvProblem
 
 from . import _decisions
@@ -24,7 +23,7 @@ _HOPELESS = 1.5  # times the fastest so far: not timed again
 
 _MATRIX_HANDICAP = 1.08  # for an algorithm on matrix units, which may be slower tomorrow
 
-_lock = threading.Lock()  # contests of several Python threads would disturb each other
+_lock = Lock()  # contests of several Python threads would disturb each other
 
 
 class Contest:
@@ -87,13 +86,3 @@ def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
             runs[name].append(clock() - began)
             seconds[name] = median(runs[name])
     return seconds
-
-
-def _after_fork() -> None:
-    """In the child: the lock may have been held by a thread that is gone."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

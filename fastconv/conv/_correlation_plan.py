@@ -110,7 +110,7 @@ class PackedFilters:
 
     def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
         """What packs ``w`` and ``bias`` at ``target``."""
-        return Call(self.stage, self.stage.arguments(**self._words(target, w, forward, bias)))
+        return self.stage.call(**self._words(target, w, forward, bias))
 
     def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
         """Where the packed filters and biases are: at ``target``, unless they are kept."""

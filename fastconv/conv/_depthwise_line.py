@@ -11,7 +11,7 @@ import functools
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import scratch
+from fastconv.core.workspace import Scratch
 from fastconv.gemm.tiling import workers_for
 from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.tiles import tile_lanes
@@ -101,18 +101,19 @@ class DepthwiseLine:
         return self.c.pixels
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
-        packed, biases = self.filters.pack(w, True, bias, scratch(self.nbytes))
         (xn, _, xh, xw), (yn, _, yh, yw) = x.strides, y.strides
-        self.stage.run(
-            relu=relu,
-            x=address(x),
-            xn=xn,
-            xh=xh,
-            xw=xw,
-            y=address(y),
-            yn=yn,
-            yh=yh,
-            yw=yw,
-            w=packed,
-            bias=biases,
-        )
+        with Scratch(self.nbytes) as base:
+            packed, biases = self.filters.pack(w, True, bias, base)
+            self.stage.run(
+                relu=relu,
+                x=address(x),
+                xn=xn,
+                xh=xh,
+                xw=xw,
+                y=address(y),
+                yn=yn,
+                yh=yh,
+                yw=yw,
+                w=packed,
+                bias=biases,
+            )

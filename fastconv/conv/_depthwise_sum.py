@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.tiling import round_up, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
@@ -236,29 +236,29 @@ class DepthwiseSum:
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         units = self.units
-        base = scratch(self.nbytes)
-        weights, start, _alive = self._packed(w, forward, bias, base)
         xn, xc, xh, xw = x.strides
         yn, yk, yh, yw = y.strides
         straight = self.straight and x.itemsize == (yw if units.splat else yk)
         records, _ = self._tables_for(x.strides, y.strides, straight)
         window = self.window.copy()
         window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
-        self.stage.run(
-            scratch=base + self.filter_bytes,
-            floor=address(self._floors[bool(relu)]),
-            x_window=address(window),
-            x_set=xc,
-            w=weights,
-            bias=start,
-            y=address(y),
-            yn=yn,
-            yu=yk * units.filters * units.lanes,
-            yk=yk * units.filters,
-            yh=yh,
-            yw=yw,
-            y_set=yk,
-            groups=address(records),
-            straight=straight,
-            at_once=self.at_once if straight else 1,
-        )
+        with Scratch(self.nbytes) as base:
+            weights, start, _alive = self._packed(w, forward, bias, base)
+            self.stage.run(
+                scratch=base + self.filter_bytes,
+                floor=address(self._floors[bool(relu)]),
+                x_window=address(window),
+                x_set=xc,
+                w=weights,
+                bias=start,
+                y=address(y),
+                yn=yn,
+                yu=yk * units.filters * units.lanes,
+                yk=yk * units.filters,
+                yh=yh,
+                yw=yw,
+                y_set=yk,
+                groups=address(records),
+                straight=straight,
+                at_once=self.at_once if straight else 1,
+            )

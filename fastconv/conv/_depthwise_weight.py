@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.core.once import once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
@@ -178,7 +178,6 @@ class DepthwiseWeight:
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         units = self.units
-        sums = scratch(self.nbytes)
         x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
         xn, xc, xh, xw = x.strides
         x_window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
@@ -189,18 +188,19 @@ class DepthwiseWeight:
         if units.splat:
             dy_in_place = yw == dy.itemsize
         else:
-            once = self.in_place or len(self.patches.patches) == 1
-            dy_in_place = once and units.channels % units.lanes == 0 and lane == dy.itemsize
+            pays = self.in_place or len(self.patches.patches) == 1
+            dy_in_place = pays and units.channels % units.lanes == 0 and lane == dy.itemsize
         records, _ = self._tables_for(x.strides, dy.strides, dy_in_place)
-        self.multiply.run(
-            scratch=sums + self.copies * self.copy_bytes,
-            sums=sums,
-            x_window=address(x_window),
-            dy_window=address(dy_window),
-            x_set=xc,
-            dy_set=yk,
-            dy_in_place=dy_in_place,
-            patches=address(records),
-        )
-        lane = units.filters * dw.strides[0]
-        self.add.run(sums=sums, dw=address(dw), du=lane * units.lanes, dk=lane)
+        step = units.filters * dw.strides[0]
+        with Scratch(self.nbytes) as sums:
+            self.multiply.run(
+                scratch=sums + self.copies * self.copy_bytes,
+                sums=sums,
+                x_window=address(x_window),
+                dy_window=address(dy_window),
+                x_set=xc,
+                dy_set=yk,
+                dy_in_place=dy_in_place,
+                patches=address(records),
+            )
+            self.add.run(sums=sums, dw=address(dw), du=step * units.lanes, dk=step)

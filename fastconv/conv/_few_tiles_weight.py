@@ -10,7 +10,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.tiling import best_tiles, round_up
 from fastconv.simd.tiles import tile_panel
 from fastconv.transforms.maps import spread
@@ -125,8 +125,9 @@ class FewTilesWeight(BilinearWeight):
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
         x_window, dy_window = self._windows(x, dy)
         spoilt = np.zeros(1, np.int64)
-        self.stage.run(
-            scratch=scratch(self.nbytes), x_window=address(x_window), dy_window=address(dy_window),
-            dw=address(dw), dk=dw.strides[0], dc=dw.strides[1], flag=address(spoilt),
-        )  # fmt: skip
+        with Scratch(self.nbytes) as scratch:
+            self.stage.run(
+                scratch=scratch, x_window=address(x_window), dy_window=address(dy_window),
+                dw=address(dw), dk=dw.strides[0], dc=dw.strides[1], flag=address(spoilt),
+            )  # fmt: skip
         return not spoilt[0]

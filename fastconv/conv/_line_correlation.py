@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Call, Stage, address
+from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score, workers_for
 from fastconv.simd.tiles import tile_line
@@ -169,7 +169,7 @@ class LineCorrelation(UnfoldedCorrelation):
             w, forward = w.reshape(-1, filters, *taps), True
         filters = self.filters.prepare(base, w, forward, bias)
         (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
-        arguments = self.stage.arguments(
+        multiplying = self.stage.call(
             scratch=room,
             relu=relu,
             x=address(x),
@@ -186,4 +186,4 @@ class LineCorrelation(UnfoldedCorrelation):
             yw=yw * c.columns.step,
             **filters.words,
         )
-        return Prepared(Call(self.stage, arguments), filters, memory=(w,))
+        return Prepared(multiplying, filters, memory=(w,))

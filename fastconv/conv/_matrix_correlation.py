@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from fastconv.core.stage import Call, Stage, address
+from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
 from fastconv.simd.tiles import tile_pitched
@@ -115,7 +115,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
         spans = -(-length // span)
         filters = self.filters.prepare(base, w, forward, bias)
         (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
-        arguments = self.stage.arguments(
+        multiplying = self.stage.call(
             scratch=room,
             relu=relu,
             x=address(x) + c.rows.first * xh + c.columns.first * xw,
@@ -135,4 +135,4 @@ class MatrixCorrelation(UnfoldedCorrelation):
             spans=spans,
             tasks=images * lines * spans * c.groups * self.splits,
         )
-        return Prepared(Call(self.stage, arguments), filters, memory=(x,))
+        return Prepared(multiplying, filters, memory=(x,))

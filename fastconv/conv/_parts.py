@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastconv.core.problem import ConvProblem
-from fastconv.core.workspace import scratch
+from fastconv.core.workspace import Scratch
 
 from ._clearing import start_of
 from ._together import run_together
@@ -31,25 +31,26 @@ def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
 
     def run_all(first, second, out, bias, relu):
         start(out, bias, relu)
-        base = scratch(nbytes)
-        prepared, room = [], base + filter_bytes
-        for part in parts:
-            prepared.append(part.prepare(base, room, first, second, out, bias, relu, forward))
-            base += part.filters.nbytes
-        packings = [p.filters.packing for p in prepared if p.filters.packing is not None]
-        run_together(packings)
-        run_together([p.multiplying for p in prepared], worker_bytes)
+        prepared = []
+        with Scratch(nbytes) as base:
+            room = base + filter_bytes
+            for part in parts:
+                prepared.append(part.prepare(base, room, first, second, out, bias, relu, forward))
+                base += part.filters.nbytes
+            packings = [p.filters.packing for p in prepared if p.filters.packing is not None]
+            run_together(packings)
+            run_together([p.multiplying for p in prepared], worker_bytes)
         # Every part runs, whether or not the results of another are finite.
         return all(p.outcome is None or p.outcome() for p in prepared)
 
     def run_one(first, second, out, bias, relu):
         start(out, bias, relu)
-        base = scratch(nbytes)
-        multiplying, filters, outcome, _memory = parts[0].prepare(
-            base, base + filter_bytes, first, second, out, bias, relu, forward
-        )
-        filters.pack()
-        multiplying.run()
+        with Scratch(nbytes) as base:
+            multiplying, filters, outcome, _memory = parts[0].prepare(
+                base, base + filter_bytes, first, second, out, bias, relu, forward
+            )
+            filters.pack()
+            multiplying.run()
         return outcome is None or outcome()
 
     return run_one if len(parts) == 1 else run_all

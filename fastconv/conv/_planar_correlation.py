@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Call, Stage, address
+from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import even_split, planar_tiles, round_up, workers_for
 from fastconv.gemm.windows import window_record
@@ -162,7 +162,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
         (xn, xc, xh, xw), (yn, yk, yh, _) = x.strides, y.strides
         window = self.window.copy()
         window[:6] = (address(x), xn, 0, xc * self.units.sets, xh, xw)
-        arguments = self.stage.arguments(
+        multiplying = self.stage.call(
             scratch=room,
             relu=relu,
             x_window=address(window),
@@ -174,4 +174,4 @@ class PlanarCorrelation(UnfoldedCorrelation):
             yh=yh,
             **filters.words,
         )
-        return Prepared(Call(self.stage, arguments), filters, memory=(window,))
+        return Prepared(multiplying, filters, memory=(window,))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Call, Stage, address
+from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import choose_tile, even_split, tile_score, workers_for
 from fastconv.simd.tiles import tile_panel
@@ -112,7 +112,7 @@ class PointwiseCorrelation(UnfoldedCorrelation):
         line = c.columns.outputs
         if c.rows.advance * xh == line * c.columns.advance * xw:  # all rows of a plane in one step
             line *= c.rows.outputs
-        arguments = self.stage.arguments(
+        multiplying = self.stage.call(
             scratch=room,
             relu=relu,
             x=address(x),
@@ -129,4 +129,4 @@ class PointwiseCorrelation(UnfoldedCorrelation):
             biased=bias is not None,
             line=line,
         )
-        return Prepared(Call(self.stage, arguments), filters)
+        return Prepared(multiplying, filters)

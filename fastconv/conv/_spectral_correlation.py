@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.results import PLANES, SCATTER
 from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.windows import window_record
@@ -106,25 +106,25 @@ class SpectralCorrelation:
 
     def run(self, x, w, y, bias, relu: bool) -> bool:
         """Compute y; whether every result is finite."""
-        base = scratch(self.nbytes)
-        packed, biases = self.filters.pack(w, True, bias, base)
         yn, yk, yh, yw = y.strides
         spoilt = np.zeros(1, np.int64)
         x_window = window_of(input_window(self.grid, self.vector), x)
         table = lane_table(self.filters.correlation, yk, yh, yw)
-        self.stage.run(
-            scratch=base + self.filters.nbytes,
-            relu=relu,
-            flag=address(spoilt),
-            x_window=address(x_window),
-            w=packed,
-            bias=biases,
-            y=address(y),
-            yn=yn,
-            yh=yh,
-            yw=yw,
-            lane_step=yk,
-            pixel_step=yw,
-            lane_table=address(table),
-        )
+        with Scratch(self.nbytes) as base:
+            packed, biases = self.filters.pack(w, True, bias, base)
+            self.stage.run(
+                scratch=base + self.filters.nbytes,
+                relu=relu,
+                flag=address(spoilt),
+                x_window=address(x_window),
+                w=packed,
+                bias=biases,
+                y=address(y),
+                yn=yn,
+                yh=yh,
+                yw=yw,
+                lane_step=yk,
+                pixel_step=yw,
+                lane_table=address(table),
+            )
         return not spoilt[0]

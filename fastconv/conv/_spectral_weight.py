@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.tiling import workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
@@ -102,13 +102,13 @@ class SpectralWeight:
         x_window = window_of(input_window(self.grid, self.vector), x)
         dy_window = window_of(self._gradient_window(), dy)
         multiply, add = self.stages
-        sums = scratch(self.nbytes)
-        rest = sums + self.sums_bytes
         spoilt = np.zeros(1, np.int64)
-        multiply.run(
-            scratch=rest, sums=sums, x_window=address(x_window), dy_window=address(dy_window)
-        )
-        add.run(
-            scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], flag=address(spoilt)
-        )  # fmt: skip
+        with Scratch(self.nbytes) as sums:
+            rest = sums + self.sums_bytes
+            multiply.run(
+                scratch=rest, sums=sums, x_window=address(x_window), dy_window=address(dy_window)
+            )
+            add.run(
+                scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], flag=address(spoilt)
+            )  # fmt: skip
         return not spoilt[0]

@@ -14,7 +14,7 @@ from math import lcm
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Call, Stage, address
+from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import even_split, in_pairs, round_up, workers_for
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
@@ -206,7 +206,7 @@ class SplitCorrelation(UnfoldedCorrelation):
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         filters = self.filters.prepare(base, w, forward, bias, self.packs)
         flags = np.zeros(2, np.int64)
-        arguments = self.stage.arguments(
+        multiplying = self.stage.call(
             scratch=room,
             relu=relu,
             flags=address(flags),
@@ -220,4 +220,4 @@ class SplitCorrelation(UnfoldedCorrelation):
             spoilt, sizeable = flags
             return bool(sizeable and not spoilt)
 
-        return Prepared(Call(self.stage, arguments), filters, outcome)
+        return Prepared(multiplying, filters, outcome)

@@ -14,7 +14,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import aligned, scratch
+from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.tiling import even_split, in_pairs, round_up, share_out, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
@@ -259,21 +259,21 @@ class SplitWeight:
             windows = self._dy_window(dy, self.left_tile), self._x_window(x, self.block)
         steps = dw.strides[1::-1] if self.swapped else dw.strides[:2]
         multiply, add = self.stages
-        sums = scratch(self.nbytes)
         flags = np.zeros(2, np.int64)
-        multiply.run(
-            scratch=sums + self.copies * self.copy_bytes,
-            sums=sums,
-            left_window=address(windows[0]),
-            right_window=address(windows[1]),
-            flags=address(flags),
-        )
-        add.run(
-            sums=sums,
-            dw=address(dw),
-            group_step=self.c.filters * dw.strides[0],
-            left_step=steps[0],
-            right_step=steps[1],
-        )
+        with Scratch(self.nbytes) as sums:
+            multiply.run(
+                scratch=sums + self.copies * self.copy_bytes,
+                sums=sums,
+                left_window=address(windows[0]),
+                right_window=address(windows[1]),
+                flags=address(flags),
+            )
+            add.run(
+                sums=sums,
+                dw=address(dw),
+                group_step=self.c.filters * dw.strides[0],
+                left_step=steps[0],
+                right_step=steps[1],
+            )
         spoilt, sizeable = flags
         return bool(sizeable and not spoilt)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
-import os
-import threading
 from typing import Any, NamedTuple
 
 from fastconv.core import store
+from fastconv.core.locks import Lock
 from fastconv.core.machine import machine, processor_name
 from fastconv.simd import limits
 
@@ -63,7 +62,7 @@ def identity(threads: int) -> dict[str, Any]:
     return {"processor": processor_name(), "isa": machine().isa.name, "threads": threads}
 
 
-_lock = threading.Lock()
+_lock = Lock()
 
 
 def host(dtype: str, threads: int) -> Host:
@@ -117,13 +116,3 @@ def _seconds(work: Work, host: Host, resident: bool) -> float:
     bandwidth = host.cache * work.workers if kind.near or resident else host.memory
     start = _CALL + (host.launch if work.workers > 1 else 0)
     return max(arithmetic, work.nbytes / bandwidth) + work.launches * start
-
-
-def _after_fork() -> None:
-    """In the child: the lock may have been held by a thread that is gone."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

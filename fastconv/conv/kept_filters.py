@@ -17,7 +17,7 @@ import numpy as np
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import WEIGHT
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import ALIGN
+from fastconv.core.workspace import ALIGN, aligned
 from fastconv.simd.copying import next_task, put_word, same
 from fastconv.simd.phases import lap, started
 
@@ -77,10 +77,11 @@ class _Entry(NamedTuple):
 
 def _packed(filters: PackedFilters, weight, forward: bool, bias) -> _Entry:
     memory = np.empty(filters.nbytes + ALIGN, np.uint8)
-    target = -(-address(memory) // ALIGN) * ALIGN
+    target = aligned(address(memory))
+    # Packed is what was copied: another thread may be writing to the weights.
+    weight, bias = np.array(weight, order="C"), None if bias is None else bias.copy()
     filters.packing_call(target, weight, forward, bias).run()
-    copy = np.array(weight, order="C")
-    return _Entry(copy, None if bias is None else bias.tobytes(), memory, filters.places(target))
+    return _Entry(weight, None if bias is None else bias.tobytes(), memory, filters.places(target))
 
 
 class _Session(NamedTuple):

@@ -46,14 +46,13 @@ class Strassen(Algorithm):
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         parts = _parts(problem, threads)
         own = max(part.nbytes for part in parts)
-        products = _workspace(parts) - own
         weight = problem.direction == "backward_weight"
 
         def run(first, second, out, bias, relu):
             biases, finite, image = biases_of(bias), True, 0
             if not weight:  # unlike images, filters come in any order
                 second = np.ascontiguousarray(second)
-            with workspace.reserve(own, products) as memory:
+            with workspace.reserve(own) as memory:
                 for part in parts:
                     some = slice(image, image := image + part.images)
                     w, y = (second[some], out) if weight else (second, out[some])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -14,15 +15,15 @@ PHASES = ("input", "weight", "multiply", "output")
 INPUT, WEIGHT, MULTIPLY, OUTPUT = range(len(PHASES))
 WORDS = 8  # of each worker: a cache line of its own
 
-target = 0  # address of the ticks of all workers, [worker][word]; 0 while nobody asks
+# Address of the ticks of all workers, [worker][word]; 0 while nobody asks.
+target: ContextVar[int] = ContextVar("ticks", default=0)
 
 
 @contextlib.contextmanager
 def noted(ticks: np.ndarray) -> Iterator[None]:
-    """Have the kernels of a ``with`` block add to ``ticks`` (from one Python thread at a time)."""
-    global target
-    target = address(ticks)
+    """Have the kernels that this Python thread runs in a ``with`` block add to ``ticks``."""
+    token = target.set(address(ticks))
     try:
         yield
     finally:
-        target = 0
+        target.reset(token)

@@ -49,15 +49,14 @@ class Stage:
             self._template[self._index[name]] = value
 
     def run(self, **arguments: int) -> None:
-        args = self.arguments(**arguments)
-        threads.launch(self.kernel, args.buffer_info()[0], self.workers)
+        self.call(**arguments).run()
 
     def place(self, name: str) -> int:
         """Which word of the record an argument is."""
         return self._index[name]
 
-    def arguments(self, **arguments: int) -> array:
-        """The record of a run: the constants and these."""
+    def call(self, **arguments: int) -> Call:
+        """A run with the constants and these arguments."""
         args = self._template[:]  # of its own, so that threads may run one plan at once
         pointer, _ = args.buffer_info()
         index = self._index
@@ -66,5 +65,5 @@ class Stage:
         if self._counts:
             args[index["counter"]] = pointer + 8 * len(self.kernel.words)
         if self._noted:
-            args[index["profile"]] = profile.target
-        return args
+            args[index["profile"]] = profile.target.get()
+        return Call(self, args)

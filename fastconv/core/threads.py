@@ -47,7 +47,7 @@ class _State:
 
     def __init__(self):
         self.threads = max(1, min(cpu_count(), numba.config.NUMBA_NUM_THREADS))
-        self.lock: threading.Lock | contextlib.nullcontext = threading.Lock()
+        self.lock: contextlib.AbstractContextManager = threading.RLock()
         self.layer: str | None = None
         self.forked = False
 
@@ -118,7 +118,7 @@ def _after_fork() -> None:
     try:
         numba.threading_layer()
     except ValueError:  # no thread was ever started: the child may start its own
-        _state.lock = threading.Lock()  # the parent's may have been held at the fork
+        _state.lock = threading.RLock()  # the parent's may have been held at the fork
         return
     _state.forked = True
 

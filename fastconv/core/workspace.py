@@ -1,4 +1,4 @@
-"""Scratch memory that is reused between calls: aligned, one block for each Python thread."""
+"""Scratch memory that is reused between calls: aligned blocks, each Python thread has its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ ALIGN = 64  # a cache line, and the widest vector
 POISON = False  # tests set this: scratch is filled with NaN before every use
 
 _ITEMSIZE = {"float32": 4, "float64": 8}
-_local = threading.local()
+
+
+class _Shelf(threading.local):
+    """The blocks of a thread that are not in use."""
+
+    def __init__(self) -> None:
+        self.blocks: list[np.ndarray] = []
+
+
+_shelf = _Shelf()
 
 
 def aligned(nbytes: int) -> int:
@@ -23,43 +32,50 @@ def aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGN) * ALIGN
 
 
-def scratch(nbytes: int) -> int:
-    """The address of at least ``nbytes`` of aligned scratch, valid until this thread's next call.
-
-    Several Python threads each have a block of their own.  Its content is undefined.
-    """
-    held = getattr(_local, "held", 0)
-    if getattr(_local, "size", -1) < held + nbytes:
-        _local.size, _local.block = -1, None  # release the old block before taking a larger one
-        _local.block = np.empty(held + nbytes + ALIGN, np.uint8)
-        _local.address = aligned(address(_local.block))
-        _local.size = held + nbytes
+def _take(nbytes: int) -> np.ndarray:
+    """A block with room for so much behind its first boundary, off the shelf or new."""
+    block = _shelf.blocks.pop() if _shelf.blocks else None
+    if block is None or block.nbytes < nbytes + ALIGN:
+        block = None  # gives the old one back before taking a larger one
+        block = np.empty(nbytes + ALIGN, np.uint8)
     if POISON:
-        # Every float32 and float64 made of these bytes is NaN.
-        _local.block[_local.address - address(_local.block) + held :].fill(0xFF)
-    return _local.address + held
+        block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN
+    return block
 
 
-def release() -> None:
-    """Give this thread's block back to the system; the next call takes one anew."""
-    if getattr(_local, "held", 0) == 0:
-        _local.size, _local.block = -1, None
+class Scratch:
+    """At least ``nbytes`` of aligned scratch for a ``with`` block, which gets their address.
+
+    The content is undefined.  The block is off the shelf meanwhile: whatever else this thread
+    computes before the end, be it in a signal handler, gets another one.
+    """
+
+    __slots__ = ("_block", "_nbytes")
+
+    def __init__(self, nbytes: int):
+        self._nbytes = nbytes
+
+    def __enter__(self) -> int:
+        self._block = _take(self._nbytes)
+        return aligned(address(self._block))
+
+    def __exit__(self, *error: object) -> None:
+        _shelf.blocks.append(self._block)
 
 
 @contextlib.contextmanager
-def reserve(nbytes: int, within: int) -> Iterator[np.ndarray]:
-    """Scratch of ``nbytes`` as an array of bytes that lasts for the ``with`` block.
-
-    Calls of :func:`scratch` inside it get what is behind; ``within`` is the most they ask for.
-    """
-    first = scratch(aligned(nbytes) + within)
-    start = first - address(_local.block)
-    held = getattr(_local, "held", 0)
-    _local.held = held + aligned(nbytes)
+def reserve(nbytes: int) -> Iterator[np.ndarray]:
+    """The same as an array of bytes."""
+    block = _take(nbytes)
     try:
-        yield _local.block[start : start + nbytes]
+        yield block[-address(block) % ALIGN :][:nbytes]
     finally:
-        _local.held = held
+        _shelf.blocks.append(block)
+
+
+def release() -> None:
+    """Give this thread's blocks back to the system; the next call takes one anew."""
+    _shelf.blocks.clear()
 
 
 def empty(shape: tuple[int, ...], dtype: str, order: str) -> np.ndarray:
