@@ -34,6 +34,7 @@ class BlockedCorrelation:
     the share of a task (:meth:`_arrange`), and brings its kernel.
     """
 
+    kind = "product"  # of work (:data:`.calibration.KINDS`)
     gathers = False  # whether columns are copied together
     pixels_per_task: int  # about so many share one trip of the filters through the cache
     few_pixels = 0  # up to so many, every task has all of them

@@ -35,6 +35,7 @@ class BlockedWeight:
     and may gather the left operand's rows (:meth:`_arrange`) rather than use the window.
     """
 
+    kind = "product"  # of work (:data:`.calibration.KINDS`)
     gathers = False  # whether columns are copied together
 
     # Set by _choose_products:

@@ -10,7 +10,7 @@ from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
-from fastconv.gemm.tiling import round_up, workers_for
+from fastconv.gemm.tiling import even_split, round_up, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
@@ -149,15 +149,17 @@ class DepthwiseSum:
 
     @functools.cached_property
     def at_once(self) -> int:
-        """Units summed side by side, so that memory is read in order and their rows stay near."""
+        """Units summed side by side, so that memory is read in order.
+
+        What the strips of all of them read, and the next ones read again, stays near.
+        """
         if not self.in_place:
             return 1
-        c, units = self.c, _AT_ONCE
-        row = c.columns.inputs * self.units.nbytes
-        near = c.rows.window * (row + c.columns.window * self.units.nbytes)
-        while units > 1 and units * near > 2 * machine().l1:
-            units //= 2
-        return units
+        down, across = self.c.rows.window, self.c.columns.window
+        pixels = (self.strips.sizes[0] * self.c.rows.advance + down) * across
+        near = (pixels + down * across) * self.units.nbytes
+        most = max(1, min(_AT_ONCE, machine().l1 // near))
+        return even_split(self.units.count, most)
 
     @property
     def flops(self) -> int:

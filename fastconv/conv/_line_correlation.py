@@ -55,6 +55,7 @@ def _window_bytes(c: Correlation, rows: int, itemsize: int) -> int:
 class LineCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
         self.together = together = groups_together(c, itemsize, y_format)
+        self.kind = "taps" if together > 1 else "product"  # a vector is loaded for every product
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
         _, self.mr, self.nv = _tile(c, self.vector, together)

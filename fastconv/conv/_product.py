@@ -48,7 +48,7 @@ class ProductAlgorithm(Algorithm):
         return (
             Work("copy", 0, part.packed_bytes, workers),
             Work("gather", 0, 2 * columns, workers, launches=0),
-            Work("product", part.flops, nbytes, workers),
+            Work(part.kind, part.flops, nbytes, workers),
         )
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:

@@ -132,7 +132,10 @@ class Strips:
                 self._add(part, window, i, j)
 
     def _add(self, part: int, window, i: tuple[int, int], j: tuple[int, int]) -> None:
-        """The outputs ``i`` × ``j``, by strips along whichever axis takes less time."""
+        """The outputs ``i`` × ``j``, by strips along whichever axis takes less time.
+
+        Better down the rows: strip after strip, their lines then are read in order.
+        """
         choices = [self._strips(part, axis, i, j) for axis in (1, 0)]
         taps = (window[1] - window[0]) * (window[3] - window[2])
 
@@ -140,7 +143,7 @@ class Strips:
             strips = choices[1 - axis].items()
             return sum(self._time(len(corners), size, taps, axis) for size, corners in strips)
 
-        axis = min((1, 0), key=time)
+        axis = min((0, 1), key=time)
         for size, corners in choices[1 - axis].items():
             self.groups.append(Group(part, window, axis, size, corners))
 
@@ -157,9 +160,9 @@ class Strips:
             every = _spacing((c.rows, c.columns)[axis])[0]
             runs = [ranges[axis][first::every] for first in range(every)]
         found: dict[int, list] = {}
-        for other in ranges[1 - axis]:
-            for run in runs:
-                for size, first in _cover(len(run), self.sizes):
+        for run in runs:
+            for size, first in _cover(len(run), self.sizes):
+                for other in ranges[1 - axis]:  # whose windows overlap most
                     corner = (other, run[first]) if axis else (run[first], other)
                     found.setdefault(size, []).append(corner)
         return {size: np.array(corners, np.int64) for size, corners in found.items()}

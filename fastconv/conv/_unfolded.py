@@ -12,6 +12,7 @@ class UnfoldedCorrelation:
     c: Correlation
     filters: PackedFilters
     width: int  # lanes of a tile
+    kind = "product"  # of work (:data:`.calibration.KINDS`)
     gathers = False  # whether columns are copied together
 
     @property
