@@ -155,13 +155,16 @@ def depthwise_kernel(
                         left = a.all_lanes - unit * a.unit_lanes
                         for p in range(a.n_parts):
                             part = record_at(a.parts + p * PART_BYTES, PART)
-                            for i in range(min(a.task_i, part.I - i0)):
+                            step, line = part.column_step * a.yw, part.row_step * a.yh
+                            lines, count = min(a.task_i, part.I - i0), part.J
+                            if line == count * step and part.line == count * unit_bytes:
+                                lines, count = 1, lines * count  # they follow one another
+                            for i in range(lines):
                                 to = y + (part.row_first + (i0 + i) * part.row_step) * a.yh
                                 to += part.column_first * a.yw
-                                step = part.column_step * a.yw
                                 at = sums + part.sums + i * part.line
                                 _unpack_row(
-                                    like, itemsize, vector, to, step, at, part.J, splat, left, a.yk
+                                    like, itemsize, vector, to, step, at, count, splat, left, a.yk
                                 )
                         clock = lap(a.profile, worker, OUTPUT, clock)
 

@@ -13,7 +13,7 @@ import numpy as np
 from fastconv.core.jit import inner, record
 from fastconv.simd.copying import copy, copy_strided, move, zero
 from fastconv.simd.strided import MOST_PLANES, interleave, take_even
-from fastconv.simd.transposing import transpose_tile
+from fastconv.simd.transposing import transpose_taps, transpose_tile
 
 # What a kernel that packs windows needs in its arguments: the source, whose rows are read
 # ``row_source`` apart beginning at ``row_first`` (columns alike), and the blocks of channels.
@@ -98,6 +98,29 @@ def pack_lane(like, a, item, target, pixel, image, group, channel, row, rows, co
 
 
 @inner
+def _joins_rows(a, count, item):
+    """Whether planes are transposed whose rows, of ``count`` pixels, follow one another.
+
+    Rows of whole vectors are as well transposed one by one.
+    """
+    planes = a.column_source * a.xw == item and a.xc != item and min(a.block, a.channels) > 1
+    return planes and a.row_source == 1 and a.xh == count * item and count % a.vector != 0
+
+
+@inner
+def _planes(like, a, target, pitch, source, rows, count, valid, item):
+    """``rows`` of ``count`` pixels of ``valid`` planes, ``pitch`` bytes apart in ``target``."""
+    pixel = a.block * item
+    for c in range(0, valid, a.vector):
+        for i in range(0, rows * count, a.vector):
+            transpose_taps(
+                like, target + i // count * pitch + c * item, i % count, count, pixel, pitch,
+                source + c * a.xc + i * item, a.xc, min(a.vector, valid - c),
+                min(a.vector, rows * count - i),
+            )  # fmt: skip
+
+
+@inner
 def pack_block(like, a, item, target, image, group, block, row, rows, column, columns):
     """Fill ``target`` with ``rows`` × ``columns`` positions of one block of channels.
 
@@ -109,6 +132,13 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
     cleared = valid < a.block or columns * pixel <= _SHORT_ROW
     if cleared:
         zero(target, rows * columns * pixel)
+    first = column + low * a.column_source
+    joined = _joins_rows(a, high - low, item)
+    if joined:
+        top, bottom = max(0, row), min(a.height, row + rows)
+        source = element_at(a, image, group, block * a.block, top, first)
+        to = target + ((top - row) * columns + low) * pixel
+        _planes(like, a, to, columns * pixel, source, bottom - top, high - low, valid, item)
     for b in range(rows):
         h = row + b * a.row_source
         if h < 0 or h >= a.height or low >= columns:
@@ -118,7 +148,7 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
             if not cleared:
                 zero(target, low * pixel)
                 zero(target + high * pixel, (columns - high) * pixel)
-            first = column + low * a.column_source
-            source = element_at(a, image, group, block * a.block, h, first)
-            _pixels(like, a, target + low * pixel, source, high - low, valid, item)
+            if not joined:
+                source = element_at(a, image, group, block * a.block, h, first)
+                _pixels(like, a, target + low * pixel, source, high - low, valid, item)
         target += columns * pixel
