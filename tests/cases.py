@@ -63,6 +63,11 @@ SMALL = (
     Case("channels-48-100", 1, 48, 3, 4, 100, 1, 1),
     Case("channels-100-5", 1, 100, 3, 4, 5, 3, 3, padding=1),
     Case("channels-1-1", 1, 1, 4, 5, 1, 3, 3),
+    # few 1×1 filters of many channels: sums along the lanes
+    Case("dots-64-to-2", 2, 64, 5, 6, 2, 1, 1),
+    Case("dots-70-to-1", 1, 70, 4, 5, 1, 1, 1),
+    Case("dots-101-to-3", 2, 101, 3, 5, 3, 1, 1),
+    Case("dots-3-to-100", 1, 3, 4, 5, 100, 1, 1),
     # few channels: tiles that slide along a row, or find it too short
     Case("sliding-3x3", 2, 3, 6, 20, 20, 3, 3),
     Case("sliding-5x5", 2, 1, 9, 21, 33, 5, 5, padding=2),

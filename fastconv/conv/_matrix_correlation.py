@@ -28,9 +28,22 @@ _TILES = 24  # of pixels in a task
 _LONGEST = 1.15  # times the pixels of a line: what tiles may compute
 
 
-def _dense(c: Correlation) -> bool:
-    """Whether the pixels of all rows are evenly apart, in whole arrays."""
-    return all(a.advance == a.step == 1 and a.outputs == a.inputs for a in (c.rows, c.columns))
+def is_dense(c: Correlation) -> bool:
+    """Whether the pixels of all rows are evenly apart, in whole arrays; 1×1 filters only."""
+    return all(
+        a.window == a.advance == a.step == 1 and a.first == 0 and a.outputs == a.inputs
+        for a in (c.rows, c.columns)
+    )
+
+
+def pixel_lines(c: Correlation, x, y) -> tuple[int, int, int]:
+    """How the pixels lie: images, lines of an image, and pixels of a line, evenly apart."""
+    images, lines, length = c.N, c.rows.outputs, c.columns.outputs
+    if is_dense(c) and all(a.strides[2] == length * a.strides[3] for a in (x, y)):
+        lines, length = 1, lines * length
+        if all(a.strides[0] == length * a.strides[3] for a in (x, y)):
+            images, length = 1, images * length
+    return images, lines, length
 
 
 class MatrixCorrelation(UnfoldedCorrelation):
@@ -63,7 +76,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
         It can: 1×1, channels-last, no padding.  It suits: tiles of pixels fill the lines.
         """
         mr, _ = choose_tile(c.pixels, c.filters, lanes(itemsize))
-        line = c.columns.outputs * (c.rows.outputs if _dense(c) else 1)
+        line = c.columns.outputs * (c.rows.outputs if is_dense(c) else 1)
         return (
             x_format == y_format == "nhwc"
             and not c.folded
@@ -93,21 +106,12 @@ class MatrixCorrelation(UnfoldedCorrelation):
             splits=self.splits,
         )
 
-    def _lines(self, x, y) -> tuple[int, int, int]:
-        """How the pixels lie: images, lines of an image, and pixels of a line, evenly apart."""
-        images, lines, length = self.c.N, self.c.rows.outputs, self.c.columns.outputs
-        if _dense(self.c) and all(a.strides[2] == length * a.strides[3] for a in (x, y)):
-            lines, length = 1, lines * length
-            if all(a.strides[0] == length * a.strides[3] for a in (x, y)):
-                images, length = 1, images * length
-        return images, lines, length
-
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         c = self.c
-        images, lines, length = self._lines(x, y)
+        images, lines, length = pixel_lines(c, x, y)
         if length < self.mr:  # rows of a part of an array; y is whole
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-            images, lines, length = self._lines(x, y)
+            images, lines, length = pixel_lines(c, x, y)
         tiles = -(-length // self.mr)
         all_tiles = images * lines * tiles * c.groups * self.splits
         most = min(_TILES, -(-all_tiles // (6 * self.workers)))

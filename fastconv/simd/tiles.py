@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 
 from fastconv.core.jit import Function, callee, record
 
+from .dots import emit_dots
 from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
 from .vector import Vectors, element, lanes, literal
 from .window_tiles import emit_lanes, emit_line, emit_planar, emit_sliding
@@ -36,6 +37,7 @@ _KINDS = {
     "rows": emit_rows,
     "pitched": emit_pitched,
     "packed": emit_packed,
+    "dots": emit_dots,
     "line": emit_line,
     "lanes": emit_lanes,
     "panel": emit_panel,
@@ -90,6 +92,22 @@ def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
         )  # fmt: skip
 
     return _tile(pitched, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_dots(itemsize: int, mr: int, nk: int) -> dict[str, int]:
+    """The tile of ``mr`` rows × ``nk`` filters whose sums run along the lanes.
+
+    Row m of A is at ``a + m·a_pitch``, filter k at ``b + k·b_pitch``; the results ``[row][filter]``
+    stand together at ``c``, and what they begin with at ``init``.
+    """
+    tile = f"dots {mr} {nk}"
+
+    @callee(8)
+    def dots(a, a_pitch, length, b, b_pitch, init, relu, c):
+        _multiply(element(itemsize), tile, a, a_pitch, length, b, b_pitch, init, relu, c)
+
+    return _tile(dots, itemsize, mr, 1)
 
 
 @functools.cache
