@@ -51,8 +51,9 @@ SUM_LAYOUT = record(
     # tables: groups of the blocks, records of the groups, sizes of their strips
     "block_groups groups sizes"
 )
-# One of the disjoint sets of outputs that a kernel sums; ``sums`` is where, if not in y itself.
-PART = record("I J row_first row_step column_first column_step sums line")
+# One of the disjoint sets of outputs that a kernel sums, some ``rows`` for each row of a task;
+# ``sums`` is where, if not in y itself.
+PART = record("I J rows row_first row_step column_first column_step sums line")
 PART_BYTES = PART.itemsize
 
 
@@ -130,7 +131,8 @@ def depthwise_kernel(
                     y = a.y + n * a.yn + unit * a.yu + f * a.y_set
                     target = sums
                     if a.straight:
-                        target = y + i0 * record_at(a.parts, PART).row_step * a.yh
+                        part = record_at(a.parts, PART)
+                        target = y + i0 * part.rows * part.row_step * a.yh
                     groups = a.block_groups + block * 16
                     for group in range(get_word(groups), get_word(groups + 8)):
                         record = a.groups + group * (GROUP_WORDS * 8)
@@ -156,11 +158,12 @@ def depthwise_kernel(
                         for p in range(a.n_parts):
                             part = record_at(a.parts + p * PART_BYTES, PART)
                             step, line = part.column_step * a.yw, part.row_step * a.yh
-                            lines, count = min(a.task_i, part.I - i0), part.J
+                            row = i0 * part.rows
+                            lines, count = min(a.task_i * part.rows, part.I - row), part.J
                             if line == count * step and part.line == count * unit_bytes:
                                 lines, count = 1, lines * count  # they follow one another
                             for i in range(lines):
-                                to = y + (part.row_first + (i0 + i) * part.row_step) * a.yh
+                                to = y + (part.row_first + (row + i) * part.row_step) * a.yh
                                 to += part.column_first * a.yw
                                 at = sums + part.sums + i * part.line
                                 _unpack_row(

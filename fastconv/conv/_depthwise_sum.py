@@ -15,7 +15,7 @@ from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
 from ._depthwise_filters import DepthwiseFilters
-from ._depthwise_kernel import PART, WINDOW_BYTES, depthwise_kernel
+from ._depthwise_kernel import WINDOW_BYTES, depthwise_kernel
 from ._planes import Planes, windows_in_place
 from ._strips import Place, Strips
 from ._units import Units, along_rows, rows_in_cache, rows_in_order
@@ -24,8 +24,19 @@ from .correlation import Correlation
 _LONG = ((8,), (10, 8))  # vectors of a strip, with 16 registers and with 32
 _NARROW = 5  # of the strips that cover what the long ones leave
 _PACKING = 16  # multiply-adds that take the time of copying a vector into the planes
-_TRANSPOSED = 0.8  # the time of rows along the lanes, in that of channels transposed to them
+# The time of rows along the lanes, in that of channels transposed to them: with few taps, with many
+# that share their loads, and where columns are strided, one element at a time.
+_TRANSPOSED = (0.8, 1.2, 1.5)
+_FEW_TAPS = 16
 _AT_ONCE = 8  # neighbouring vectors of channels, so that memory is read in order
+
+
+def _gain(c: Correlation) -> float:
+    """What transposing channels to the lanes gains."""
+    few, many, strided = _TRANSPOSED
+    if max(c.columns.advance, c.columns.step) > 1:
+        return strided
+    return few if c.rows.window * c.columns.window <= _FEW_TAPS else many
 
 
 class DepthwiseSum:
@@ -37,7 +48,7 @@ class DepthwiseSum:
     def __init__(self, parts: list[Correlation], itemsize: int, memory_format: str, threads: int):
         self.parts = parts
         self.c = c = max(parts, key=lambda c: c.rows.outputs)
-        splat = along_rows(c, memory_format, itemsize, _TRANSPOSED)
+        splat = along_rows(c, memory_format, itemsize, _gain(c))
         self.units = units = Units(c, memory_format, itemsize, splat)
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
@@ -68,7 +79,7 @@ class DepthwiseSum:
         self.nbytes = self.filter_bytes + self.workers * self.worker_bytes
         self.window = window_record(
             units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs), self.planes.first,
-            (c.rows.advance, c.columns.advance), self.vector,
+            self.planes.source, self.vector,
         )  # fmt: skip
         self.sizes = np.array([group.size for group in self.strips.groups], np.int64)
         self._tables: dict[tuple[int, ...], tuple] = {}
@@ -100,17 +111,31 @@ class DepthwiseSum:
             self.rows = rows
 
     def _layout_of_parts(self, vector_bytes: int) -> int:
-        """Fill the records of the parts; the bytes of the sums that are not made in y."""
-        self.records = np.zeros((len(self.parts), len(PART.names)), np.int64)
-        sums = 0
-        for record, c in zip(self.records, self.parts, strict=True):
+        """Where the sums are that are not made in y, and how they get there; their bytes."""
+        unit = self.units.nbytes
+        rows, columns = self.c.rows, self.c.columns
+        if not self.units.splat and len(self.parts) == rows.step * columns.step > 1:
+            # They leave nothing out: one image, whose rows are stored whole.
+            line = columns.size * unit
+            self.records = np.array(
+                [(rows.size, columns.size, rows.step, 0, 1, 0, 1, 0, line)], np.int64
+            )
+            steps = (rows.step * line, columns.step * unit)
+            self.places = [
+                (c.rows.start * line + c.columns.start * unit, steps) for c in self.parts
+            ]
+            return self.rows * steps[0]
+        records, self.places, sums = [], [], 0
+        for c in self.parts:
             # Rows of whole vectors: the last one of a row may hold more than is left of it.
-            line = round_up(c.columns.outputs * self.units.nbytes, vector_bytes)
-            record[:] = (
-                c.rows.outputs, c.columns.outputs, c.rows.start, c.rows.step,
-                c.columns.start, c.columns.step, sums, line,
+            line = round_up(c.columns.outputs * unit, vector_bytes)
+            records.append(
+                (c.rows.outputs, c.columns.outputs, 1, c.rows.start, c.rows.step, c.columns.start,
+                 c.columns.step, sums, line)
             )  # fmt: skip
+            self.places.append((sums, (line, unit)))
             sums += self.rows * line
+        self.records = np.array(records, np.int64)
         return sums
 
     @functools.cached_property
@@ -141,7 +166,7 @@ class DepthwiseSum:
             unit_lanes=units.lanes,
             all_lanes=units.channels,
             parts=self.records,
-            n_parts=len(self.parts),
+            n_parts=len(self.records),
             block_groups=self.strips.blocks,
             sizes=self.sizes,
             in_place=self.in_place,
@@ -213,7 +238,6 @@ class DepthwiseSum:
 
         def make():
             unit = self.units.nbytes
-            pixel = self.itemsize if self.units.splat else unit
             per_part: list[Place] = []
             w_first = 0
             for p, c in enumerate(self.parts):
@@ -221,15 +245,14 @@ class DepthwiseSum:
                     origin, x_step, taps = windows_in_place(c, x_strides[2:])
                     taps = taps[None]
                 else:
-                    origin, x_step = 0, np.array([self.planes.shape[1] * unit, pixel])
+                    origin, x_step = 0, np.array(self.planes.step_bytes)
                     taps = self.planes.tap_offsets(p)
                 if straight:
                     y_step = np.array(y_strides[2:])
                     y_first = y_step @ [c.rows.start, c.columns.start]
                     y_step *= [c.rows.step, c.columns.step]
                 else:
-                    sums, line = self.records[p, -2:]
-                    y_first, y_step = sums, np.array([line, pixel])
+                    y_first, y_step = self.places[p]
                 per_part.append(Place(origin, x_step, taps, w_first, y_first, y_step))
                 w_first += c.steps * unit
             return self.strips.tables(per_part, unit)

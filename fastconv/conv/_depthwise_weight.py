@@ -23,7 +23,7 @@ from .correlation import unfolded
 
 _PACKING = 4  # multiply-adds that take the time of copying a vector into the planes
 # The time of rows along the lanes, in that of channels transposed to them; with strides.
-_TRANSPOSED = (1.2, 0.8)
+_TRANSPOSED = (1.2, 1.5)
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -41,8 +41,7 @@ class DepthwiseWeight:
         width = lanes(itemsize)
         vector_bytes = width * itemsize
         self.rows = rows_in_cache(c, units, vector_bytes)
-        # Taps of a row are neighbours where it is not cut up by phase, or runs along the lanes.
-        self.patches = self._patches(exact=False, alone=units.splat or c.columns.advance > 1)
+        self.patches = self._patches(exact=False, alone=units.splat)
         self.in_place = False
         channels_last = problem.x_format == problem.y_format == "nhwc"
         if channels_last and c.groups % units.lanes == 0 and c.filters == c.channels == 1:
@@ -61,7 +60,7 @@ class DepthwiseWeight:
         self.nbytes = self.copies * (self.copy_bytes + self.parts * self.worker_bytes)
         self.x_window = window_record(
             units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs),
-            (c.rows.first, c.columns.first), (c.rows.advance, c.columns.advance), width,
+            (c.rows.first, c.columns.first), self.planes.source, width,
         )  # fmt: skip
         self._tables: dict[tuple[int, ...], tuple] = {}
         self.dy_window = window_record(
@@ -169,7 +168,7 @@ class DepthwiseWeight:
                 first, x_steps, taps = windows_in_place(c, x_strides[2:])
                 taps = taps[None]
             else:
-                first, x_steps = 0, (self.planes.shape[1] * unit, unit)
+                first, x_steps = 0, self.planes.step_bytes
                 taps = self.planes.tap_offsets()
             place = Place(first, taps, c.steps * vector, *map(int, x_steps), *steps, vector)
             return self.patches.tables(place)

@@ -1,7 +1,8 @@
 """Planes: the input of a depthwise convolution cut up so that every tap is one offset.
 
-The padded input of a unit (:mod:`._units`) is split by phase, ``h mod advance`` and ``w mod
-advance``, so that neighbouring outputs read neighbouring positions at any stride.
+Where neighbours of a row are in the lanes, the padded input of a unit (:mod:`._units`) is split by
+phase, ``h mod advance`` and ``w mod advance``, so that neighbouring outputs read neighbouring
+positions at any stride.
 Buffer layout: ``[input of the sum][row phase][column phase][row][column]``, and behind that the
 pixels from which the inputs of the sum are dealt.
 """
@@ -22,7 +23,8 @@ class Planes:
     """The plane buffer of correlations whose outputs come in blocks of ``rows`` rows.
 
     The parts read the same input with the same advance and spread; ``first`` is the position
-    (row, column) of the first window of all.
+    (row, column) of the first window of all, ``source`` the distance of a plane's positions in the
+    input.
     """
 
     def __init__(self, parts: list[Correlation], rows: int, units: Units, vector_bytes: int):
@@ -31,11 +33,18 @@ class Planes:
         axes = [[c.rows for c in parts], [c.columns for c in parts]]
         extents = [rows, max(axis.outputs for axis in axes[1])]
         self.first = [min(axis.first for axis in some) for some in axes]
+        advances = [some[0].advance for some in axes]
+        self.source = advances if units.splat else [1, 1]
         self.phases, self.shape = [], []
-        for some, first, extent in zip(axes, self.first, extents, strict=True):
+        for some, first, extent, advance, source in zip(
+            axes, self.first, extents, advances, self.source, strict=True
+        ):
             reach = max(a.first - first + (a.window - 1) * a.spread for a in some)
-            self.phases.append(min(some[0].advance, reach + 1))
-            self.shape.append(extent + reach // some[0].advance)
+            self.phases.append(min(source, reach + 1))
+            self.shape.append(((extent - 1) * advance + reach) // source + 1)
+        # From output to output, down a row and along it.
+        down, across = (a // s for a, s in zip(advances, self.source, strict=True))
+        self.step_bytes = down * self.shape[1] * units.nbytes, across * units.nbytes
         self.plane_bytes = self.shape[0] * self.shape[1] * self.unit_bytes
         self.set_bytes = self.phases[0] * self.phases[1] * self.plane_bytes
         # The last vector of a short row reads on past its end.
@@ -48,12 +57,12 @@ class Planes:
         """Byte offset of every (input of the sum, r, s) of a part in the buffer."""
         c = self.parts[part]
 
-        def along(axis: Axis, first: int):
+        def along(axis: Axis, first: int, source: int):
             taps = axis.first - first + np.arange(axis.window) * axis.spread
-            return np.divmod(taps, axis.advance)
+            return np.divmod(taps, source)
 
-        row, row_phase = along(c.rows, self.first[0])
-        column, column_phase = along(c.columns, self.first[1])
+        row, row_phase = along(c.rows, self.first[0], self.source[0])
+        column, column_phase = along(c.columns, self.first[1], self.source[1])
         plane = row_phase[:, None] * self.phases[1] + column_phase
         offset = plane * self.plane_bytes
         offset = offset + (row[:, None] * self.shape[1] + column) * self.unit_bytes
