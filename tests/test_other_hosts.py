@@ -55,6 +55,8 @@ def layers(draw):
     (h, r, *rows), (w, s, *columns) = draw(axes()), draw(axes())
     groups, n = draw(st.sampled_from([1, 1, 1, 2, 4])), draw(st.sampled_from([1, 1, 2, 7]))
     c, k = draw(st.sampled_from(CHANNELS)), draw(st.sampled_from(CHANNELS))
+    if draw(st.integers(0, 3)) == 0:  # depthwise
+        groups, c, k = c, 1, draw(st.integers(1, 2))
     while (n * c * k * h * w * r * s * groups) > MOST_PRODUCTS and max(c, k) > 1:
         c, k = (c // 2, k) if c > k else (c, k // 2)
     stride, padding, dilation = zip(rows, columns, strict=True)

@@ -85,8 +85,9 @@ class DotCorrelation:
 
     @property
     def flops(self) -> int:
-        """Executed, vectors filled up with zeros, and what takes as long."""
-        return int(2 * self.vector * self.c.pixels * _work(self.c, self.vector))
+        """Executed, vectors filled up with zeros."""
+        c = self.c
+        return 2 * c.pixels * c.filters * round_up(c.channels, self.vector)
 
     @functools.cached_property
     def stage(self) -> Stage:
