@@ -19,7 +19,7 @@ import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from . import cache
+from . import cache, garbage
 from .linked import Linked
 from .pipeline import KernelPipeline
 
@@ -63,7 +63,8 @@ def compile_cached(function, signature, **options):
     dispatcher = numba.njit(**FLAGS, **options)(function)
     if cache.cache_directory() is not None:
         dispatcher._cache = cache.KernelCache(function)
-    dispatcher.compile(signature)
+    with garbage.kept():
+        dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 import inspect
 
 from numba import _dynfunc
-from numba.core import codegen, types
+from numba.core import types
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
-from numba.core.typed_passes import NativeLowering
 
-from .pipeline import KernelPipeline
+from .pipeline import KernelLibrary, KernelLowering, KernelPipeline
 
 # Parameters of these names stay integers that the compiler knows: the bytes of an element and the
 # elements of a vector, which sizes are divided by all the time.
 _CONSTANTS = ("item", "vector")
 
 
-class _Library(codegen.CPUCodeLibrary):
+class _Library(KernelLibrary):
     """Intermediate code that is optimised, and translated, where it is linked to."""
 
     def _optimize_final_module(self):
@@ -34,13 +33,13 @@ class _Library(codegen.CPUCodeLibrary):
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _Lowering(NativeLowering):
+class _Lowering(KernelLowering):
     """Lower a function to intermediate code, and tell numba where its callers find it."""
 
     _name = "linked_lowering"
+    library = _Library
 
     def run_pass(self, state):
-        state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         super().run_pass(state)
         lowered, keep = state.cr, (state.library,)
