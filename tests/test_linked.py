@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from fastconv.core.jit import inner, kernel, record, words
 from fastconv.core.threads import launch
