@@ -150,6 +150,13 @@ def test_too_small_and_too_large_ones_are_not_measured(register, predicted):
     assert "too" in selector.choose(PROBLEM, Request(), fc.get_num_threads()).why
 
 
+def test_matrix_units_are_left_alone_in_small_ones(register):
+    matrix, vectors = register(matrix=(50e-6, 0), vectors=(60e-6, 0))
+    matrix.vector = False
+    assert call() == 2
+    assert runs([matrix, vectors]) == [0, 1]
+
+
 @pytest.mark.parametrize(
     "algorithms",
     [
