@@ -22,7 +22,7 @@ def kept() -> Iterator[None]:
     """A block in which garbage is kept: one thread's at a time, and some forty megabytes."""
     global _paused
     with _lock:
-        if _paused or not gc.isenabled():
+        if not gc.isenabled():  # by the user, or by a block around this one
             yield
             return
         _paused = True
