@@ -117,7 +117,7 @@ def test_gradients(shape, dtype):
 @pytest.mark.parametrize("threads", [1, 2, 5, 64])
 def test_copies_of_the_sums_are_few_and_small(threads):
     plan = DepthwiseWeight(_problem((56, 56), (3, 3), 1, 1, 1, channels=96), threads)
-    assert plan.in_place and plan.copies * plan.parts <= threads
+    assert plan.in_place and plan.workers <= threads
     assert plan.parts == 1 and plan.copies >= min(threads, 5)
     tiny = DepthwiseWeight(_problem((7, 7), (7, 7), 1, 3, 1, channels=960), threads)
     assert tiny.copies == 1

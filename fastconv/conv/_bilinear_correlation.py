@@ -12,7 +12,8 @@ import numpy as np
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER
-from fastconv.gemm.tiling import choose_tile, round_up, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import choose_tile, round_up
 from fastconv.simd.tiles import tile_packed
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread

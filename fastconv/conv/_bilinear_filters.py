@@ -24,7 +24,7 @@ from fastconv.core.machine import machine
 from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
 from fastconv.core.stage import Call, Stage
 from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.simd.copying import fence, next_task
 from fastconv.simd.phases import lap, started

@@ -16,7 +16,8 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
-from fastconv.gemm.tiling import choose_tile, round_up, workers_for
+from fastconv.gemm.sharing import spare_copies, total_weight, workers_for
+from fastconv.gemm.tiling import choose_tile, round_up
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import spread
@@ -27,10 +28,12 @@ from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
 from ._bilinear_taps import StagedTaps
 from ._bilinear_tiles import PHASES
 from ._bilinear_weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel, table_bytes
+from ._sum_tasks import sum_tasks
 from .correlation import unfolded
 
 _WINDOW_WORDS = words(PHASES)
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
+_TILE_PIXELS = 2  # that are summed in the time in which a tile is spread and summed
 _IDLE = 1.2  # by so much the largest part of the units may exceed the mean
 _SUM_BLOCKS = (64, 16)  # channels of a task of the last stage: many, for memory; or a few
 
@@ -96,13 +99,17 @@ class BilinearWeight:
         # not are loaded and stored seldom when there are many.
         room = l2 if self.copy_bytes // self.parts <= l2 * 3 // 4 else COMPONENT_BYTES
         goal = min(max(_SUMMED, room // tile), max(1, COMPONENT_BYTES // tile))
-        self.stretches = -(-self.grid.tiles // goal)
+        tiles = self.grid.tiles
+        stretches = -(-tiles // goal)
         self.copies = max(1, workers // self.parts)
-        self.stretches = max(self.stretches, min(self.copies, self.grid.tiles))
-        self.share = -(-self.grid.tiles // self.stretches)
-        self.stretches = -(-self.grid.tiles // self.share)
+        if self.parts == 1:
+            spare = spare_copies(workers, stretches, _TILE_PIXELS * tiles)
+            self.copies = max(self.copies, spare)
+        stretches = round_up(stretches, total_weight(self.copies, workers))
+        self.share = -(-tiles // min(stretches, tiles))
+        self.stretches = -(-tiles // self.share)
         self.copies = min(self.copies, self.stretches)
-        self.workers = self.copies * self.parts
+        self.workers = min(workers, self.copies * self.parts)
         self.v_component = odd_lines(self.share * self.v_row)
         self.m_component = odd_lines(self.share * self.m_row)
         self.room_bytes = self.grid.room_bytes(self.share, self.pixel)
@@ -141,10 +148,7 @@ class BilinearWeight:
             input_map=spread(self.itemsize, INPUT, *self.tiling).address,
             gradient_map=spread(self.itemsize, GRADIENT, *self.tiling).address,
             copy_bytes=self.copy_bytes,
-            copies=self.copies,
-            parts=self.parts,
-            units=self.units,
-            stretches=self.stretches,
+            **sum_tasks(self.workers, self.copies, self.parts, self.units, self.stretches),
             v_row=self.v_row,
             v_component=self.v_component,
             m_row=self.m_row,

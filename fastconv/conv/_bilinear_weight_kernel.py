@@ -17,15 +17,15 @@ from fastconv.simd.vector import element, lanes
 
 from ._bilinear_taps import TAPS, gather_taps
 from ._bilinear_tiles import PHASES, TILING, spread_tiles
+from ._sum_tasks import SUM_TASKS, another_task, blocks_of, units_of
 
 AHEAD = 8  # tiles whose components are asked for before they are multiplied
 
 LAYOUT = record(
     "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
-    # workers: so many copies of the sums (each for a part of the tiles) × parts of the units
-    "copies parts units stretches "
     # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
     "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map",
+    tasks=SUM_TASKS,
     tile=TILE,
     tiling=TILING,
 )
@@ -73,44 +73,45 @@ def bilinear_weight_kernel(itemsize: int) -> Kernel:
         run, nothing, room = list_rows(rows_at, mr, row)
         v = room + a.room_bytes
         m = v + tiling.components * a.v_component
-        part, share = worker // a.copies, worker % a.copies
-        first_unit, last_unit = part * a.units // a.parts, (part + 1) * a.units // a.parts
-        first_stretch = share * a.stretches // a.copies
-        sums = a.sums + share * a.copy_bytes
         clock = started(a.profile)
-        for stretch in range(first_stretch, (share + 1) * a.stretches // a.copies):
-            first = stretch * tiling.share
-            count = min(tiling.share, tiling.all_tiles - first)
-            unit = first_unit
-            while unit < last_unit:
-                group, k0 = unit // a.tiles_k, unit % a.tiles_k
-                k_end = min(a.tiles_k, k0 + last_unit - unit)
-                spread_tiles(
-                    like, tiling, x, itemsize, a.input_map, tiling.tile_rows, tiling.tile_columns,
-                    group, 0, x.window.n_blocks, first, count, v, room,
-                )  # fmt: skip
-                clock = lap(a.profile, worker, INPUT, clock)
-                spread_tiles(
-                    like, tiling, y, itemsize, a.gradient_map, tiling.m_rows, tiling.m_columns,
-                    group, k0 * nv, min(y.window.n_blocks, k_end * nv), first, count, m, room,
-                )  # fmt: skip
-                clock = lap(a.profile, worker, WEIGHT, clock)
-                for e in range(tiling.components):
-                    for k in range(k0, k_end):
-                        target = sums + (group * a.tiles_k + k) * a.u_unit + e * a.u_component
-                        for c in range(a.tiles_m):
-                            init, pitch = target, row
-                            if stretch == first_stretch:
-                                init, pitch = nothing, 0
-                            call(
-                                multiply, v + e * a.v_component + c * mr * itemsize, 0,
-                                a.v_row, run, 1, count,
-                                m + e * a.m_component + (k - k0) * row, a.m_row, AHEAD * a.m_row,
-                                init, pitch, 0, rows_at, 8, target,
-                            )  # fmt: skip
-                            target += mr * row
-                clock = lap(a.profile, worker, MULTIPLY, clock)
-                unit += k_end - k0
+        task = worker
+        while task < a.tasks.copies * a.tasks.parts:
+            first_unit, last_unit = units_of(a.tasks, task)
+            first_stretch, last_stretch = blocks_of(a.tasks, task)
+            sums = a.sums + task % a.tasks.copies * a.copy_bytes
+            for stretch in range(first_stretch, last_stretch):
+                first = stretch * tiling.share
+                count = min(tiling.share, tiling.all_tiles - first)
+                unit = first_unit
+                while unit < last_unit:
+                    group, k0 = unit // a.tiles_k, unit % a.tiles_k
+                    k_end = min(a.tiles_k, k0 + last_unit - unit)
+                    spread_tiles(
+                        like, tiling, x, itemsize, a.input_map, tiling.tile_rows,
+                        tiling.tile_columns, group, 0, x.window.n_blocks, first, count, v, room,
+                    )  # fmt: skip
+                    clock = lap(a.profile, worker, INPUT, clock)
+                    spread_tiles(
+                        like, tiling, y, itemsize, a.gradient_map, tiling.m_rows, tiling.m_columns,
+                        group, k0 * nv, min(y.window.n_blocks, k_end * nv), first, count, m, room,
+                    )  # fmt: skip
+                    clock = lap(a.profile, worker, WEIGHT, clock)
+                    for e in range(tiling.components):
+                        for k in range(k0, k_end):
+                            target = sums + (group * a.tiles_k + k) * a.u_unit + e * a.u_component
+                            for c in range(a.tiles_m):
+                                init, pitch = target, row
+                                if stretch == first_stretch:
+                                    init, pitch = nothing, 0
+                                call(
+                                    multiply, v + e * a.v_component + c * mr * itemsize, 0,
+                                    a.v_row, run, 1, count, m + e * a.m_component + (k - k0) * row,
+                                    a.m_row, AHEAD * a.m_row, init, pitch, 0, rows_at, 8, target,
+                                )  # fmt: skip
+                                target += mr * row
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+                    unit += k_end - k0
+            task = another_task(a.tasks)
 
     return bilinear_weight
 

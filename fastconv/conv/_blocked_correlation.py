@@ -13,7 +13,8 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
-from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, round_up
 from fastconv.simd.vector import lanes
 
 from ._arrays import input_words, output_words

@@ -15,7 +15,8 @@ import numpy as np
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
-from fastconv.gemm.tiling import choose_tile, even_split, score, share_out, workers_for
+from fastconv.gemm.sharing import share_out, workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, score
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
@@ -151,8 +152,10 @@ class BlockedWeight:
     def _share_workers(self, flops: int) -> None:
         """How workers divide pixels and units."""
         workers = workers_for(flops, self.blocks * self.units, self.threads)
-        self.copies, self.parts = share_out(workers, self.blocks, self.units, self.copy_bytes)
-        self.workers = self.copies * self.parts
+        self.copies, self.parts = share_out(
+            workers, self.blocks, self.units, self.copy_bytes, self.c.pixels
+        )
+        self.workers = min(workers, self.copies * self.parts)
 
     def _worker_bytes(self) -> int:
         """Scratch of one worker; tiles and gathers read a little beyond their operand."""

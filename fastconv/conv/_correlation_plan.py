@@ -14,7 +14,7 @@ from fastconv.core.once import once
 from fastconv.core.stage import Call, Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reading_order
 from fastconv.simd.vector import lanes
 

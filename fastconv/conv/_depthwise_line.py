@@ -12,7 +12,7 @@ import functools
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.tiles import tile_lanes
 from fastconv.simd.vector import lanes

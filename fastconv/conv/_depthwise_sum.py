@@ -10,7 +10,8 @@ from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
-from fastconv.gemm.tiling import even_split, round_up, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import even_split, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 

@@ -10,7 +10,7 @@ from fastconv.core.once import once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import EVEN, spare_copies, workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
@@ -18,6 +18,7 @@ from ._depthwise_kernel import WINDOW_BYTES
 from ._depthwise_weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
 from ._patches import Patches, Place, tap_tile
 from ._planes import Planes, windows_in_place
+from ._sum_tasks import sum_tasks
 from ._units import Units, along_rows, rows_in_cache, rows_in_order
 from .correlation import unfolded
 
@@ -54,10 +55,11 @@ class DepthwiseWeight:
         self.copy_bytes = self.sums * self.unit_bytes
         workers = workers_for(self.flops, units.count * c.N * self.tasks_i, threads)
         self.copies, self.parts = self._shares(workers)
+        self.workers = min(workers, self.copies * self.parts)
         gradient = self.rows * c.columns.outputs * units.nbytes + vector_bytes
         planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(2 * WINDOW_BYTES + 64 + planes_bytes + gradient)
-        self.nbytes = self.copies * (self.copy_bytes + self.parts * self.worker_bytes)
+        self.nbytes = self.copies * self.copy_bytes + self.workers * self.worker_bytes
         self.x_window = window_record(
             units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs),
             (c.rows.first, c.columns.first), self.planes.source, width,
@@ -68,18 +70,22 @@ class DepthwiseWeight:
         )
 
     def _shares(self, workers: int) -> tuple[int, int]:
-        """Copies of the sums, and parts of the units: their product is at most ``workers``.
+        """Copies of the sums, and parts of the units, for whichever of the ``workers`` is free.
 
         Memory is read in order where a worker takes all units of its tasks in place; the copies
-        should be small beside what is read.
+        should be small beside what is read.  Elsewhere a part may be as small as a unit.
         """
         c, units = self.c, self.units
-        tasks, copies = c.N * self.tasks_i, 1
+        tasks = c.N * self.tasks_i
+        copies = 1
         if self.in_place:
             read = c.N * c.rows.inputs * c.columns.inputs * units.count * units.nbytes
             copies = max(1, min(workers, tasks, read // (_SMALL * self.copy_bytes)))
         parts = min(workers // copies, units.count)
-        return max(copies, min(workers // parts, tasks)), parts
+        copies = max(copies, min(workers // parts, tasks))
+        if parts == 1:
+            copies = max(copies, spare_copies(workers, tasks // EVEN, c.pixels))
+        return copies, parts
 
     def _patches(self, exact: bool, alone: bool) -> Patches:
         c = self.c
@@ -106,7 +112,7 @@ class DepthwiseWeight:
         c, units, planes = self.c, self.units, self.planes
         return Stage(
             depthwise_weight_kernel(self.itemsize, *self.patches.tile, *units.dealing),
-            self.copies * self.parts,
+            self.workers,
             scratch_bytes=self.worker_bytes,
             N=c.N,
             I=c.rows.outputs,
@@ -123,8 +129,7 @@ class DepthwiseWeight:
             plane_columns=planes.shape[1],
             planes_bytes=aligned(planes.nbytes),
             dealt_bytes=planes.dealt_bytes,
-            copies=self.copies,
-            parts=self.parts,
+            **sum_tasks(self.workers, self.copies, self.parts, units.count, c.N * self.tasks_i),
             copy_bytes=self.copy_bytes,
             unit_bytes=self.unit_bytes,
             in_place=self.in_place,

@@ -14,13 +14,15 @@ from fastconv.simd.taps import PATCH, correlate_taps, put_sum
 from fastconv.simd.vector import element, lanes
 
 from ._depthwise_kernel import PLANES, WINDOW, WINDOW_BYTES, pack_planes
+from ._sum_tasks import SUM_TASKS, another_task, blocks_of, units_of
 
 WEIGHT_LAYOUT = record(
     "profile scratch scratch_bytes "
     + PLANES
-    + "I J dy_window dy_set in_place dy_in_place copies parts sums copy_bytes unit_bytes "
+    + "I J dy_window dy_set in_place dy_in_place sums copy_bytes unit_bytes "
     # tables: patches of the blocks, records of the patches
-    "block_patches patches"
+    "block_patches patches",
+    tasks=SUM_TASKS,
 )
 PATCH_BYTES = 8 * len(PATCH)
 
@@ -46,44 +48,44 @@ def depthwise_weight_kernel(
         y = record_at(records + WINDOW_BYTES, WINDOW)
         planes = (records + 2 * WINDOW_BYTES + 63) // 64 * 64
         gradient = planes + a.planes_bytes
-        part, share = worker // a.copies, worker % a.copies
-        tasks = a.N * a.tasks_i
-        dy = y.x
-        first = part * a.units // a.parts
-        last = (part + 1) * a.units // a.parts
-        sums = a.sums + share * a.copy_bytes
-        size = a.filters * a.unit_bytes
-        zero(sums + first * size, (last - first) * size)
-        for task in range(share * tasks // a.copies, (share + 1) * tasks // a.copies):
-            block, n = task % a.tasks_i, task // a.tasks_i
-            i0 = block * a.task_i
-            rows = min(a.task_i, a.I - i0)
-            patches = a.block_patches + block * 16
-            clock = started(a.profile)
-            for unit in range(first, last):
-                source = planes
-                if a.in_place:
-                    source = x.x + n * x.xn + unit * x.block * x.xc + i0 * a.row_advance * x.xh
-                else:
-                    pack_planes(like, a, x, itemsize, planes, n, unit, i0)
-                    if a.dealt_bytes:
-                        deal(like, channels, filters, planes, a.dealt_bytes)
-                    clock = lap(a.profile, worker, INPUT, clock)
-                for f in range(a.filters):
-                    y.x = dy + f * a.dy_set
-                    at = gradient
-                    if a.dy_in_place:
-                        at = y.x + n * y.xn + unit * y.block * y.xc + i0 * y.xh
+        dy, size = y.x, a.filters * a.unit_bytes
+        clock = started(a.profile)
+        task = worker
+        while task < a.tasks.copies * a.tasks.parts:
+            first, last = units_of(a.tasks, task)
+            first_block, last_block = blocks_of(a.tasks, task)
+            sums = a.sums + task % a.tasks.copies * a.copy_bytes
+            zero(sums + first * size, (last - first) * size)
+            for rows_of in range(first_block, last_block):
+                block, n = rows_of % a.tasks_i, rows_of // a.tasks_i
+                i0 = block * a.task_i
+                rows = min(a.task_i, a.I - i0)
+                patches = a.block_patches + block * 16
+                for unit in range(first, last):
+                    source = planes
+                    if a.in_place:
+                        source = x.x + n * x.xn + unit * x.block * x.xc + i0 * a.row_advance * x.xh
                     else:
-                        pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
-                        clock = lap(a.profile, worker, WEIGHT, clock)
-                    target = sums + (unit * a.filters + f) * a.unit_bytes
-                    for patch in range(get_word(patches), get_word(patches + 8)):
-                        correlate_taps(
-                            like, runs, taps, outputs, advance, spread,
-                            a.patches + patch * PATCH_BYTES, source, at, target,
-                        )  # fmt: skip
-                    clock = lap(a.profile, worker, MULTIPLY, clock)
+                        pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+                        if a.dealt_bytes:
+                            deal(like, channels, filters, planes, a.dealt_bytes)
+                        clock = lap(a.profile, worker, INPUT, clock)
+                    for f in range(a.filters):
+                        y.x = dy + f * a.dy_set
+                        at = gradient
+                        if a.dy_in_place:
+                            at = y.x + n * y.xn + unit * y.block * y.xc + i0 * y.xh
+                        else:
+                            pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
+                            clock = lap(a.profile, worker, WEIGHT, clock)
+                        target = sums + (unit * a.filters + f) * a.unit_bytes
+                        for patch in range(get_word(patches), get_word(patches + 8)):
+                            correlate_taps(
+                                like, runs, taps, outputs, advance, spread,
+                                a.patches + patch * PATCH_BYTES, source, at, target,
+                            )  # fmt: skip
+                        clock = lap(a.profile, worker, MULTIPLY, clock)
+            task = another_task(a.tasks)
 
     return depthwise_weight
 

@@ -11,7 +11,8 @@ import functools
 import numpy as np
 
 from fastconv.core.stage import Stage, address
-from fastconv.gemm.tiling import even_split, round_up, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import even_split, round_up
 from fastconv.simd.dots import dot_rows
 from fastconv.simd.tiles import tile_dots
 from fastconv.simd.vector import lanes

@@ -11,7 +11,8 @@ import functools
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score
 from fastconv.simd.tiles import tile_line
 from fastconv.simd.vector import lanes
 

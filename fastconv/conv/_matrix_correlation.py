@@ -15,7 +15,8 @@ import numpy as np
 
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import choose_tile, even_split, round_up, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, round_up
 from fastconv.simd.tiles import tile_pitched
 from fastconv.simd.vector import lanes
 

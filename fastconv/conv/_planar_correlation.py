@@ -15,7 +15,8 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import even_split, planar_tiles, round_up, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import even_split, planar_tiles, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.simd.tiles import tile_planar
 from fastconv.simd.vector import lanes

@@ -14,7 +14,8 @@ import functools
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import choose_tile, even_split, tile_score, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, tile_score
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
 

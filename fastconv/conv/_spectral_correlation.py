@@ -13,7 +13,7 @@ import numpy as np
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.results import PLANES, SCATTER
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 from fastconv.transforms.spectral import correlate, filter_spectrum, temp_vectors

@@ -16,7 +16,8 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import even_split, in_pairs, round_up, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from ._arrays import input_words, output_words

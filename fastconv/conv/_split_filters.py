@@ -22,7 +22,7 @@ from fastconv.core.jit import (
 from fastconv.core.profile import WEIGHT
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.simd.copying import next_task
 from fastconv.simd.matrix import DEPTH, LANES, TILE_BYTES, split_pairs

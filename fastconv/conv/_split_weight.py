@@ -15,7 +15,8 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
-from fastconv.gemm.tiling import even_split, in_pairs, round_up, share_out, workers_for
+from fastconv.gemm.sharing import share_out, workers_for
+from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -24,9 +25,11 @@ from ._buffer import Buffer
 from ._pixel_tasks import grid
 from ._split_sum_kernel import split_sum_kernel
 from ._split_weight_kernel import split_weight_kernel
+from ._sum_tasks import sum_tasks
 from .correlation import unfolded
 
 _SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the operands through the cache
+_SPEED = 2  # times that of vectors, splitting included
 _PLANE_BYTES = 4 << 20  # of all channels of the left operand in a block of pixels
 
 
@@ -96,7 +99,8 @@ class SplitWeight:
                 if self._oversized():
                     break
                 n += 1
-            self._layout(even_split(c.N, n), i, j)
+            blocks = round_up(-(-c.N // n), self.threads)  # as many for each
+            self._layout(-(-c.N // min(blocks, c.N)), i, j)
         n = self.share[0]
         self.blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
 
@@ -111,8 +115,10 @@ class SplitWeight:
     def _share_workers(self) -> None:
         """How workers divide pixels and units."""
         workers = workers_for(self.flops // 4, self.blocks * self.units, self.threads)
-        self.copies, self.parts = share_out(workers, self.blocks, self.units, self.copy_bytes)
-        self.workers = self.copies * self.parts
+        self.copies, self.parts = share_out(
+            workers, self.blocks, self.units, self.copy_bytes, self.c.pixels // _SPEED
+        )
+        self.workers = min(workers, self.copies * self.parts)
 
     @property
     def flops(self) -> int:
@@ -175,11 +181,8 @@ class SplitWeight:
             scratch_bytes=self.worker_bytes,
             shape=SHAPE,
             copy_bytes=self.copy_bytes,
-            copies=self.copies,
-            parts=self.parts,
-            units=self.units,
+            **sum_tasks(self.workers, self.copies, self.parts, self.units, self.blocks),
             **grid(c, self.share),
-            blocks=self.blocks,
             slots=self.slots,
             image_slots=self.image_slots,
             image_steps=self.image_steps,

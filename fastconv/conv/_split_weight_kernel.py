@@ -29,13 +29,13 @@ from fastconv.simd.matrix import (
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
 
+from ._sum_tasks import SUM_TASKS, another_task, blocks_of, units_of
+
 OPERAND = record("row_stride column_stride in_place", window=WINDOW)
 LAYOUT = record(
     "profile scratch scratch_bytes shape flags sums copy_bytes left_window right_window "
-    # workers: so many copies of the sums (each for a part of the pixels) × parts of the units
-    "copies parts units "
     # pixels: the grid, a block's share of it, and blocks along each axis
-    "N I J task_n task_i task_j tasks_i tasks_j blocks "
+    "N I J task_n task_i task_j tasks_i tasks_j "
     # slots of a row of pixels, of an image of x with its phases; steps of an image
     "slots image_slots image_steps phase_rows row_advance column_advance "
     # left: bytes of a plane, of a tile's planes.  right: of a tile, of all tiles, of all copies
@@ -43,7 +43,8 @@ LAYOUT = record(
     # tables: where tiles of x, and steps of their sums, begin
     "tiles n_tiles steps "
     # units: bytes of the sums of one, tiles of left channels, blocks of right ones
-    "unit_bytes left_tiles n_blocks staged_bytes"
+    "unit_bytes left_tiles n_blocks staged_bytes",
+    tasks=SUM_TASKS,
 )  # fmt: skip
 
 
@@ -156,51 +157,53 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
             put_word(tile_rows + i * 8, i * ROWS * a.pitch)
         zero(nothing, mt * nt * TILE_BYTES)
         zero(pairs, 2 * a.right_low)
-        part, share = worker // a.copies, worker % a.copies
-        first_unit, last_unit = part * a.units // a.parts, (part + 1) * a.units // a.parts
-        sums = a.sums + share * a.copy_bytes
-        first_block = share * a.blocks // a.copies
         configure(a.shape)
         clock = started(a.profile)
-        for pixels in range(first_block, (share + 1) * a.blocks // a.copies):
-            j0 = pixels % a.tasks_j * a.task_j
-            i0 = pixels // a.tasks_j % a.tasks_i * a.task_i
-            n0 = pixels // a.tasks_j // a.tasks_i * a.task_n
-            images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
-            columns = min(a.task_j, a.J - j0)
-            group, block = -1, -1
-            for unit in range(first_unit, last_unit):
-                k = unit % a.left_tiles
-                if unit == first_unit or k == 0:
-                    block = unit // a.left_tiles % a.n_blocks
-                    _split_right(
-                        like, a, right, staged, pairs, n0, images,
-                        unit // a.left_tiles // a.n_blocks, block, i0, rows, j0,
-                    )  # fmt: skip
-                    clock = lap(a.profile, worker, INPUT, clock)
-                if unit // a.left_tiles // a.n_blocks != group:
-                    group = unit // a.left_tiles // a.n_blocks
-                    end = min(last_unit, (group + 1) * a.n_blocks * a.left_tiles)
-                    low, high = 0, a.left_tiles
-                    if (end - 1) // a.left_tiles == unit // a.left_tiles:
-                        low, high = k, k + end - unit
-                    for tile in range(low, high):
-                        _split_left(
-                            like, a, left, staged, planes + tile * 2 * a.left_low, n0, images,
-                            group, tile, i0, rows, j0, columns,
+        task = worker
+        while task < a.tasks.copies * a.tasks.parts:
+            first_unit, last_unit = units_of(a.tasks, task)
+            sums = a.sums + task % a.tasks.copies * a.copy_bytes
+            first_block, last_block = blocks_of(a.tasks, task)
+            for pixels in range(first_block, last_block):
+                j0 = pixels % a.tasks_j * a.task_j
+                i0 = pixels // a.tasks_j % a.tasks_i * a.task_i
+                n0 = pixels // a.tasks_j // a.tasks_i * a.task_n
+                images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
+                columns = min(a.task_j, a.J - j0)
+                group, block = -1, -1
+                for unit in range(first_unit, last_unit):
+                    k = unit % a.left_tiles
+                    if unit == first_unit or k == 0:
+                        block = unit // a.left_tiles % a.n_blocks
+                        _split_right(
+                            like, a, right, staged, pairs, n0, images,
+                            unit // a.left_tiles // a.n_blocks, block, i0, rows, j0,
                         )  # fmt: skip
-                    clock = lap(a.profile, worker, WEIGHT, clock)
-                target = sums + ((group * a.left_tiles + k) * a.n_blocks + block) * a.unit_bytes
-                for tile in range(0, a.n_tiles, nt):
-                    before = nothing if pixels == first_block else target
-                    matrix_product(
-                        like, mt, nt, planes + k * 2 * a.left_low, tile_rows, a.left_low, a.pitch,
-                        pairs, a.tiles + tile * 8, a.right_low, a.steps, images * a.image_steps,
-                        product, TILE_BYTES, mt * TILE_BYTES, LANES * 4,
-                    )  # fmt: skip
-                    add_up(like, target, before, product, vectors, a.flags)
-                    target += mt * nt * TILE_BYTES
-                clock = lap(a.profile, worker, MULTIPLY, clock)
+                        clock = lap(a.profile, worker, INPUT, clock)
+                    if unit // a.left_tiles // a.n_blocks != group:
+                        group = unit // a.left_tiles // a.n_blocks
+                        end = min(last_unit, (group + 1) * a.n_blocks * a.left_tiles)
+                        low, high = 0, a.left_tiles
+                        if (end - 1) // a.left_tiles == unit // a.left_tiles:
+                            low, high = k, k + end - unit
+                        for tile in range(low, high):
+                            _split_left(
+                                like, a, left, staged, planes + tile * 2 * a.left_low, n0, images,
+                                group, tile, i0, rows, j0, columns,
+                            )  # fmt: skip
+                        clock = lap(a.profile, worker, WEIGHT, clock)
+                    target = sums + ((group * a.left_tiles + k) * a.n_blocks + block) * a.unit_bytes
+                    for tile in range(0, a.n_tiles, nt):
+                        before = nothing if pixels == first_block else target
+                        matrix_product(
+                            like, mt, nt, planes + k * 2 * a.left_low, tile_rows, a.left_low,
+                            a.pitch, pairs, a.tiles + tile * 8, a.right_low, a.steps,
+                            images * a.image_steps, product, TILE_BYTES, mt * TILE_BYTES, LANES * 4,
+                        )  # fmt: skip
+                        add_up(like, target, before, product, vectors, a.flags)
+                        target += mt * nt * TILE_BYTES
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+            task = another_task(a.tasks)
         release()
 
     return split_weight

@@ -8,7 +8,8 @@ import math
 import numpy as np
 
 from fastconv.core.stage import Stage, address
-from fastconv.gemm.tiling import round_up, workers_for
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import round_up
 from fastconv.simd.blocks import ADDED, PARTS, RESULT
 
 from ._strassen_kernel import BLOCKS, block_sums_kernel

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastconv.core.stage import Stage
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.simd.tiles import tile_panel
 
 from ._pixel_tasks import grid
+from ._sum_tasks import sum_tasks
 from ._weight_kernel import weight_kernel
 from ._weight_sum_kernel import weight_sum_kernel
 
@@ -30,11 +31,8 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         **_tile(plan),
         scratch_bytes=plan.worker_bytes,
         copy_bytes=plan.copy_bytes,
-        copies=plan.copies,
-        parts=plan.parts,
-        units=plan.units,
+        **sum_tasks(plan.workers, plan.copies, plan.parts, plan.units, plan.blocks),
         **grid(c, plan.share),
-        blocks=plan.blocks,
         window_bytes=plan.window_bytes,
         buffer_rows=plan.rows.extent,
         buffer_columns=plan.columns.extent,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.problem import ConvProblem
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.simd.vector import lanes
 
 from . import correlation

@@ -29,8 +29,8 @@ class Stage:
     """``kernel`` with ``constants`` for its arguments, to be run by ``workers`` at once.
 
     A constant that is an array is handed on as its address, and lives as long as the stage.
-    The argument ``counter`` is the address of a task counter that starts at 0 in every run,
-    ``profile`` that of :mod:`.profile`.
+    The argument ``workers`` is their number, ``counter`` the address of a task counter that starts
+    at 0 in every run, ``profile`` that of :mod:`.profile`.
     """
 
     def __init__(self, kernel: Kernel, workers: int, **constants: int | np.ndarray):
@@ -43,6 +43,8 @@ class Stage:
         self._counts = "counter" in self._index
         self._noted = "profile" in self._index
         self._tables = [value for value in constants.values() if isinstance(value, np.ndarray)]
+        if "workers" in self._index:
+            constants["workers"] = workers
         for name, value in constants.items():
             if isinstance(value, np.ndarray):
                 value = address(value)

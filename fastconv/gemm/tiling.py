@@ -162,21 +162,3 @@ def channel_block(channels: int, vector: int) -> int:
     block = -(-channels // blocks)
     whole = round_up(block, vector)
     return whole if blocks * whole <= 1.0625 * channels else block
-
-
-def workers_for(flops: float, tasks: int, threads: int) -> int:
-    """Threads worth starting: below about two megaflops each, starting them costs more."""
-    return max(1, min(threads, tasks, int(flops // 2_000_000) + 1))
-
-
-def share_out(workers: int, blocks: int, units: int, copy_bytes: int) -> tuple[int, int]:
-    """How workers divide sums of ``copy_bytes`` over blocks of pixels: copies of them, and parts.
-
-    Those who share a copy have parts of its units; as many copies as there are stay in the cache,
-    or as units are too few for.
-    """
-    if 2 * copy_bytes <= machine().l2 or units < workers:
-        copies = min(workers, blocks)
-        return copies, min(units, workers // copies)
-    parts = min(workers, units)
-    return max(1, min(workers // parts, blocks)), parts

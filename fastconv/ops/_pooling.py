@@ -14,7 +14,7 @@ import numpy as np
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.stage import Stage, address
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.simd.copying import get_word
 from fastconv.simd.pooling import pool_windows
 from fastconv.simd.vector import element, lanes

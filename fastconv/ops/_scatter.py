@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.core import threads
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.stage import Stage, address
-from fastconv.gemm.tiling import workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.simd.copying import get_word, next_task, put_word, zero
 from fastconv.simd.pooling import accumulate
 from fastconv.simd.vector import element

@@ -1,0 +1,39 @@
+"""The tasks of weight gradients, in a plan and in its kernels (:mod:`fastconv.gemm.sharing`)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.jit import inner, record
+from fastconv.gemm.sharing import cuts
+from fastconv.simd.copying import get_word, next_task
+
+# A task is a copy of the sums × a part of its units; where the blocks of each copy begin.
+SUM_TASKS = record("counter workers copies parts all_units cuts")
+
+
+def sum_tasks(
+    workers: int, copies: int, parts: int, units: int, blocks: int
+) -> dict[str, int | np.ndarray]:
+    """What a plan settles of :data:`SUM_TASKS`."""
+    return dict(copies=copies, parts=parts, all_units=units, cuts=cuts(blocks, copies, workers))
+
+
+@inner
+def another_task(t):
+    """The next task of a worker, after the one of its own number; ``copies·parts`` are all."""
+    return t.workers + next_task(t.counter)
+
+
+@inner
+def units_of(t, task):
+    """The units of a task, from the first to before the last."""
+    part = task // t.copies
+    return part * t.all_units // t.parts, (part + 1) * t.all_units // t.parts
+
+
+@inner
+def blocks_of(t, task):
+    """Its blocks likewise."""
+    at = t.cuts + task % t.copies * 8
+    return get_word(at), get_word(at + 8)

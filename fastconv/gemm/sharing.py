@@ -1,0 +1,65 @@
+"""How workers share out sums over blocks of pixels. Plain arithmetic, no kernel.
+
+Sums are kept in *copies*, each for some of the blocks, added up at the end; and units of a copy are
+divided into *parts*.  A task sums a part of a copy.  What it sums depends on the number of workers
+alone, so results repeat bit by bit; who does it does not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.machine import machine
+
+EVEN = 4  # times their total weight are so many blocks that rounding to whole ones does not show
+_MOST_COPIES = 4  # for each worker
+_COPY_PIXELS = 1024  # at least: a copy is added in the time of some 35
+_FIRST_WEIGHT = 3
+
+
+def workers_for(flops: float, tasks: int, threads: int) -> int:
+    """Threads worth starting: below about two megaflops each, starting them costs more."""
+    return max(1, min(threads, tasks, int(flops // 2_000_000) + 1))
+
+
+def share_out(
+    workers: int, blocks: int, units: int, copy_bytes: int, pixels: int
+) -> tuple[int, int]:
+    """Copies of sums of ``copy_bytes`` over blocks of pixels, and parts.
+
+    There are as many copies as stay in the cache, or as units are too few for.
+    """
+    if 2 * copy_bytes <= machine().l2 or units < workers:
+        copies = min(workers, blocks)
+        parts = min(units, workers // copies)
+        return max(copies, spare_copies(workers, blocks // EVEN, pixels)), parts
+    parts = min(workers, units)
+    return max(1, min(workers // parts, blocks)), parts
+
+
+def spare_copies(workers: int, blocks: int, pixels: int) -> int:
+    """More copies than workers, for those are not equally fast; 1 if there is too little to share.
+
+    Whoever is done early then takes another one.
+    """
+    copies = min(_MOST_COPIES * workers, pixels // _COPY_PIXELS)
+    return copies if workers > 1 and total_weight(copies, workers) <= blocks else 1
+
+
+def total_weight(copies: int, workers: int) -> int:
+    """Into so many blocks, or a multiple of it, :func:`cuts` are as even as they can be."""
+    return int(_weights(copies, workers).sum())
+
+
+def cuts(blocks: int, copies: int, workers: int) -> np.ndarray:
+    """Where the blocks of each copy begin, and those of the last end."""
+    ends = np.cumsum(_weights(copies, workers))
+    return np.concatenate([[0], blocks * ends // ends[-1]])
+
+
+def _weights(copies: int, workers: int) -> np.ndarray:
+    """Of copies to spare the first ones, with which workers begin, are the largest."""
+    weights = np.ones(copies, np.int64)
+    if copies > workers:
+        weights[:workers] = _FIRST_WEIGHT
+    return weights

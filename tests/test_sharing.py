@@ -1,0 +1,98 @@
+"""How workers share out the sums of weight gradients, and that all of it is done, by whomever."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import Case
+from harness import Trial, assert_close
+
+from fastconv.conv import _bilinear_weight, _depthwise_weight, _split_weight, _weight_stages
+from fastconv.conv._sum_tasks import sum_tasks
+from fastconv.conv.registry import ALGORITHMS
+from fastconv.core import threads
+from fastconv.core.machine import matrix_unit
+from fastconv.gemm.sharing import EVEN, cuts, share_out, spare_copies, total_weight
+
+CASES = {
+    "direct": Case("many-pixels", 8, 3, 40, 48, 20, 3, 3, padding=1),
+    "im2col": Case("many-pixels-strided", 8, 5, 80, 96, 20, 3, 3, stride=2, padding=1),
+    "winograd": Case("many-tiles", 16, 20, 80, 64, 24, 3, 3, padding=1),
+    "depthwise": Case("many-images", 48, 32, 24, 48, 32, 3, 3, padding=1, groups=32),
+    "bf16x3": Case("many-blocks", 32, 20, 48, 48, 24, 3, 3, padding=1),
+}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8, 64])
+@pytest.mark.parametrize("blocks", [1, 7, 43, 640, 10_007])
+def test_cuts_leave_nothing_out_and_nobody_idle(workers, blocks):
+    copies = spare_copies(workers, blocks // EVEN, 10**9)
+    ends = cuts(blocks, copies, workers)
+    shares = np.diff(ends)
+    assert ends[0] == 0 and ends[-1] == blocks and len(shares) == copies and shares.min() > 0
+    if copies > workers:
+        assert shares[:workers].min() > shares[workers:].max()
+        per_weight = blocks / total_weight(copies, workers)
+        assert np.ptp(shares[:workers]) <= 1 and np.ptp(shares[workers:]) <= 1
+        assert abs(shares[-1] - per_weight) <= 1
+
+
+def test_cuts_of_a_multiple_of_the_weight_are_even():
+    for workers, copies in ((2, 3), (2, 8), (5, 11), (4, 4), (3, 1)):
+        shares = np.diff(cuts(6 * total_weight(copies, workers), copies, workers))
+        assert set(shares) <= {6, 18}
+
+
+def test_copies_to_spare_are_for_several_workers_and_many_pixels():
+    assert spare_copies(1, 10**6, 10**9) == 1
+    assert spare_copies(2, 10**6, 2000) == 1
+    assert spare_copies(2, 10**6, 10**9) > 2
+    assert spare_copies(2, 3, 10**9) == 1
+
+
+def test_large_sums_are_divided_into_parts():
+    copies, parts = share_out(2, 1000, 16, 64 << 20, 10**9)
+    assert (copies, parts) == (1, 2)
+    copies, parts = share_out(8, 1000, 3, 64 << 20, 1)
+    assert copies * parts <= 8 and parts <= 3 and copies > 1
+
+
+@pytest.mark.parametrize("order", ["nchw", "nhwc"])
+@pytest.mark.parametrize("algorithm", CASES)
+def test_results_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
+    """One worker after the other: the first takes every task but those that others begin with."""
+    if algorithm == "bf16x3" and not matrix_unit():
+        pytest.skip("no matrix unit for bfloat16")
+    shared = []
+
+    def noted(workers, copies, *rest):
+        shared.append((workers, copies))
+        return sum_tasks(workers, copies, *rest)
+
+    for module in (_bilinear_weight, _depthwise_weight, _split_weight, _weight_stages):
+        monkeypatch.setattr(module, "sum_tasks", noted)
+    trial = Trial(CASES[algorithm], "backward_weight", "float32", order)
+    plan = ALGORITHMS[algorithm].plan(trial.problem, 2)
+    operands = trial.operands()
+    results = []
+    for launch in (threads.launch, _one_after_the_other):
+        monkeypatch.setattr(threads, "launch", launch)
+        result = np.full(trial.expected.shape, np.nan, np.float32)
+        plan(*operands, result, None, False)
+        results.append(result)
+    assert_close(results[0], trial.expected, trial.bound(algorithm))
+    assert results[0].tobytes() == results[1].tobytes()
+    if order == "nhwc":
+        assert shared and all(copies > workers == 2 for workers, copies in shared), shared
+
+
+def _one_after_the_other(kernel, pointer, workers):
+    threads._serial()(kernel.address, pointer, workers)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, 64])
+def test_plans_for_more_workers_than_threads(workers):
+    trial = Trial(CASES["direct"], "backward_weight")
+    result = np.full(trial.expected.shape, np.nan, np.float32)
+    ALGORITHMS["direct"].plan(trial.problem, workers)(*trial.operands(), result, None, False)
+    assert_close(result, trial.expected, ALGORITHMS["direct"].cost(trial.problem, workers).error)
