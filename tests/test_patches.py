@@ -121,3 +121,28 @@ def test_copies_of_the_sums_are_few_and_small(threads):
     assert plan.parts == 1 and plan.copies >= min(threads, 5)
     tiny = DepthwiseWeight(_problem((7, 7), (7, 7), 1, 3, 1, channels=960), threads)
     assert tiny.copies == 1
+
+
+@pytest.mark.parametrize("filters", [1, 2, 5, 7, 12, 16])
+def test_filters_together_divide_all_filters(filters):
+    for window in ((1, 1), (3, 3), (25, 1), (3, 9)):
+        tile = tap_tile(*window, 1, 1, True, filters)
+        assert filters % tile.filters == 0
+        held = tile.filters * (tile.sums + 1) + 1
+        assert held <= machine().isa.registers
+
+
+@pytest.mark.parametrize("dy_order", ["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("channels", "filters", "groups"), [(1, 5, 1), (1, 12, 1), (6, 8, 2), (8, 12, 4), (5, 10, 5)]
+)
+def test_filters_of_a_group_on_planes(channels, filters, groups, dtype, dy_order):
+    """Also where dy is not on planes, and is copied for all filters of a tile."""
+    case = cases.Case(
+        f"together-{channels}-{filters}", 3, channels, 9, 37, filters, 3, 3, (1, 2), 1, 1, groups
+    )
+    trial = Trial(case, "backward_weight", dtype)
+    x, dy = trial.operands()
+    _, dy = Trial(case, "backward_weight", dtype, dy_order).operands()
+    assert_close(trial.run("depthwise", x, dy), trial.expected, trial.bound("depthwise"))

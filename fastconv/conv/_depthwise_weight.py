@@ -11,6 +11,7 @@ from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.sharing import EVEN, spare_copies, workers_for
+from fastconv.gemm.tiling import even_split
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
 
@@ -25,6 +26,7 @@ from .correlation import unfolded
 _PACKING = 4  # multiply-adds that take the time of copying a vector into the planes
 # The time of rows along the lanes, in that of channels transposed to them; with strides.
 _TRANSPOSED = (1.2, 1.5)
+_ROW_TASKS = 32  # for each thread, of units that are fewer
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -42,6 +44,9 @@ class DepthwiseWeight:
         width = lanes(itemsize)
         vector_bytes = width * itemsize
         self.rows = rows_in_cache(c, units, vector_bytes)
+        if units.count < threads:  # workers share the rows
+            fair = c.N * c.rows.outputs // (_ROW_TASKS * threads)
+            self.rows = even_split(c.rows.outputs, min(self.rows, max(c.rows.window, fair)))
         self.patches = self._patches(exact=False, alone=units.splat)
         self.in_place = False
         channels_last = problem.x_format == problem.y_format == "nhwc"
@@ -56,7 +61,8 @@ class DepthwiseWeight:
         workers = workers_for(self.flops, units.count * c.N * self.tasks_i, threads)
         self.copies, self.parts = self._shares(workers)
         self.workers = min(workers, self.copies * self.parts)
-        gradient = self.rows * c.columns.outputs * units.nbytes + vector_bytes
+        self.gradient_bytes = self.rows * c.columns.outputs * units.nbytes
+        gradient = self.patches.tile.filters * self.gradient_bytes + vector_bytes
         planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(2 * WINDOW_BYTES + 64 + planes_bytes + gradient)
         self.nbytes = self.copies * self.copy_bytes + self.workers * self.worker_bytes
@@ -90,7 +96,8 @@ class DepthwiseWeight:
     def _patches(self, exact: bool, alone: bool) -> Patches:
         c = self.c
         window = (c.channels * c.rows.window, c.columns.window)
-        tile = tap_tile(*window, c.columns.advance, c.columns.spread, alone)
+        together = self.units.filters if alone else 1
+        tile = tap_tile(*window, c.columns.advance, c.columns.spread, alone, together)
         step = lanes(self.itemsize) if self.units.splat else 1
         return Patches(c, self.rows, step, tile, exact)
 
@@ -132,6 +139,7 @@ class DepthwiseWeight:
             **sum_tasks(self.workers, self.copies, self.parts, units.count, c.N * self.tasks_i),
             copy_bytes=self.copy_bytes,
             unit_bytes=self.unit_bytes,
+            gradient_bytes=self.gradient_bytes,
             in_place=self.in_place,
             block_patches=self.patches.blocks,
         )
@@ -160,22 +168,24 @@ class DepthwiseWeight:
         per_unit = 2 * self.c.N * self.patches.products * self.units.filters
         return per_unit * self.units.count * lanes(self.itemsize)
 
-    def _tables_for(self, x_strides, y_strides, dy_in_place: bool):
-        """The records of the patches, for arrays with these strides."""
+    def _tables_for(self, x_strides, y_strides, y_next: int, dy_in_place: bool):
+        """The records of the patches, for arrays with these strides; ``y_next`` of filters."""
 
         def make():
             c, unit = self.c, self.units.nbytes
             vector = lanes(self.itemsize) * self.itemsize
-            steps = (c.columns.outputs * unit, unit)
+            steps = (c.columns.outputs * unit, unit, self.gradient_bytes)
             if dy_in_place:
-                steps = y_strides[2:]
+                steps = (*y_strides[2:], y_next)
             if self.in_place:
                 first, x_steps, taps = windows_in_place(c, x_strides[2:])
                 taps = taps[None]
             else:
                 first, x_steps = 0, self.planes.step_bytes
                 taps = self.planes.tap_offsets()
-            place = Place(first, taps, c.steps * vector, *map(int, x_steps), *steps, vector)
+            place = Place(
+                first, taps, c.steps * vector, *map(int, x_steps), *steps, self.unit_bytes, vector
+            )
             return self.patches.tables(place)
 
         return once(self._tables, (*x_strides, *y_strides, dy_in_place), make)
@@ -194,7 +204,7 @@ class DepthwiseWeight:
         else:
             pays = self.in_place or len(self.patches.patches) == 1
             dy_in_place = pays and units.channels % units.lanes == 0 and lane == dy.itemsize
-        records, _ = self._tables_for(x.strides, dy.strides, dy_in_place)
+        records, _ = self._tables_for(x.strides, dy.strides, yk, dy_in_place)
         step = units.filters * dw.strides[0]
         with Scratch(self.nbytes) as sums:
             self.multiply.run(

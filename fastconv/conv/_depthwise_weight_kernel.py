@@ -19,7 +19,7 @@ from ._sum_tasks import SUM_TASKS, another_task, blocks_of, units_of
 WEIGHT_LAYOUT = record(
     "profile scratch scratch_bytes "
     + PLANES
-    + "I J dy_window dy_set in_place dy_in_place sums copy_bytes unit_bytes "
+    + "I J dy_window dy_set gradient_bytes in_place dy_in_place sums copy_bytes unit_bytes "
     # tables: patches of the blocks, records of the patches
     "block_patches patches",
     tasks=SUM_TASKS,
@@ -29,10 +29,12 @@ PATCH_BYTES = 8 * len(PATCH)
 
 @functools.cache
 def depthwise_weight_kernel(
-    itemsize: int, runs: int, taps: int, outputs: int, advance: int, spread: int,
+    itemsize: int, runs: int, taps: int, outputs: int, advance: int, spread: int, together: int,
     channels: int, filters: int,
 ) -> Kernel:  # fmt: skip
-    """Correlate x with dy, a :class:`TapTile` at a time; ``channels`` may be dealt to ``filters``.
+    """Correlate x with dy, a :class:`TapTile` at a time.
+
+    It takes so many filters ``together``; ``channels`` may be dealt to ``filters``.
 
     Workers are copies × parts: each part has its own units, each copy its own part of the tasks
     of a unit and sums of its own.
@@ -70,18 +72,22 @@ def depthwise_weight_kernel(
                         if a.dealt_bytes:
                             deal(like, channels, filters, planes, a.dealt_bytes)
                         clock = lap(a.profile, worker, INPUT, clock)
-                    for f in range(a.filters):
-                        y.x = dy + f * a.dy_set
+                    for f in range(0, a.filters, together):
                         at = gradient
                         if a.dy_in_place:
-                            at = y.x + n * y.xn + unit * y.block * y.xc + i0 * y.xh
+                            at = dy + f * a.dy_set + n * y.xn + unit * y.block * y.xc + i0 * y.xh
                         else:
-                            pack_block(like, y, itemsize, gradient, n, 0, unit, i0, rows, 0, a.J)
+                            for other in range(together):
+                                y.x = dy + (f + other) * a.dy_set
+                                pack_block(
+                                    like, y, itemsize, gradient + other * a.gradient_bytes, n, 0,
+                                    unit, i0, rows, 0, a.J,
+                                )  # fmt: skip
                             clock = lap(a.profile, worker, WEIGHT, clock)
                         target = sums + (unit * a.filters + f) * a.unit_bytes
                         for patch in range(get_word(patches), get_word(patches + 8)):
                             correlate_taps(
-                                like, runs, taps, outputs, advance, spread,
+                                like, runs, taps, outputs, advance, spread, together,
                                 a.patches + patch * PATCH_BYTES, source, at, target,
                             )  # fmt: skip
                         clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -32,24 +32,31 @@ _CHUNKS = (8, 4, 2)  # outputs that share their loads of x
 
 def _time(tile: TapTile, outputs: int) -> float:
     """Of one chunk, in multiply-adds."""
-    loads = outputs + tile.runs * len(tile.shared(outputs))
-    return outputs * max(tile.runs * tile.taps, FEWEST_SUMS) + _LOAD_COST * loads
+    loads = tile.filters * outputs + tile.runs * len(tile.shared(outputs))
+    return outputs * max(tile.filters * tile.sums, FEWEST_SUMS) + _LOAD_COST * loads
 
 
 @cache
-def tap_tile(rows: int, columns: int, advance: int, spread: int, alone: bool) -> TapTile:
-    """The tile for windows of ``rows`` × ``columns`` taps; ``alone`` allows no run of several."""
+def tap_tile(
+    rows: int, columns: int, advance: int, spread: int, alone: bool, filters: int = 1
+) -> TapTile:
+    """The tile for windows of ``rows`` × ``columns`` taps; ``alone`` allows no run of several.
+
+    Filters are all served by tiles of one kind.
+    """
     registers = machine().isa.registers
     longest = 1 if alone else min(columns, _LONGEST_RUN)
-    most = min(_MOST_RUNS, registers // 2)
-    tiles = [TapTile(runs, 1, 1) for runs in range(1, most + 1)]
+    tiles = []
+    for together in (f for f in range(1, registers // 2) if filters % f == 0):
+        most = min(_MOST_RUNS, registers // 2, (registers - 1) // together - 1)
+        tiles += [TapTile(runs, 1, 1, filters=together) for runs in range(1, most + 1)]
     for taps, outputs in product(range(2, longest + 1), _CHUNKS):
         most = min(rows, _MOST_RUNS, (registers - outputs - 1) // taps)
         tiles += [TapTile(runs, taps, outputs, advance, spread) for runs in range(1, most + 1)]
 
     def time(tile: TapTile) -> float:
         runs = rows * -(-columns // tile.taps)
-        return -(-runs // tile.runs) * _time(tile, tile.outputs) / tile.outputs
+        return -(-runs // tile.runs) * _time(tile, tile.outputs) / (tile.outputs * tile.filters)
 
     return min(tiles, key=time)
 
@@ -68,7 +75,8 @@ class Patch(NamedTuple):
 class Place(NamedTuple):
     """Byte offsets: the first output's window in x, taps [c, r, s], and the sum of no tap.
 
-    Steps from output to output (down a row, along it) in x and y, and the bytes of a vector there.
+    Steps from output to output (down a row, along it) in x and y, from filter to filter in y and in
+    the sums, and the bytes of a vector there.
     """
 
     x_first: int
@@ -78,6 +86,8 @@ class Place(NamedTuple):
     x_step: int
     y_pitch: int
     y_step: int
+    y_next: int
+    sums_next: int
     vector: int
 
 
@@ -148,20 +158,20 @@ class Patches:
                 runs.append((channel, r, start))
                 places = range(start, start + tile.taps)
                 taps += [row + s if first <= s < last else -1 for s in places]
-        size = tile.runs * tile.taps
+        size = tile.sums
         return [
             Patch(*outputs, runs[k : k + tile.runs], taps[k * tile.taps : k * tile.taps + size])
             for k in range(0, len(runs), tile.runs)
         ]
 
     def _work(self, p: Patch) -> tuple[int, float]:
-        """Products of vectors in a patch, and their time."""
+        """Products of vectors in a patch for a filter, and their time."""
         tile = self.tile
         chunks, rest = divmod(-(-p.columns // self.lanes), tile.outputs)
         row = chunks * _time(tile, tile.outputs) + rest * _time(tile, 1) + _ROW_COST
-        sums = tile.runs * tile.taps
         vectors = chunks * tile.outputs + rest
-        return sums * p.rows * vectors, p.rows * row + _PATCH_COST * sums
+        time = p.rows * row / tile.filters + _PATCH_COST * tile.sums
+        return tile.sums * p.rows * vectors, time
 
     def tables(self, place: Place) -> tuple[np.ndarray, list[np.ndarray]]:
         """The records of all patches (see ``PATCH``), and the arrays that they point at."""
@@ -169,7 +179,7 @@ class Patches:
         neighbour = place.x_step // tile.advance
         records = np.zeros((len(self.patches), len(PATCH)), np.int64)
         starts = np.zeros((len(self.patches), tile.runs), np.int64)
-        targets = np.full((len(self.patches), tile.runs * tile.taps), place.no_tap)
+        targets = np.full((len(self.patches), tile.sums), place.no_tap)
         for k, p in enumerate(self.patches):
             for i in range(tile.runs):
                 channel, r, s = p.runs[min(i, len(p.runs) - 1)]
@@ -185,6 +195,6 @@ class Patches:
                 place.x_first + p.row * place.x_pitch + p.column * place.x_step,
                 place.x_pitch, neighbour * self.lanes,
                 p.row * place.y_pitch + p.column * place.y_step,
-                place.y_pitch, place.y_step * self.lanes,
+                place.y_pitch, place.y_step * self.lanes, place.y_next, place.sums_next,
             )  # fmt: skip
         return records, [starts, targets]

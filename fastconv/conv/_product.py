@@ -7,6 +7,7 @@ whose packed filters or sums would not fit the workspace is computed in pieces.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from ._parts import plan_of_parts, workspace
 from ._pieces import Piece, pieces
 from .algorithm import WORKSPACE, Algorithm, Cost, Plan, Work, summation_error, too_large
 from .correlation import Correlation
+
+_TRIPS = 6  # through the cache take as long as transposing
 
 
 class ProductAlgorithm(Algorithm):
@@ -39,6 +42,8 @@ class ProductAlgorithm(Algorithm):
         result = problem.x_format if problem.direction == "backward_input" else problem.y_format
         if result == "nchw":
             stages += [_scattered(part) for part in parts if part.c.columns.step > 1]
+        if problem.direction == "backward_weight":
+            stages += [_transposed(problem, part.workers) for part in parts]
         return Cost(tuple(stages), _workspace(computed), summation_error(problem))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
@@ -112,6 +117,17 @@ def _moved_singly(c: Correlation, itemsize: int) -> int:
     if c.folded:
         moved += c.pixels * c.lanes
     return c.groups * moved * vector * itemsize if c.groups > 1 else 0
+
+
+def _transposed(problem: ConvProblem, workers: int) -> Work:
+    """Reading operands on planes of several channels in vectors of channels."""
+    sizes = {"x_format": problem.x_shape, "y_format": problem.y_shape}
+    moved = sum(
+        math.prod(shape) * problem.itemsize
+        for order, shape in sizes.items()
+        if getattr(problem, order) == "nchw" and shape[1] > problem.groups
+    )
+    return Work("gather", 0, _TRIPS * moved, workers, launches=0)
 
 
 def _scattered(part) -> Work:

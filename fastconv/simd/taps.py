@@ -137,19 +137,21 @@ def sum_strips(
 
 # What :func:`correlate_taps` reads of a patch of outputs: addresses of the tables of its runs and
 # of where the sums of their taps are; its rows, and the chunks, further vectors and lanes of a row;
-# in bytes, the first output, the steps from row to row and between neighbours of a row.
+# in bytes, the first output, the steps from row to row and between neighbours of a row; and those
+# from filter to filter in y and in the sums.
 PATCH = (
     *("starts", "targets", "rows", "chunks", "rest", "tail"),
-    *("x_first", "x_pitch", "x_step", "y_first", "y_pitch", "y_step"),
+    *("x_first", "x_pitch", "x_step", "y_first", "y_pitch", "y_step", "y_next", "sums_next"),
 )
 
 
 class TapTile(NamedTuple):
     """The register tile of :func:`correlate_taps`.
 
-    ``runs`` of ``taps`` neighbouring taps each have a sum in a register, and meet a chunk of
-    ``outputs`` neighbouring vectors of y.  In x the outputs are ``advance`` steps apart and the
-    taps ``spread``, so that a vector of x may serve several taps, each with another output.
+    ``runs`` of ``taps`` neighbouring taps each have a sum in a register for each of ``filters``,
+    and meet a chunk of ``outputs`` neighbouring vectors of y.  In x the outputs are ``advance``
+    steps apart and the taps ``spread``, so that a vector of x may serve several taps, each with
+    another output.
     """
 
     runs: int
@@ -157,6 +159,12 @@ class TapTile(NamedTuple):
     outputs: int
     advance: int = 1
     spread: int = 1
+    filters: int = 1
+
+    @property
+    def sums(self) -> int:
+        """Of a filter."""
+        return self.runs * self.taps
 
     def shared(self, outputs: int) -> dict[int, list[tuple[int, int]]]:
         """The pairs (tap, output) that each vector of x joins in a run, by the vector's place."""
@@ -172,25 +180,32 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
     words = {name: word(v, patch, i) for i, name in enumerate(PATCH)}
     corner = builder.add(x, words["x_first"])
     starts = [builder.add(corner, word(v, words["starts"], i)) for i in range(tile.runs)]
-    sums = tile.runs * tile.taps
-    targets = [builder.add(target, word(v, words["targets"], i)) for i in range(sums)]
+    targets, gradient_of = [], [i64(0)]
+    for f in range(tile.filters):
+        targets += [builder.add(target, word(v, words["targets"], i)) for i in range(tile.sums)]
+        target = builder.add(target, words["sums_next"])
+        gradient_of.append(builder.add(gradient_of[f], words["y_next"]))
     across = mask(v, words["tail"])
     ragged = builder.zext(builder.icmp_signed("!=", words["tail"], i64(0)), I64)
     ragged = v.opaque(ragged)
 
     def multiply(at, acc, gradients, load):
-        """Add the products of a chunk; x is read in order, all runs side by side."""
+        """Add the products of a chunk; x is read in order, all runs side by side.
+
+        ``gradients`` are those of the first filter, then of the second, and so on.
+        """
         # Else its multiples would be kept in memory, and be loaded with every vector.
         step, here, before = v.opaque(words["x_step"]), at, 0
-        for place, pairs in tile.shared(len(gradients)).items():
+        outputs = len(gradients) // tile.filters
+        for place, pairs in tile.shared(outputs).items():
             for _ in range(place - before):
                 here = builder.add(here, step)
             before = place
             for i, start in enumerate(starts):
                 value = load(builder.add(start, here))
-                for tap, output in pairs:
-                    k = i * tile.taps + tap
-                    acc[k] = v.fma(value, gradients[output], acc[k])
+                for (tap, output), f in product(pairs, range(tile.filters)):
+                    k = f * tile.sums + i * tile.taps + tap
+                    acc[k] = v.fma(value, gradients[f * outputs + output], acc[k])
         return acc
 
     def chunk(outputs):
@@ -199,8 +214,9 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
             at = v.opaque(at)  # else every address would be moved along by itself
             gradients = []
             for _ in range(outputs):
-                gradients.append(v.load(y_at))
+                gradients += [v.load(builder.add(y_at, of)) for of in gradient_of[:-1]]
                 y_at = builder.add(y_at, words["y_step"])
+            gradients = [g for f in range(tile.filters) for g in gradients[f :: tile.filters]]
             acc = multiply(at, acc, gradients, v.load)
             forward = builder.mul(words["x_step"], i64(outputs * tile.advance))
             return [builder.add(at, forward), y_at, *acc]
@@ -210,8 +226,8 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
     def part(index, carried):
         # Lanes outside are cleared in both factors: infinity times zero would be NaN.
         at, y_at, *acc = carried
-        gradient = load_masked(v, y_at, across)
-        acc = multiply(at, acc, [gradient], lambda a: builder.select(across, v.load(a), v.zero))
+        gradients = [load_masked(v, builder.add(y_at, of), across) for of in gradient_of[:-1]]
+        acc = multiply(at, acc, gradients, lambda a: builder.select(across, v.load(a), v.zero))
         return [at, y_at, *acc]
 
     def row(index, carried):
@@ -221,13 +237,15 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
         acc = v.loop(ragged, state, part)[2:]
         return [builder.add(x_row, words["x_pitch"]), builder.add(y_row, words["y_pitch"]), *acc]
 
-    carried = [i64(0), builder.add(y, words["y_first"]), *[v.zero] * sums]
+    carried = [i64(0), builder.add(y, words["y_first"]), *[v.zero] * len(targets)]
     for at, value in zip(targets, v.loop(words["rows"], carried, row)[2:], strict=True):
         v.store(builder.fadd(v.load(at), value), at)
 
 
 @intrinsic(prefer_literal=True)
-def correlate_taps(typingctx, like, runs, taps, outputs, advance, spread, patch, x, y, target):
+def correlate_taps(
+    typingctx, like, runs, taps, outputs, advance, spread, filters, patch, x, y, target
+):
     """``target[t] += Σ x[row, j + tap t] · y[row, j]`` for the taps of a tile, lane by lane.
 
     The numbers before ``patch`` are a :class:`TapTile`.  ``patch`` is a record of the outputs
@@ -237,14 +255,14 @@ def correlate_taps(typingctx, like, runs, taps, outputs, advance, spread, patch,
 
     def codegen(context, builder, signature, arguments):
         kind = signature.args[0]
-        tile = TapTile(*map(literal, signature.args[1:6]))
+        tile = TapTile(*map(literal, signature.args[1:7]))
         name = "_".join(["correlate_taps", str(kind), *map(str, tile)])
         return outlined(
-            context, builder, signature, arguments[6:], name,
+            context, builder, signature, arguments[7:], name,
             lambda v, values: _correlate(v, tile, *values),
         )  # fmt: skip
 
-    tile = (runs, taps, outputs, advance, spread)
+    tile = (runs, taps, outputs, advance, spread, filters)
     return types.void(like, *tile, *[types.int64] * 4), codegen
 
 
