@@ -46,9 +46,8 @@ class BilinearCorrelation:
         # A vector of a fold's last lanes reaches beyond it, after the last fold into nothing.
         self.m_beyond = self.pixel if c.folded and c.filters % self.vector else 0
         self.cutting = Cutting(self.grid, self.vector, itemsize, self.mr, self.nv, self.m_beyond)
-        # The columns of folds are interleaved in planes.
-        whole = self.store == PLANES and c.columns.block > 1
-        self.share = share = self.cutting.best(threads, whole)
+        self.interleaved = self.store == PLANES and c.columns.block > 1  # folds
+        self.share = share = self.cutting.best(threads, self.interleaved)
         self.layout = self.cutting.layout(share)
         chunk = share.chunk if share.maps else None
         self.filters = MappedFilters(self.grid, itemsize, self.width, threads, chunk)
@@ -87,7 +86,7 @@ class BilinearCorrelation:
         """The kernel and its arguments; compiled when first asked for."""
         c, cutting, layout = self.c, self.cutting, self.layout
         return Stage(
-            bilinear_kernel(self.itemsize),
+            bilinear_kernel(self.itemsize, self.grid.joined(self.vector), self.interleaved),
             self.workers,
             **tile_packed(self.itemsize, self.mr, self.nv),
             tasks=self.tasks,

@@ -71,6 +71,10 @@ class TileGrid:
         self.shape = [-(-n // m) for n, m in zip(outputs, tile, strict=True)]
         self.tiles = c.N * self.lattices[0] * self.lattices[1] * self.shape[0] * self.shape[1]
 
+    def joined(self, vector: int) -> bool:
+        """Whether phases have so few channels that several share a vector."""
+        return self.phases != [1, 1] and self.c.channels < vector
+
     def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
         """What the steps take, for the result or for the weight gradient."""
         c, tiling = self.c, self.tiling

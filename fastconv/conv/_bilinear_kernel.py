@@ -88,9 +88,13 @@ def _clear_beyond(a, count, m):
 
 
 @functools.cache
-def bilinear_kernel(itemsize: int) -> Kernel:
-    """Products in register tiles of tiles of pixels × vectors of filters."""
+def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
+    """Products in register tiles of tiles of pixels × vectors of filters.
+
+    Phases of the input may be ``joined`` in vectors, folds of the output ``interleaved`` in planes.
+    """
     vector = lanes(itemsize)
+    joined, interleaved = joined or None, interleaved or None
 
     @kernel(LAYOUT)
     def bilinear(worker, a):
@@ -119,7 +123,7 @@ def bilinear_kernel(itemsize: int) -> Kernel:
                 c0 = chunk * a.chunk
                 channels = min(a.chunk, a.run_channels - c0)
                 spread_tiles(
-                    like, tiling, a.input, itemsize, a.input_map, tiling.tile_rows,
+                    like, tiling, a.input, itemsize, joined, a.input_map, tiling.tile_rows,
                     tiling.tile_columns, group, c0 // vector, -(-(c0 + channels) // vector), first,
                     count, v, room,
                 )  # fmt: skip
@@ -144,7 +148,7 @@ def bilinear_kernel(itemsize: int) -> Kernel:
             if a.m_beyond > 0:
                 _clear_beyond(a, count, m + (tile_end - tile0) * row)
             gather_output(
-                like, a, itemsize, vector, group, first, count, tile0 * width,
+                like, a, itemsize, vector, interleaved, group, first, count, tile0 * width,
                 min(a.all_lanes, tile_end * width), m, room,
             )  # fmt: skip
             clock = lap(a.profile, worker, OUTPUT, clock)

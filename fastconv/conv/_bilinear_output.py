@@ -7,7 +7,7 @@ With folded outputs (all parities of a strided input gradient) the lanes are ``[
 from __future__ import annotations
 
 from fastconv.core.jit import call, inner
-from fastconv.gemm.results import PLANES, ROWS, SCATTER, store_rows
+from fastconv.gemm.results import ROWS, SCATTER, store_rows
 
 from ._bilinear_tiles import in_bundles, locate_tile, outputs_left
 
@@ -103,8 +103,13 @@ def _gather_interleaved(
 
 
 @inner
-def gather_output(like, a, item, vector, group, first, count, lane0, lane_end, m, room):
-    """The outputs of ``count`` tiles in lanes ``lane0`` … ``lane_end``, from their components."""
+def gather_output(
+    like, a, item, vector, interleaved, group, first, count, lane0, lane_end, m, room
+):
+    """The outputs of ``count`` tiles in lanes ``lane0`` … ``lane_end``, from their components.
+
+    ``interleaved`` is None unless folds stand side by side in planes.
+    """
     tiling = a.tiling
     bias = a.bias + group * a.tiles * a.tile_lanes * item
     row_step = tiling.lattice_rows * a.y_row_step * a.yh
@@ -129,20 +134,20 @@ def gather_output(like, a, item, vector, group, first, count, lane0, lane_end, m
                 inside_down = min(down, outputs_left(fold_row, rows, a.y_row_step))
                 inside_left = min(left, outputs_left(fold_column, columns, a.y_column_step))
             to = y + fold_row * a.yh + fold_column * a.yw
-            if a.output.store == PLANES and a.column_folds > 1:
+            if interleaved is not None:
                 if fold_column == 0:
                     _gather_interleaved(
                         like, a, item, vector, m, t, bias, to, row_step, inside_down,
                         min(length * tiling.m_columns * a.column_folds, columns), length, fold_row,
                         room,
                     )  # fmt: skip
-                continue
-            lane = max(lane0, fold * lanes)
-            end = min(lane_end, (fold + 1) * lanes)
-            if lane < end:
-                _gather_lanes(
-                    like, a, item, vector, m + (lane - lane0) * item, t, bias + lane * item, to,
-                    row_step, step, inside_down, inside_left, rows, columns, length,
-                    lane - fold * lanes, end - lane, room,
-                )  # fmt: skip
+            else:
+                lane = max(lane0, fold * lanes)
+                end = min(lane_end, (fold + 1) * lanes)
+                if lane < end:
+                    _gather_lanes(
+                        like, a, item, vector, m + (lane - lane0) * item, t, bias + lane * item, to,
+                        row_step, step, inside_down, inside_left, rows, columns, length,
+                        lane - fold * lanes, end - lane, room,
+                    )  # fmt: skip
         t += length

@@ -147,12 +147,14 @@ def _spread_joined(
 
 @inner
 def spread_tiles(
-    like, a, x, item, spread, rows, columns, group, block0, block_end, first, count, target, room
-):
+    like, a, x, item, joined, spread, rows, columns, group, block0, block_end, first, count, target,
+    room,
+):  # fmt: skip
     """The components of ``count`` tiles from ``first`` on, for some vectors of channels of ``x``.
 
     A tile has ``rows`` × ``columns`` pixels; ``spread`` is the address of its map.  ``room`` holds
-    what the map keeps between its axes and the window of a segment.
+    what the map keeps between its axes and the window of a segment.  ``joined`` is None unless
+    phases share vectors: the compiler leaves out what is not needed.
     """
     phases = x.row_phases * x.column_phases
     t = 0
@@ -161,7 +163,7 @@ def spread_tiles(
         length = min(count - t, a.grid_columns - column, a.segment)
         row0 = x.window.row_first + i0 * x.row_advance
         column0 = x.window.column_first + j0 * x.column_advance
-        if phases > 1 and x.window.channels < x.window.vector:
+        if joined is not None:
             _spread_joined(
                 like, a, x, item, spread, rows, columns, image, group, row0, column0, t, length,
                 target, room,

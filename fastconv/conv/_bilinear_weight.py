@@ -140,7 +140,7 @@ class BilinearWeight:
 
     def _multiply_stage(self) -> Stage:
         return Stage(
-            bilinear_weight_kernel(self.itemsize),
+            bilinear_weight_kernel(self.itemsize, self.grid.joined(self.vector)),
             self.workers,
             **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
             scratch_bytes=self.worker_bytes,

@@ -58,9 +58,13 @@ def list_rows(at, mr, row):
 
 
 @functools.cache
-def bilinear_weight_kernel(itemsize: int) -> Kernel:
-    """Sum the products of components in tiles of channels × vectors of filters."""
+def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
+    """Sum the products of components in tiles of channels × vectors of filters.
+
+    Phases of x may be ``joined`` in vectors.
+    """
     vector = lanes(itemsize)
+    joined = joined or None
 
     @kernel(LAYOUT)
     def bilinear_weight(worker, a):
@@ -87,13 +91,14 @@ def bilinear_weight_kernel(itemsize: int) -> Kernel:
                     group, k0 = unit // a.tiles_k, unit % a.tiles_k
                     k_end = min(a.tiles_k, k0 + last_unit - unit)
                     spread_tiles(
-                        like, tiling, x, itemsize, a.input_map, tiling.tile_rows,
+                        like, tiling, x, itemsize, joined, a.input_map, tiling.tile_rows,
                         tiling.tile_columns, group, 0, x.window.n_blocks, first, count, v, room,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, INPUT, clock)
                     spread_tiles(
-                        like, tiling, y, itemsize, a.gradient_map, tiling.m_rows, tiling.m_columns,
-                        group, k0 * nv, min(y.window.n_blocks, k_end * nv), first, count, m, room,
+                        like, tiling, y, itemsize, None, a.gradient_map, tiling.m_rows,
+                        tiling.m_columns, group, k0 * nv, min(y.window.n_blocks, k_end * nv), first,
+                        count, m, room,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, WEIGHT, clock)
                     for e in range(tiling.components):

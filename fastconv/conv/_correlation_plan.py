@@ -15,7 +15,7 @@ from fastconv.core.stage import Call, Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
 from fastconv.gemm.sharing import workers_for
-from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reading_order
+from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reader, reading_order
 from fastconv.simd.vector import lanes
 
 from . import kept_filters
@@ -61,7 +61,7 @@ class PackedFilters:
         self.tile_bytes = self.n_blocks * self.block_bytes
         self.bias_bytes = aligned(c.groups * self.tiles * width * itemsize)
         self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
-        self._readings: dict[tuple[int, int, int, int], tuple[int, int, np.ndarray]] = {}
+        self._readings: dict[tuple[int, int, int, int], tuple[dict[str, int], np.ndarray]] = {}
 
     @property
     def packer(self) -> Function:
@@ -97,14 +97,16 @@ class PackedFilters:
         """The arguments that say where the packed filters go."""
         return dict(target=packed)
 
-    def _reading(self, strides) -> tuple[int, int, np.ndarray]:
-        """How filters with these strides (k, c, r, s) are read: the order, and the tap offsets."""
+    def _reading(self, strides) -> tuple[dict[str, int], np.ndarray]:
+        """How filters with these strides (k, c, r, s) are read: in words; and the tap offsets."""
 
         def make():
             wk, wc, wr, ws = strides
             offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
             offsets[self.taps[..., 0] < 0] = NO_TAP
-            return reading_order(offsets, wk, wc, self.itemsize), address(offsets), offsets
+            order = reading_order(offsets, wk, wc, self.itemsize)
+            read = reader(self.itemsize, order).address
+            return dict(order=order, read=read, taps=address(offsets)), offsets
 
         return once(self._readings, strides, make)
 
@@ -149,16 +151,15 @@ class PackedFilters:
         sk, sc, sr, ss = w.strides
         wk, wc = (sk, sc) if forward else (sc, sk)
         group = self.correlation.filters * wk if forward else self.correlation.channels * wc
-        order, taps, _ = self._reading((wk, wc, sr, ss))
+        reading, _ = self._reading((wk, wc, sr, ss))
         return dict(
             w=address(w),
             wg=group,
             wk=wk,
             wc=wc,
             bias=0 if bias is None else address(bias),
-            taps=taps,
             bias_target=target,
-            order=order,
+            **reading,
             **self._arguments(target + self.bias_bytes),
         )
 

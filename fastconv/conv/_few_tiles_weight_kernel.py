@@ -54,15 +54,16 @@ def few_tiles_weight_kernel(itemsize: int) -> Kernel:
             group, k0 = unit // a.tiles_k, unit % a.tiles_k
             k_end = min(a.tiles_k, k0 + min(a.joined, last_unit - unit))
             spread_tiles(
-                like, tiling, y, itemsize, a.gradient_map, tiling.m_rows, tiling.m_columns, group,
-                k0 * nv, min(y.window.n_blocks, k_end * nv), 0, tiles, m, room,
+                like, tiling, y, itemsize, None, a.gradient_map, tiling.m_rows, tiling.m_columns,
+                group, k0 * nv, min(y.window.n_blocks, k_end * nv), 0, tiles, m, room,
             )  # fmt: skip
             clock = lap(a.profile, worker, WEIGHT, clock)
             for c0 in range(0, taps.channels, a.chunk):
                 c_end = min(taps.channels, c0 + a.chunk)
                 spread_tiles(
-                    like, tiling, x, itemsize, a.input_map, tiling.tile_rows, tiling.tile_columns,
-                    group, c0 // vector, -(-c_end // vector), 0, tiles, v, room,
+                    like, tiling, x, itemsize, None, a.input_map, tiling.tile_rows,
+                    tiling.tile_columns, group, c0 // vector, -(-c_end // vector), 0, tiles, v,
+                    room,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
                 for k in range(k0, k_end):

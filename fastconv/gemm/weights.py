@@ -33,7 +33,7 @@ from fastconv.simd.vector import element, lanes
 # What a kernel that packs filters needs in its arguments.
 PACKING = record(
     "counter tasks w wg wk wc bias taps target bias_target "
-    "order n_taps folds filters channels block n_blocks phase_blocks tile tiles vector"
+    "read order n_taps folds filters channels block n_blocks phase_blocks tile tiles vector"
 )
 LAYOUT = record("profile pack", packing=PACKING)
 
@@ -130,6 +130,30 @@ def _transposed(like, a, w, target, first, count, row, start, valid):
             )  # fmt: skip
 
 
+@functools.cache
+def reader(itemsize: int, order: int) -> Function:
+    """``read(args, taps, w, target, first, count, row, start, valid)``: a vector of lanes.
+
+    A function for each order, for few are ever needed.
+    """
+
+    @callee(9)
+    def read(args, taps, w, target, first, count, row, start, valid):
+        a, like = record_at(args, PACKING), element(itemsize)
+        if order == SCATTERED:
+            _scattered(like, a, taps, w, target, first, count, row, start, valid)
+        elif order == RUNS:
+            _runs(like, a, w, target, first, count, row, start, valid)
+        elif order == STRIDED:
+            _strided(like, a, w, target, first, count, row, start, valid)
+        elif order == LANES:
+            _by_lanes(like, a, w, target, first, count, row, start, valid)
+        else:
+            _transposed(like, a, w, target, first, count, row, start, valid)
+
+    return read
+
+
 @inner
 def pack_task(like, a, item, vector, task, target):
     """Pack one block of channels of one tile of lanes; with the first block, the tile's bias."""
@@ -155,19 +179,10 @@ def pack_task(like, a, item, vector, task, target):
     if ahead < a.tile or valid < a.block or a.order == SCATTERED:
         zero(target, size)
     for lane in range(0, ahead, vector):
-        to = target + lane * item
-        at = first + lane
-        count = min(vector, ahead - lane)
-        if a.order == SCATTERED:
-            _scattered(like, a, taps, w, to, at, count, row, start, valid)
-        elif a.order == RUNS:
-            _runs(like, a, w, to, at, count, row, start, valid)
-        elif a.order == STRIDED:
-            _strided(like, a, w, to, at, count, row, start, valid)
-        elif a.order == LANES:
-            _by_lanes(like, a, w, to, at, count, row, start, valid)
-        else:
-            _transposed(like, a, w, to, at, count, row, start, valid)
+        call(
+            a.read, address_of(a), taps, w, target + lane * item, first + lane,
+            min(vector, ahead - lane), row, start, valid,
+        )  # fmt: skip
 
 
 @functools.cache
