@@ -23,7 +23,7 @@ from fastconv.core.jit import (
 from fastconv.core.machine import machine
 from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
 from fastconv.core.stage import Call, Stage
-from fastconv.core.workspace import aligned
+from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.simd.copying import fence, next_task
@@ -32,7 +32,7 @@ from fastconv.simd.vector import element, lanes
 from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import WEIGHT
 
-from ._bilinear_grid import TileGrid, odd_lines
+from ._bilinear_grid import TileGrid
 from ._correlation_plan import PackedFilters
 
 LAYOUT = record(

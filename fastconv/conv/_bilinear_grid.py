@@ -46,15 +46,6 @@ def staggered(row_bytes: int) -> int:
     return row_bytes if row_bytes % _ALIASED else row_bytes + ALIGN
 
 
-def odd_lines(nbytes: int) -> int:
-    """``nbytes`` as an odd number of cache lines.
-
-    A map reads or writes one vector of every component at once; so far apart, they use all sets of
-    the cache alike.
-    """
-    return (-(-nbytes // ALIGN) | 1) * ALIGN
-
-
 class TileGrid:
     """Tiles of ``tiling`` over every lattice of every image (see :mod:`._bilinear_tiles`)."""
 

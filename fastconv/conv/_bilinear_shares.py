@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from fastconv.core.machine import machine
 from fastconv.core.once import once
+from fastconv.core.workspace import odd_lines
 from fastconv.gemm.tiling import round_up
 from fastconv.transforms.tile_map import INPUT, WEIGHT, map_instructions
 
-from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, staggered
 from ._bilinear_kernel import TERMS
 
 _CHUNKS = (128, 64, 32)  # channels, if tasks map the filters

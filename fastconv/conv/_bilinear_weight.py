@@ -15,7 +15,7 @@ from fastconv.core.jit import words
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.workspace import Scratch, aligned, odd_lines
 from fastconv.gemm.sharing import spare_copies, total_weight, workers_for
 from fastconv.gemm.tiling import choose_tile, round_up
 from fastconv.simd.tiles import tile_panel
@@ -24,7 +24,7 @@ from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling
 
 from ._arrays import input_words
-from ._bilinear_grid import COMPONENT_BYTES, TileGrid, odd_lines, staggered
+from ._bilinear_grid import COMPONENT_BYTES, TileGrid, staggered
 from ._bilinear_taps import StagedTaps
 from ._bilinear_tiles import PHASES
 from ._bilinear_weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel, table_bytes

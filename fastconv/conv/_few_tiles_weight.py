@@ -10,13 +10,13 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.workspace import Scratch, aligned, odd_lines
 from fastconv.gemm.tiling import best_tiles, round_up
 from fastconv.simd.tiles import tile_panel
 from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling, map_instructions
 
-from ._bilinear_grid import odd_lines, staggered
+from ._bilinear_grid import staggered
 from ._bilinear_weight import BilinearWeight
 from ._bilinear_weight_kernel import table_bytes
 from ._few_tiles_weight_kernel import few_tiles_weight_kernel

@@ -12,9 +12,9 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage
-from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import channel_block, even_split, round_up
-from fastconv.simd.tiles import tile_panel
+from fastconv.core.workspace import aligned, odd_lines
+from fastconv.gemm.tiling import channel_block, even_split
+from fastconv.simd.tiles import tile_rows
 
 from ._blocked_correlation import LARGEST_WINDOW, BlockedCorrelation
 from ._im2col_kernel import im2col_kernel
@@ -46,9 +46,9 @@ class Im2colCorrelation(BlockedCorrelation):
         run = self.joined * self.block
         self.runs = c.rows.window * taps // self.joined
         self.chunk = even_split(self.runs, self.chunk_terms // run)
-        self.panel_step = round_up(self.mr, self.vector) * self.itemsize
         terms = self.chunk * run
-        self.panel_bytes = terms * self.panel_step
+        self.pitch = odd_lines((terms + self.vector) * self.itemsize)  # what is copied goes beyond
+        self.panel_bytes = self.mr * self.pitch
         # Either the chunk's filters or its columns can wait in L2 for their next use.
         cache = machine().l2 // 2
         filters = self.filters.tiles * terms * self.width * self.itemsize
@@ -61,29 +61,27 @@ class Im2colCorrelation(BlockedCorrelation):
     def _worker_bytes(self) -> int:
         """Gathers read and write up to a vector beyond their operands."""
         row = self.width * self.itemsize
-        panels = self.strip * self.panel_bytes + self.vector * self.panel_step
+        panels = self.strip * self.panel_bytes + self.vector * self.itemsize
         self.partial_bytes = 0
         if self.filters.n_blocks > 1 or self.chunk < self.runs:
             self.partial_bytes = -(-self.filters.tiles // self.splits) * self.most * row
         window = self._window_bytes(*self.share) + self.vector * self.itemsize
-        tables = 8 * self.mr + self.strip * 16 * (1 + self.chunk) + 64
+        tables = 16 * self.mr + self.strip * 16 * (1 + self.chunk) + 64
         return aligned(tables + panels + self.mr * row + self.partial_bytes + window)
 
     def _reading(self, x_strides) -> np.ndarray:
-        """Tiles are gathered in whole vectors of pixels, and the last one beyond the table."""
         pixel = self.block * self.itemsize
         line = self.columns.extent * pixel
-        table = self.pixels.reading(
+        return self.pixels.reading(
             self.rows.extent * line, self.rows.advance * line, self.columns.advance * pixel
         )
-        return np.pad(table, ((0, 0), (0, self.vector)), mode="edge")
 
     def _make_stage(self) -> Stage:
         return Stage(
             im2col_kernel(self.itemsize),
             self.workers,
             **self._constants(),
-            **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
+            **tile_rows(self.itemsize, self.mr, self.nv),
             w_block=self.filters.block_bytes,
             window_rows=self.c.rows.window,
             window_columns=self.c.columns.window,
@@ -91,6 +89,7 @@ class Im2colCorrelation(BlockedCorrelation):
             column_spread=self.columns.spread,
             joined=self.joined,
             chunk=self.chunk,
+            pitch=self.pitch,
             windows=self.pixels.windows,
             strip=self.strip,
             partial_bytes=self.partial_bytes,

@@ -1,4 +1,4 @@
-"""The kernel of ``im2col``: tiles of columns, gathered into panels, against tiles of filters."""
+"""The kernel of ``im2col``: columns, gathered for a tile of pixels, against tiles of filters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
-from fastconv.gemm.columns import gather_panel
+from fastconv.gemm.columns import copy_listed
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import get_word, next_task, put_word
@@ -24,6 +24,8 @@ LAYOUT = record(
     "w bias w_tile w_block tiles all_lanes "
     # the sum: its window; taps of a row that make one run of terms; runs between two spills
     "window_rows window_columns row_spread column_spread joined chunk partial_bytes "
+    # bytes of the terms of a pixel
+    "pitch "
     # tables of the pixels of a block: [variant], room for so many pixels in each; tiles to a strip
     "reading writing windows most strip "
     # input rows and columns from one output to the next; those of a task's buffer
@@ -36,7 +38,7 @@ LAYOUT = record(
 
 
 @inner
-def _gather_tile(like, a, item, vector, mr, row, step, reading, taps, window, panel, runs, first):
+def _gather_tile(like, a, item, mr, row, reading, taps, window, panel, runs, first):
     """Gather the terms of a chunk that a tile of pixels needs, and list their filters.
 
     ``taps`` are the (top, bottom, left, right) that any of its pixels reads from inside the input.
@@ -45,19 +47,17 @@ def _gather_tile(like, a, item, vector, mr, row, step, reading, taps, window, pa
     top, bottom = get_word(taps), get_word(taps + 8)
     left, right = get_word(taps + 16), get_word(taps + 24)
     across = a.window_columns // a.joined
-    length, target, at = 0, panel, runs + 16
+    length, offset, at = 0, 0, runs + 16
     for run in range(first, min(first + a.chunk, a.window_rows * across)):
         r, s = run // across, run % across * a.joined
         start, end = max(s, left), min(s + a.joined, right)
         if top <= r < bottom and start < end:
             length = (end - start) * a.input.block
             source = (r * a.row_spread * a.buffer_columns + start * a.column_spread) * a.input.block
-            gather_panel(
-                like, target, step, item, vector, mr, reading, window + source * item, length
-            )
-            put_word(at, target - panel)
+            copy_listed(like, panel + offset, a.pitch, reading, mr, window + source * item, length)
+            put_word(at, offset)
             put_word(at + 8, (r * a.window_columns + start) * a.input.block * row)
-            target += length * step
+            offset += length * item
             at += 16
     put_word(runs, (at - runs) // 16 - 1)
     put_word(runs + 8, length)
@@ -65,7 +65,7 @@ def _gather_tile(like, a, item, vector, mr, row, step, reading, taps, window, pa
 
 @functools.cache
 def im2col_kernel(itemsize: int) -> Kernel:
-    """Multiply panels of pixels by panels of vectors of filters."""
+    """Multiply panels of pixels, a row of terms for each, by panels of vectors of filters."""
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
@@ -73,13 +73,13 @@ def im2col_kernel(itemsize: int) -> Kernel:
         like = element(itemsize)
         multiply, mr, width = a.tile.multiply, a.tile.mr, a.tile.nr
         row = width * itemsize
-        step = (mr + vector - 1) // vector * vector * itemsize
-        panel_bytes = a.chunk * a.joined * a.input.block * step
         runs_bytes = 16 + a.chunk * 16
         relative = a.scratch + worker * a.scratch_bytes
-        runs = relative + mr * 8
+        rows = relative + mr * 8
+        runs = rows + mr * 8
+        panel_bytes = mr * a.pitch
         panels = (runs + a.strip * runs_bytes + 63) // 64 * 64
-        tile = panels + a.strip * panel_bytes + vector * step
+        tile = panels + a.strip * panel_bytes + vector * itemsize
         partial = tile + mr * row
         window = partial + a.partial_bytes
         size = a.buffer_rows * a.buffer_columns * a.input.block * itemsize
@@ -88,13 +88,14 @@ def im2col_kernel(itemsize: int) -> Kernel:
         share = -(-a.tiles // a.grid.splits)
         for m in range(mr):
             put_word(relative + m * 8, m * row)
+            put_word(rows + m * 8, m * a.pitch)
         clock = started(a.profile)
         while True:
             task = next_task(a.counter)
             if task >= a.grid.tasks:
                 break
             split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)
-            reading = a.reading + variant * (a.most + vector) * 8
+            reading = a.reading + variant * a.most * 8
             writing = a.writing + variant * a.most * 24
             place = i0 // a.grid.task_i * a.grid.tasks_j + j0 // a.grid.task_j
             windows = a.windows + (place * 2 + variant // 4) * (a.most // mr) * 32
@@ -118,8 +119,8 @@ def im2col_kernel(itemsize: int) -> Kernel:
                     taps = windows + strip // mr * 32
                     for m in range(strip, end, mr):
                         _gather_tile(
-                            like, a, itemsize, vector, mr, row, step, reading + m * 8, taps,
-                            window, panel, listed, run,
+                            like, a, itemsize, mr, row, reading + m * 8, taps, window, panel,
+                            listed, run,
                         )  # fmt: skip
                         taps += 32
                         panel += panel_bytes
@@ -145,9 +146,9 @@ def im2col_kernel(itemsize: int) -> Kernel:
                                     c_step, to = 24, writing + m * 24
                                     c_shift = y + lane * itemsize
                             call(
-                                multiply, panel, 0, step, listed + 16, get_word(listed),
-                                get_word(listed + 8), w, row, 0, init, pitch, a.relu if last else 0,
-                                to, c_step, c_shift,
+                                multiply, rows, panel, listed + 16, get_word(listed),
+                                get_word(listed + 8), w, init, pitch, a.relu if last else 0, to,
+                                c_step, c_shift,
                             )  # fmt: skip
                             if last and not straight:
                                 clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.workspace import odd_lines
 from fastconv.gemm.tiling import even_split, round_up
 
 from ._blocked_weight import PIXELS, BlockedWeight
@@ -32,5 +33,4 @@ class Im2colWeight(BlockedWeight):
         across = np.arange(0, c.columns.window, taps) * self.columns.spread
         self.terms = ((down + across) * pixel).ravel().astype(np.int64)
         self.term_length = taps * self.block
-        lines = -(-self.joined * pixel // 64)
-        self.pixel_step = (lines | 1) * 64  # an odd number of cache lines: no two sets alike
+        self.pixel_step = odd_lines(self.joined * pixel)

@@ -14,13 +14,12 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.workspace import Scratch, aligned, odd_lines
 from fastconv.gemm.sharing import share_out, workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
-from ._bilinear_grid import odd_lines
 from ._buffer import Buffer
 from ._pixel_tasks import grid
 from ._split_sum_kernel import split_sum_kernel

@@ -32,6 +32,14 @@ def aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGN) * ALIGN
 
 
+def odd_lines(nbytes: int) -> int:
+    """``nbytes`` as an odd number of cache lines.
+
+    What is read or written together, so far apart, uses all sets of the cache alike.
+    """
+    return aligned(nbytes) | ALIGN
+
+
 def _take(nbytes: int) -> np.ndarray:
     """A block with room for so much behind its first boundary, off the shelf or new."""
     block = _shelf.blocks.pop() if _shelf.blocks else None

@@ -13,45 +13,38 @@ from numba.extending import intrinsic
 
 from fastconv.core.jit import inner
 from fastconv.simd.copying import copy_strided, get_word
-from fastconv.simd.vector import I64, Vectors, i64
+from fastconv.simd.microkernel import word
+from fastconv.simd.vector import Vectors, i64
 
 
 @intrinsic
-def transpose_rows(typingctx, like, target, step, rows, shift, length):
-    """Lay as many rows as a vector has lanes side by side: element j of row i to ``target[j][i]``.
+def copy_listed(typingctx, like, target, step, rows, count, shift, length):
+    """Copy ``length`` elements of each of ``count`` rows into ``target``, ``step`` bytes apart.
 
-    ``rows`` is a table of addresses (``shift`` is added to each), ``step`` the bytes between two
-    rows of ``target``; ``length`` is rounded up to whole vectors.
+    ``rows`` is a table of addresses; ``shift`` is added to each.
     """
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
-        target, step, rows, shift, length = arguments[1:]
-        pointer = builder.inttoptr(rows, I64.as_pointer())
-        starts = [
-            builder.add(builder.load(builder.gep(pointer, [i64(i)])), shift) for i in range(v.lanes)
-        ]
+        target, step, rows, count, shift, length = arguments[1:]
         vectors = builder.sdiv(builder.add(length, i64(v.lanes - 1)), i64(v.lanes))
 
-        def block(index, carried):
+        def row(index, carried):
             (target,) = carried
-            at = builder.mul(index, i64(v.nbytes))
-            for line in v.transpose([v.load(builder.add(start, at)) for start in starts]):
-                v.store(line, target)
-                target = builder.add(target, step)
-            return [target]
+            source = builder.add(word(v, rows, index), shift)
 
-        v.loop(vectors, [target], block)
+            def vector(index, carried):
+                at = builder.mul(index, i64(v.nbytes))
+                v.store(v.load(builder.add(source, at)), builder.add(target, at))
+                return []
+
+            v.loop(vectors, [], vector)
+            return [builder.add(target, step)]
+
+        v.loop(count, [target], row)
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 5), codegen
-
-
-@inner
-def gather_panel(like, target, step, item, vector, mr, rows, shift, length):
-    """One run of ``mr`` rows, laid side by side; the table ``rows`` has whole vectors of them."""
-    for lane in range(0, mr, vector):
-        transpose_rows(like, target + lane * item, step, rows + lane * 8, shift, length)
+    return types.void(like, *[types.int64] * 6), codegen
 
 
 @inner
