@@ -32,6 +32,7 @@ from ._sum_tasks import sum_tasks
 from .correlation import unfolded
 
 _WINDOW_WORDS = words(PHASES)
+_ARRAY = slice(_WINDOW_WORDS.index("x"), _WINDOW_WORDS.index("xw") + 1)
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
 _TILE_PIXELS = 2  # that are summed in the time in which a tile is spread and summed
 _IDLE = 1.2  # by so much the largest part of the units may exceed the mean
@@ -182,9 +183,9 @@ class BilinearWeight:
         )
 
     def _window(
-        self, constants: dict[str, int], array: np.ndarray, channels: int, tile: int, component: int
+        self, constants: dict[str, int], channels: int, tile: int, component: int
     ) -> np.ndarray:
-        """The record from which the kernel packs windows of ``array`` and spreads them."""
+        """A record from which the kernels pack windows and spread them, less the array's words."""
         targets = dict(
             v_component=component,
             v_bundle=0,
@@ -192,16 +193,24 @@ class BilinearWeight:
             v_block=self.pixel,
             v_phase=channels * self.itemsize,
         )
-        values = constants | targets | input_words(array, channels)
-        return np.array([values[name] for name in _WINDOW_WORDS], np.int64)
+        values = constants | targets
+        return np.array([values.get(name, 0) for name in _WINDOW_WORDS], np.int64)
 
-    def _windows(self, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The records from which the kernels pack windows of x and of dy."""
+    @functools.cached_property
+    def _templates(self) -> tuple[np.ndarray, np.ndarray]:
+        """The records of windows of x and of dy."""
         grid, vector, c = self.grid, self.vector, self.c
         return (
-            self._window(grid.x_window(vector), x, c.channels, self.v_row, self.v_component),
-            self._window(grid.y_window(vector), dy, c.filters, self.m_row, self.m_component),
+            self._window(grid.x_window(vector), c.channels, self.v_row, self.v_component),
+            self._window(grid.y_window(vector), c.filters, self.m_row, self.m_component),
         )
+
+    def _windows(self, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same with the arrays of a call."""
+        x_window, dy_window = (template.copy() for template in self._templates)
+        x_window[_ARRAY] = tuple(input_words(x, self.c.channels).values())
+        dy_window[_ARRAY] = tuple(input_words(dy, self.c.filters).values())
+        return x_window, dy_window
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
         """Compute dw; whether every result is finite."""
