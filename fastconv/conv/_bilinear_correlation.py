@@ -11,7 +11,7 @@ import numpy as np
 
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
-from fastconv.gemm.results import PLANES, ROWS, SCATTER
+from fastconv.gemm.results import PLANES, ROWS, SCATTER, row_storer
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import choose_tile, round_up
 from fastconv.simd.tiles import tile_packed
@@ -134,6 +134,7 @@ class BilinearCorrelation:
             bundle=self.mr,
             **self.grid.x_window(self.vector),
             store=self.store,
+            store_rows=row_storer(self.itemsize, self.store).address,
         )
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:

@@ -6,8 +6,8 @@ With folded outputs (all parities of a strided input gradient) the lanes are ``[
 
 from __future__ import annotations
 
-from fastconv.core.jit import call, inner
-from fastconv.gemm.results import ROWS, SCATTER, store_rows
+from fastconv.core.jit import address_of, call, inner
+from fastconv.gemm.results import ROWS, SCATTER
 
 from ._bilinear_tiles import in_bundles, locate_tile, outputs_left
 
@@ -16,7 +16,7 @@ from ._bilinear_tiles import in_bundles, locate_tile, outputs_left
 # i·y_row_step.  The folds, the outputs of a row and column, all lanes, how components lie.
 FIELDS = (
     "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
-    "row_folds column_folds filters I J output_map relu flag "
+    "row_folds column_folds filters I J output_map store_rows relu flag "
     "bias tiles tile_lanes all_lanes m_bundle m_row m_component"
 )
 
@@ -73,8 +73,8 @@ def _gather_lanes(
                 a, m, tile + whole, length - whole, lane * item, buffer + done * pixel,
                 across * pixel, pixel, bias, temp,
             )  # fmt: skip
-            store_rows(
-                like, a.output, item, vector, buffer + done * pixel, across * pixel,
+            call(
+                a.store_rows, address_of(a.output), buffer + done * pixel, across * pixel,
                 y + done * step, row_step, step, down, left - done, row_outputs, column_outputs,
                 rows, columns - done * column_outputs, first + lane, n_lanes,
             )  # fmt: skip
@@ -96,9 +96,9 @@ def _gather_interleaved(
             _gather_vector(
                 a, m, tile, length, lane, buffer + fold * pixel, pitch, folds * pixel, bias, temp
             )
-        store_rows(
-            like, a.output, item, vector, buffer, pitch, y, row_step, item, down, columns, 0, 0, 0,
-            0, k, min(vector, a.filters - k),
+        call(
+            a.store_rows, address_of(a.output), buffer, pitch, y, row_step, item, down, columns, 0,
+            0, 0, 0, k, min(vector, a.filters - k),
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
-from fastconv.gemm.results import PLANES, SCATTER
+from fastconv.gemm.results import PLANES, SCATTER, row_storer
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.simd.vector import lanes
@@ -101,6 +101,7 @@ class SpectralCorrelation:
             I=c.rows.outputs,
             J=c.columns.outputs,
             store=self.store,
+            store_rows=row_storer(self.itemsize, self.store).address,
             **grid.constants(self.share),
         )
 

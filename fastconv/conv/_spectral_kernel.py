@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import functools
 
-from fastconv.core.jit import Kernel, call, kernel, record, record_at
+from fastconv.core.jit import Kernel, address_of, call, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
-from fastconv.gemm.results import RESULT, store_rows
+from fastconv.gemm.results import RESULT
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import accumulate, next_task, zero
 from fastconv.simd.phases import lap, started
@@ -20,7 +20,7 @@ from ._bilinear_tiles import TILING, locate_tile, outputs_left
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes relu flag x_window channels splits "
-    "filter_map tile_map w w_unit tap_columns bias y yn yh yw I J",
+    "filter_map tile_map store_rows w w_unit tap_columns bias y yn yh yw I J",
     tiling=TILING,
     output=RESULT,
 )
@@ -77,8 +77,8 @@ def spectral_kernel(itemsize: int) -> Kernel:
                 )  # fmt: skip
                 clock = lap(a.profile, worker, MULTIPLY, clock)
                 # Column by column the tile would touch too many pages of a channels-last output.
-                store_rows(
-                    like, a.output, itemsize, vector, buffer, tiling.m_columns * pixel, y,
+                call(
+                    a.store_rows, address_of(a.output), buffer, tiling.m_columns * pixel, y,
                     row_step, step, down, across, 0, 0, 1, 1, lane, n_lanes,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, OUTPUT, clock)

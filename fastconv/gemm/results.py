@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from fastconv.core.jit import inner, record
+import functools
+
+from fastconv.core.jit import Function, callee, inner, record, record_at
 from fastconv.simd.copying import copy, copy_strided, get_word, move
 from fastconv.simd.strided import spread_tile
 from fastconv.simd.transposing import transpose_tile
+from fastconv.simd.vector import element, lanes
 
 # Where the result of a tile goes, from the strides of the output: the lanes of a pixel are side by
 # side, or the pixels of a lane, or these are a few elements apart, or every element stands alone.
@@ -99,34 +102,45 @@ def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns
             _scatter(like, a, item, tile + i * row, target, lane, n_lanes, down, across)
 
 
-@inner
-def store_rows(
-    like, a, item, vector, source, pitch, y, row_step, step, rows, columns, row_outputs,
-    column_outputs, down, across, lane, n_lanes,
-):  # fmt: skip
-    """Store ``rows`` × ``columns`` pixels, each a vector of outputs from ``lane`` on.
+@functools.cache
+def row_storer(itemsize: int, store: int) -> Function:
+    """``store_rows(result, source, pitch, y, row_step, step, rows, columns, row_outputs,
+    column_outputs, down, across, lane, n_lanes)``: ``rows`` × ``columns`` pixels of a vector each.
 
-    Rows are ``pitch`` bytes apart in ``source``, pixels one vector.  In y, whose first pixel is at
-    ``y``, they are ``row_step`` and ``step`` bytes apart, ``row_outputs`` and ``column_outputs``
-    outputs; ``down`` × ``across`` are left from the first pixel on, folded ones beyond are dropped.
+    They are outputs from ``lane`` on.  Rows are ``pitch`` bytes apart in ``source``, pixels one
+    vector.  In y, whose first pixel is at ``y``, they are ``row_step`` and ``step`` bytes apart,
+    ``row_outputs`` and ``column_outputs`` outputs; ``down`` × ``across`` are left from the first
+    pixel on, folded ones beyond are dropped.  ``result`` is the address of a :data:`RESULT`.
     """
-    pixel = vector * item
-    for i in range(rows):
-        line, target = source + i * pitch, y + i * row_step
-        if a.store == ROWS and n_lanes == vector:
-            copy_strided(like, target + lane * item, step, line, pixel, columns)
-        elif a.store == ROWS:
-            for j in range(columns):
-                copy(target + j * step + lane * item, line + j * pixel, n_lanes * item)
-        elif a.store in (PLANES, SPREAD):
-            for j in range(0, columns, vector):
-                store_planes(
-                    like, a, item, target + lane * a.lane_step + j * a.pixel_step,
-                    line + j * pixel, pixel, min(vector, columns - j), n_lanes,
-                )  # fmt: skip
-        else:
-            for j in range(columns):
-                _scatter(
-                    like, a, item, line + j * pixel, target + j * step, lane, n_lanes,
-                    down - i * row_outputs, across - j * column_outputs,
-                )  # fmt: skip
+    vector = lanes(itemsize)
+    pixel = vector * itemsize
+
+    @callee(14)
+    def store_rows(
+        result, source, pitch, y, row_step, step, rows, columns, row_outputs, column_outputs, down,
+        across, lane, n_lanes,
+    ):  # fmt: skip
+        a, like = record_at(result, RESULT), element(itemsize)
+        for i in range(rows):
+            line, target = source + i * pitch, y + i * row_step
+            if store == ROWS:
+                if n_lanes == vector:
+                    copy_strided(like, target + lane * itemsize, step, line, pixel, columns)
+                else:
+                    for j in range(columns):
+                        to = target + j * step + lane * itemsize
+                        copy(to, line + j * pixel, n_lanes * itemsize)
+            elif store == SCATTER:
+                for j in range(columns):
+                    _scatter(
+                        like, a, itemsize, line + j * pixel, target + j * step, lane, n_lanes,
+                        down - i * row_outputs, across - j * column_outputs,
+                    )  # fmt: skip
+            else:
+                for j in range(0, columns, vector):
+                    store_planes(
+                        like, a, itemsize, target + lane * a.lane_step + j * a.pixel_step,
+                        line + j * pixel, pixel, min(vector, columns - j), n_lanes,
+                    )  # fmt: skip
+
+    return store_rows
