@@ -139,6 +139,14 @@ def test_without_a_folder_the_process_remembers(measured, monkeypatch):
     assert len(made) == 1
 
 
+def test_the_best_of_several_rounds_counts(monkeypatch):
+    """Others slow a host down by turns."""
+    good, bad = HOST, calibration.Host(*(x / 2 for x in HOST[:3]), 2 * HOST.launch)
+    rounds = iter([bad, good._replace(cache=bad.cache), bad._replace(cache=good.cache)])
+    monkeypatch.setattr(calibration, "_measure_once", lambda *key: next(rounds, bad))
+    assert calibration._measure("float32", 2) == good
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_is_measured_is_plausible(dtype):
     host = calibration._measure(dtype, 2)

@@ -72,6 +72,22 @@ def test_who_is_clearly_ahead_is_not_measured(register):
     assert choice.algorithm == "fast" and choice.why == "predicted to be 2.0× as fast as the next"
 
 
+def test_a_forced_tile_that_is_the_choice_anyway_is_not_measured(register):
+    def choose(**algorithms):
+        fakes = register(**algorithms)
+        selector.forget()
+        fakes[1].forces = "free"
+        return selector.choose(PROBLEM, Request(), 1)
+
+    free, same = (5 * MS, 5 * MS), (5 * MS, 4 * MS)
+    assert choose(free=free, same=same, other=(6 * MS,)).contenders == ("free", "other")
+    choice = choose(free=free, same=same, other=(10 * MS,))
+    assert choice.algorithm == "free" and not choice.contenders and "2.0×" in choice.why
+    choice = choose(free=free, same=same)
+    assert choice.algorithm == "free" and not choice.contenders and "only one" in choice.why
+    assert choose(free=free, tile=(6 * MS,)).contenders == ("free", "tile")
+
+
 def test_close_ones_are_measured_by_the_first_call(register):
     fakes = register(one=(5 * MS, 6 * MS), two=(6 * MS, 4 * MS), far=(8 * MS, 1 * MS))
     choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())

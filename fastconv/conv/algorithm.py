@@ -61,6 +61,7 @@ class Algorithm:
     """One way to compute all three passes of a convolution."""
 
     name: str
+    forces: str | None = None  # the algorithm that may make the same plan of its own accord
     fallback = False  # whether "auto" takes it only if nothing else may run
     exact = True  # whether products are rounded as the dtype is
     vector = True  # whether it multiplies on the vector units, whose peak speeds are shares of

@@ -91,6 +91,7 @@ def _choose(problem: ConvProblem, request: Request, threads: int) -> Choice:
 
 def _by_model(ranked: dict[str, float]) -> Choice:
     """The choice that predictions leave."""
+    ranked = _distinct(ranked)
     name, seconds = next(iter(ranked.items()))
     close = [other for other, taken in ranked.items() if taken <= MARGIN * seconds]
     if not ALGORITHMS[name].vector:
@@ -98,6 +99,8 @@ def _by_model(ranked: dict[str, float]) -> Choice:
         rival = next(rivals, name)
         if rival not in close and ranked[rival] <= MARGIN * _THROTTLED * seconds:
             close.append(rival)
+    if len(ranked) == 1:
+        return Choice(name, "the only one eligible, by any name")
     if len(close) == 1:
         ahead = sorted(ranked.values())[1] / seconds
         return Choice(name, f"predicted to be {ahead:.1f}× as fast as the next")
@@ -105,6 +108,15 @@ def _by_model(ranked: dict[str, float]) -> Choice:
         return Choice(name, "predicted to be the fastest; too large a problem to measure")
     contenders = tuple(close[:MOST_CONTENDERS])
     return Choice(name, f"the first call will measure {', '.join(contenders)}", contenders)
+
+
+def _distinct(ranked: dict[str, float]) -> dict[str, float]:
+    """The same without forced tiles that are just what would be taken without force."""
+    return {
+        name: taken
+        for name, taken in ranked.items()
+        if ranked.get(ALGORITHMS[name].forces or "") != taken
+    }
 
 
 def predict(

@@ -26,7 +26,9 @@ class Winograd(BilinearAlgorithm):
 
     def __init__(self, m: int | None = None):
         self.m = m
-        self.name = "winograd" if m is None else f"winograd{m}"
+        self.name, self.forces = "winograd", None
+        if m is not None:
+            self.name, self.forces = f"winograd{m}", "winograd"
 
     def tilings(self, r_rows: int, r_columns: int) -> Iterable[Tiling]:
         axes = [[(m, r) for m in self._outputs(r)] for r in (r_rows, r_columns)]
