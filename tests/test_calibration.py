@@ -141,10 +141,13 @@ def test_without_a_folder_the_process_remembers(measured, monkeypatch):
 
 def test_the_best_of_several_rounds_counts(monkeypatch):
     """Others slow a host down by turns."""
-    good, bad = HOST, calibration.Host(*(x / 2 for x in HOST[:3]), 2 * HOST.launch)
-    rounds = iter([bad, good._replace(cache=bad.cache), bad._replace(cache=good.cache)])
-    monkeypatch.setattr(calibration, "_measure_once", lambda *key: next(rounds, bad))
-    assert calibration._measure("float32", 2) == good
+    peaks, caches, launches = iter([5, 9, 7]), iter([4, 3, 8]), iter([3, 2, 2])
+    monkeypatch.setattr(limits, "fma_peak", lambda *_: next(peaks))
+    monkeypatch.setattr(limits, "launch", lambda *_: next(launches))
+    monkeypatch.setattr(
+        limits, "bandwidth", lambda n, size=None, seconds=0: next(caches) if size else 10 + n
+    )
+    assert calibration._measure("float32", 2) == (9, 12, 8, 2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -38,8 +38,8 @@ KINDS = {
     "copy": Kind(1.0),  # no arithmetic: operands packed
     "numpy": Kind(0.02),  # tap by tap through temporary arrays
 }
-_SECONDS = (0.01, 0.01, 0.01, 0.01)  # of measuring the peak, the memory, a cache, a launch
-_ROUNDS = 3  # of which the best counts, for others slow a host down by turns
+_SECONDS = (0.01, 0.02, 0.01, 0.01)  # of measuring the peak, the memory, a cache, a launch
+_ROUNDS = 3  # of all but the memory; the best counts, for others slow a host down by turns
 _LONGEST_LAUNCH = 500e-6  # seconds; the slowest threading layer takes a quarter of that
 _CALL = 10e-6  # seconds of Python that every stage of a call costs
 
@@ -86,20 +86,19 @@ def _host(dtype: str, threads: int) -> Host:
 
 
 def _measure(dtype: str, threads: int) -> Host:
-    rounds = [_measure_once(dtype, threads) for _ in range(_ROUNDS)]
-    peaks, memories, caches, launches = zip(*rounds, strict=True)
-    return Host(max(peaks), max(memories), max(caches), min(launches))
-
-
-def _measure_once(dtype: str, threads: int) -> Host:
     """Where one thread can tell, one is asked: it waits for no other that is kept from running."""
     peak, memory, cache, launch = _SECONDS
-    return Host(
-        peak=limits.fma_peak(dtype, 1, peak),
-        memory=max(limits.bandwidth(n, seconds=memory) for n in {1, threads}),
-        cache=limits.bandwidth(1, machine().l2 // 4, cache),
-        launch=limits.launch(threads, launch),
-    )
+    rounds = [
+        (
+            limits.fma_peak(dtype, 1, peak),
+            limits.bandwidth(1, machine().l2 // 4, cache),
+            limits.launch(threads, launch),
+        )
+        for _ in range(_ROUNDS)
+    ]
+    peaks, caches, launches = zip(*rounds, strict=True)
+    far = max(limits.bandwidth(n, seconds=memory) for n in {1, threads})
+    return Host(max(peaks), far, max(caches), min(launches))
 
 
 def _valid(value: Any) -> bool:
