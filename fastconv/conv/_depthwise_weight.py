@@ -20,13 +20,13 @@ from ._depthwise_weight_kernel import depthwise_add_kernel, depthwise_weight_ker
 from ._patches import Patches, Place, tap_tile
 from ._planes import Planes, windows_in_place
 from ._sum_tasks import sum_tasks
-from ._units import Units, along_rows, rows_in_cache, rows_in_order
+from ._units import FEWEST_ROWS, Units, along_rows, rows_in_cache, rows_in_order
 from .correlation import unfolded
 
 _PACKING = 4  # multiply-adds that take the time of copying a vector into the planes
 # The time of rows along the lanes, in that of channels transposed to them; with strides.
 _TRANSPOSED = (1.2, 1.5)
-_ROW_TASKS = 32  # for each thread, of units that are fewer
+_ROW_TASKS = 32  # for each thread, where workers share the rows
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -45,8 +45,7 @@ class DepthwiseWeight:
         vector_bytes = width * itemsize
         self.rows = rows_in_cache(c, units, vector_bytes)
         if units.count < threads:  # workers share the rows
-            fair = c.N * c.rows.outputs // (_ROW_TASKS * threads)
-            self.rows = even_split(c.rows.outputs, min(self.rows, max(c.rows.window, fair)))
+            self.rows = self._fair_rows(c.rows.window)
         self.patches = self._patches(exact=False, alone=units.splat)
         self.in_place = False
         channels_last = problem.x_format == problem.y_format == "nhwc"
@@ -93,6 +92,12 @@ class DepthwiseWeight:
             copies = max(copies, spare_copies(workers, tasks // EVEN, c.pixels))
         return copies, parts
 
+    def _fair_rows(self, least: int) -> int:
+        """At most so many rows to a task that there are enough tasks, but not less than this."""
+        c = self.c
+        fair = c.N * c.rows.outputs // (_ROW_TASKS * self.threads)
+        return even_split(c.rows.outputs, min(self.rows, max(least, fair)))
+
     def _patches(self, exact: bool, alone: bool) -> Patches:
         c = self.c
         window = (c.channels * c.rows.window, c.columns.window)
@@ -105,6 +110,7 @@ class DepthwiseWeight:
         """Read x where it is, unless leaving out the padding cuts it in too small patches."""
         c, planes, rows = self.c, self.patches, self.rows
         self.rows = rows_in_order(c, self.units, c.columns.outputs, self.units.count)
+        self.rows = self._fair_rows(FEWEST_ROWS)
         patches = self._patches(exact=True, alone=False)
         packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
         wide = c.columns.inputs >= patches.tile.taps * c.columns.spread

@@ -19,7 +19,7 @@ from fastconv.simd.vector import lanes
 from ._planes import Planes
 from .correlation import Correlation
 
-_FEWEST_ROWS = 4
+FEWEST_ROWS = 4
 
 
 def along_rows(c: Correlation, memory_format: str, itemsize: int, gain: float) -> bool:
@@ -78,7 +78,7 @@ def rows_in_cache(c: Correlation, units: Units, vector_bytes: int) -> int:
     if units.side_by_side:
         pixels = c.rows.advance * c.columns.inputs * units.count * units.nbytes
         row, halo = max(row, pixels), max(halo, c.rows.window * pixels // c.rows.advance)
-    return even_split(c.rows.outputs, max(_FEWEST_ROWS, (machine().l2 // 2 - halo) // row))
+    return even_split(c.rows.outputs, max(FEWEST_ROWS, (machine().l2 // 2 - halo) // row))
 
 
 def rows_in_order(c: Correlation, units: Units, outputs: int, together: int) -> int:
@@ -90,4 +90,4 @@ def rows_in_order(c: Correlation, units: Units, outputs: int, together: int) -> 
     pixel = min(units.count, together) * units.nbytes
     row = (c.rows.advance * c.columns.inputs + outputs) * pixel
     halo = c.rows.window * c.rows.spread * c.columns.inputs * pixel
-    return even_split(c.rows.outputs, max(_FEWEST_ROWS, (machine().l2 // 2 - halo) // (2 * row)))
+    return even_split(c.rows.outputs, max(FEWEST_ROWS, (machine().l2 // 2 - halo) // (2 * row)))
