@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from cases import Case
 from harness import Trial, assert_close
 
 from fastconv.conv import _bilinear_weight, _depthwise_weight, _split_weight, _weight_stages
-from fastconv.conv._sum_tasks import sum_tasks
+from fastconv.conv._sum_tasks import sum_tasks, tiles_met
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import threads
 from fastconv.core.machine import matrix_unit
@@ -45,9 +47,23 @@ def test_cuts_of_a_multiple_of_the_weight_are_even():
 
 def test_copies_to_spare_are_for_several_workers_and_many_pixels():
     assert spare_copies(1, 10**6, 10**9) == 1
-    assert spare_copies(2, 10**6, 2000) == 1
+    assert spare_copies(2, 10**6, 2000) == spare_copies(2, 10**6, 0) == 1
     assert spare_copies(2, 10**6, 10**9) > 2
     assert spare_copies(2, 3, 10**9) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_blocks", "tiles", "groups"), [(1, 1, 3), (2, 3, 2), (3, 1, 2), (1, 5, 2)]
+)
+def test_tiles_met(n_blocks, tiles, groups):
+    units = n_blocks * tiles * groups
+    for first, last in itertools.combinations(range(units + 1), 2):
+        group = first // tiles // n_blocks
+        met = {u % tiles for u in range(first, last) if u // tiles // n_blocks == group}
+        low, high = tiles_met.py_func(first, last, n_blocks, tiles)
+        assert met <= set(range(low, high)) <= set(range(tiles))
+        if (last - 1) // tiles == first // tiles:
+            assert met == set(range(low, high))
 
 
 def test_large_sums_are_divided_into_parts():

@@ -19,7 +19,7 @@ WINDOW_BYTES = WINDOW.itemsize
 
 # Geometry of the planes and the loops over them, shared by both kernels.
 PLANES = (
-    "x_window N task_i tasks_i units sets filters x_set dealt_bytes "
+    "x_window N task_i tasks_i sets filters x_set dealt_bytes "
     "row_advance row_phases column_phases plane_rows plane_columns planes_bytes "
 )
 
@@ -46,7 +46,7 @@ def pack_planes(like, a, x, item, target, image, unit, i0):
 SUM_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes floor "
     + PLANES
-    + "w w_bytes bias unit_lanes all_lanes at_once "
+    + "units w w_bytes bias unit_lanes all_lanes at_once "
     "y yn yu yk yh yw y_set in_place straight splits parts n_parts "
     # tables: groups of the blocks, records of the groups, sizes of their strips
     "block_groups groups sizes"

@@ -132,7 +132,6 @@ class DepthwiseWeight:
             J=c.columns.outputs,
             task_i=self.rows,
             tasks_i=self.tasks_i,
-            units=units.count,
             sets=units.sets,
             filters=units.filters,
             row_advance=c.rows.advance,

@@ -29,7 +29,7 @@ from fastconv.simd.matrix import (
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
 
-from ._sum_tasks import SUM_TASKS, another_task, blocks_of, units_of
+from ._sum_tasks import SUM_TASKS, another_task, blocks_of, tiles_met, units_of
 
 OPERAND = record("row_stride column_stride in_place", window=WINDOW)
 LAYOUT = record(
@@ -182,10 +182,7 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
                         clock = lap(a.profile, worker, INPUT, clock)
                     if unit // a.left_tiles // a.n_blocks != group:
                         group = unit // a.left_tiles // a.n_blocks
-                        end = min(last_unit, (group + 1) * a.n_blocks * a.left_tiles)
-                        low, high = 0, a.left_tiles
-                        if (end - 1) // a.left_tiles == unit // a.left_tiles:
-                            low, high = k, k + end - unit
+                        low, high = tiles_met(unit, last_unit, a.n_blocks, a.left_tiles)
                         for tile in range(low, high):
                             _split_left(
                                 like, a, left, staged, planes + tile * 2 * a.left_low, n0, images,

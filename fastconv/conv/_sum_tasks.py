@@ -9,14 +9,14 @@ from fastconv.gemm.sharing import cuts
 from fastconv.simd.copying import get_word, next_task
 
 # A task is a copy of the sums × a part of its units; where the blocks of each copy begin.
-SUM_TASKS = record("counter workers copies parts all_units cuts")
+SUM_TASKS = record("counter workers copies parts units cuts")
 
 
 def sum_tasks(
     workers: int, copies: int, parts: int, units: int, blocks: int
 ) -> dict[str, int | np.ndarray]:
     """What a plan settles of :data:`SUM_TASKS`."""
-    return dict(copies=copies, parts=parts, all_units=units, cuts=cuts(blocks, copies, workers))
+    return dict(copies=copies, parts=parts, units=units, cuts=cuts(blocks, copies, workers))
 
 
 @inner
@@ -29,7 +29,20 @@ def another_task(t):
 def units_of(t, task):
     """The units of a task, from the first to before the last."""
     part = task // t.copies
-    return part * t.all_units // t.parts, (part + 1) * t.all_units // t.parts
+    return part * t.units // t.parts, (part + 1) * t.units // t.parts
+
+
+@inner
+def tiles_met(unit, last_unit, n_blocks, tiles):
+    """The tiles that units from ``unit`` to before the last have in the group of the first.
+
+    A unit is a tile of a block of a group; all are met where units go on to another block.
+    """
+    end = min(last_unit, (unit // tiles // n_blocks + 1) * n_blocks * tiles)
+    first = unit % tiles
+    if (end - 1) // tiles == unit // tiles:
+        return first, first + end - unit
+    return 0, tiles
 
 
 @inner

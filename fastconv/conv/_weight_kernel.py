@@ -20,7 +20,7 @@ from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-from ._sum_tasks import SUM_TASKS, another_task, blocks_of, units_of
+from ._sum_tasks import SUM_TASKS, another_task, blocks_of, tiles_met, units_of
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
@@ -201,10 +201,7 @@ def weight_kernel(itemsize: int) -> Kernel:
                         clock = lap(a.profile, worker, INPUT, clock)
                     if unit // a.tiles_k // a.n_blocks != group:
                         group = unit // a.tiles_k // a.n_blocks
-                        end = min(last_unit, (group + 1) * a.n_blocks * a.tiles_k)
-                        low, high = 0, a.tiles_k
-                        if (end - 1) // a.tiles_k == unit // a.tiles_k:
-                            low, high = k, k + end - unit
+                        low, high = tiles_met(unit, last_unit, a.n_blocks, a.tiles_k)
                         if a.dy_in_place == 0:
                             _pack_gradient(
                                 like, y, itemsize, gradient, panel, group, low, high, n0, images,

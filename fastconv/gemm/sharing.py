@@ -38,11 +38,12 @@ def share_out(
 
 
 def spare_copies(workers: int, blocks: int, pixels: int) -> int:
-    """More copies than workers, for those are not equally fast; 1 if there is too little to share.
+    """As many copies as there are ``pixels`` for, up to several for each worker.
 
-    Whoever is done early then takes another one.
+    Workers are not equally fast: whoever is done early takes another one.  At least, and of too few
+    ``blocks`` to weigh them out, it is one.
     """
-    copies = min(_MOST_COPIES * workers, pixels // _COPY_PIXELS)
+    copies = max(1, min(_MOST_COPIES * workers, pixels // _COPY_PIXELS))
     return copies if workers > 1 and total_weight(copies, workers) <= blocks else 1
 
 
