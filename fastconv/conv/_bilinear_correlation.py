@@ -13,7 +13,7 @@ from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, row_storer
 from fastconv.gemm.sharing import workers_for
-from fastconv.gemm.tiling import choose_tile, round_up
+from fastconv.gemm.tiling import round_up
 from fastconv.simd.tiles import tile_packed
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
@@ -23,7 +23,7 @@ from ._arrays import input_words, output_words
 from ._bilinear_filters import MappedFilters
 from ._bilinear_grid import TileGrid
 from ._bilinear_kernel import TERMS, bilinear_kernel
-from ._bilinear_shares import Cutting
+from ._bilinear_shares import best_cutting
 from ._correlation_plan import lane_table
 from .correlation import Correlation
 
@@ -38,19 +38,20 @@ class BilinearCorrelation:
         self.vector = lanes(itemsize)
         self.pixel = self.vector * self.itemsize
         self.grid = TileGrid(c, tiling)
-        self.mr, self.nv = choose_tile(self.grid.tiles, c.lanes, self.vector)
-        self.width = self.nv * self.vector
         self.store = ROWS if y_format == "nhwc" else PLANES
         if self.store == PLANES and c.columns.spread > 1:
             self.store = SCATTER
         # A vector of a fold's last lanes reaches beyond it, after the last fold into nothing.
         self.m_beyond = self.pixel if c.folded and c.filters % self.vector else 0
-        self.cutting = Cutting(self.grid, self.vector, itemsize, self.mr, self.nv, self.m_beyond)
         self.interleaved = self.store == PLANES and c.columns.block > 1  # folds
-        self.share = share = self.cutting.best(threads, self.interleaved)
+        self.cutting, self.share = best_cutting(
+            self.grid, self.vector, itemsize, self.m_beyond, threads, self.interleaved
+        )
+        self.mr, self.nv = self.cutting.mr, self.cutting.nv
+        self.width = self.nv * self.vector
+        share = self.share
         self.layout = self.cutting.layout(share)
-        chunk = share.chunk if share.maps else None
-        self.filters = MappedFilters(self.grid, itemsize, self.width, threads, chunk)
+        self.filters = MappedFilters(self.grid, itemsize, self.width, threads, share.maps)
         self.filter_bytes = self.filters.bias_bytes if share.maps else self.filters.nbytes
         self.tasks = self.cutting.stretches(share.tiles) * share.splits
         self.worker_bytes = self._worker_bytes()
@@ -117,6 +118,8 @@ class BilinearCorrelation:
             run_channels=cutting.run_channels,
             runs_joined=cutting.runs if self.grid.depth <= TERMS else 1,
             chunk=self.share.chunk,
+            w_blocks=self.filters.n_blocks,
+            w_block=self.filters.block,
             v_component=layout.v_component,
             v_bundle=layout.v_bundle,
             v_tile=self.pixel,

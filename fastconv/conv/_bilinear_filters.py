@@ -97,18 +97,18 @@ def map_all_filters(itemsize: int) -> Kernel:
 class MappedFilters(PackedFilters):
     """The components of the filters of a correlation, made anew in every call.
 
-    They are mapped in ``chunks`` of channels, by the tasks that need them; or else before, so many
-    channels at a time that memory is written in long stretches, though there are as many of those
-    as components.
+    They are mapped ``within`` the tasks that need them, so few channels at a time that what is
+    packed stays in the first-level cache; or else before, so many that memory is written in long
+    stretches, though there are as many of those as components.
     """
 
     def __init__(
-        self, grid: TileGrid, itemsize: int, width: int, threads: int, chunk: int | None = None
+        self, grid: TileGrid, itemsize: int, width: int, threads: int, within: bool = False
     ):
         c, tiling = grid.c, grid.tiling
         taps = tiling.r_rows * tiling.r_columns
-        block = chunk
-        if chunk is None:
+        block = lanes(itemsize)
+        if not within:
             block = max(1, min(c.channels, machine().l2 // 16 // (taps * width * itemsize)))
         super().__init__(c, itemsize, width, block, threads)
         self.tiling = tiling
@@ -123,7 +123,7 @@ class MappedFilters(PackedFilters):
         self.worker_bytes = aligned(self.block_bytes + temp)
         self.mapped_bytes = aligned(c.groups * self.group_bytes)
         self.nbytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
-        self.streamed = chunk is None and self.mapped_bytes > machine().l3 // 2
+        self.streamed = not within and self.mapped_bytes > machine().l3 // 2
 
     @property
     def packer(self) -> Function:

@@ -25,8 +25,8 @@ TERMS = 128  # of a sum in one go: sums of equal terms stray the further the lon
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes input_map "
     # filters as components: bytes of a tile of lanes, of one of its components; else how a task
-    # maps them, a tile and a chunk of channels at a time
-    "w w_group w_tile w_component splits groups pack packing u_component u_bytes "
+    # maps them, a block of channels of a tile at a time
+    "w w_group w_tile w_component splits groups pack packing u_component u_bytes w_blocks w_block "
     # stretches of channels that a sum consists of, of so many each; those summed in one go, the
     # channels that are spread in one go
     "runs run_channels runs_joined chunk "
@@ -137,8 +137,12 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
                     clock = lap(a.profile, worker, MULTIPLY, clock)
                 else:
                     for tile in range(tile0, tile_end):
-                        index = (group * a.tiles + tile) * n_chunks + chunk
-                        call(a.pack, a.packing, index, u, a.u_component, packed)
+                        index = (group * a.tiles + tile) * a.w_blocks + c0 // a.w_block
+                        for c in range(0, channels, a.w_block):
+                            call(
+                                a.pack, a.packing, index + c // a.w_block, u + c * row,
+                                a.u_component, packed,
+                            )  # fmt: skip
                         clock = lap(a.profile, worker, WEIGHT, clock)
                         _multiply_components(
                             a, vector, row, channels, v, u, a.u_component, 0, 1, bundles,

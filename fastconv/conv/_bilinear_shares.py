@@ -14,7 +14,7 @@ from typing import NamedTuple
 from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.workspace import odd_lines
-from fastconv.gemm.tiling import round_up
+from fastconv.gemm.tiling import best_tiles, round_up, tile_speed
 from fastconv.transforms.tile_map import INPUT, WEIGHT, map_instructions
 
 from ._bilinear_grid import COMPONENT_BYTES, TileGrid, staggered
@@ -22,6 +22,13 @@ from ._bilinear_kernel import TERMS
 
 _CHUNKS = (128, 64, 32)  # channels, if tasks map the filters
 _MOST_PARTS = 16  # of the filters, for each thread
+_MOST_TILES = 4  # register tiles that are tried
+
+# What else tasks that map filters do, in the time of a multiply-add.
+_CALL = 80  # of a register tile
+_MAPPED = 8  # a vector of mapped filters, on its way to the second-level cache
+_SUMS = 10  # a vector of sums, from there and back
+_INPUTS = 3  # a vector of inputs, from there
 
 
 class Share(NamedTuple):
@@ -69,11 +76,6 @@ class Cutting:
         self.run_channels = grid.depth // self.runs
         self._layouts: dict[Share, Layout] = {}
 
-    def best(self, threads: int, whole: bool) -> Share:
-        """The share that takes least; ``whole`` if filters must not be cut."""
-        shares = [*self._mapped_before(threads, whole), *self._mapped_within(threads)]
-        return min(shares, key=lambda share: self._cycles(share, threads))
-
     def stretches(self, tiles: int) -> int:
         """Tasks of so many tiles, if filters are not cut."""
         return -(-self.grid.tiles // tiles) * self.grid.c.groups
@@ -105,7 +107,7 @@ class Cutting:
             in_place,
         )  # fmt: skip
 
-    def _mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
+    def mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
         """Any number of bundles, filters in one part or enough for one or two tasks a thread."""
         bundle = self.layout(Share(0, 1, self.run_channels, False)).bundle
         most = min(-(-self.grid.tiles // self.mr), max(1, COMPONENT_BYTES // bundle))
@@ -118,7 +120,7 @@ class Cutting:
         """About so many parts of the filters, none of them empty."""
         return -(-self.lane_tiles // -(-self.lane_tiles // max(1, wanted)))
 
-    def _mapped_within(self, threads: int) -> Iterator[Share]:
+    def mapped_within(self, threads: int) -> Iterator[Share]:
         """All tiles, in chunks of channels whose components fit the cache."""
         if self.grid.phases != [1, 1] or self.grid.c.folded:
             return
@@ -129,32 +131,61 @@ class Cutting:
                 share = Share(tiles, splits, chunk, True)
                 at = self.layout(share)
                 filters = self.components * at.u_component
-                if tiles // self.mr * at.bundle + filters <= machine().l2 * 3 // 4:
+                fits = tiles // self.mr * at.bundle + filters <= machine().l2 * 3 // 4
+                if fits and filters <= machine().l2 // 4:
                     yield share
 
-    def _cycles(self, share: Share, threads: int) -> int:
-        """What tasks of such shares take (see :attr:`.Effort.cycles`), to compare them.
-
-        Either every task fetches its part of the filters, from the cache if they stay there, and
-        components of tiles that do not fit beside them are written, read and written again; or it
-        maps them, and reads and writes the products of all chunks.
-        """
-        grid, tiling = self.grid, self.grid.tiling
+    def cycles(self, share: Share, threads: int) -> float:
+        """What tasks of such shares take (see :attr:`.Effort.cycles`), to compare them."""
         lane_vectors = -(-self.lane_tiles // share.splits) * self.nv
-        products = self.components * grid.depth * lane_vectors
-        maps = -(-grid.depth // self.vector) * map_instructions(INPUT, tiling)
+        products = self.components * self.grid.depth * lane_vectors
+        maps = -(-self.grid.depth // self.vector) * map_instructions(INPUT, self.grid.tiling)
         tasks = -(-self.stretches(share.tiles) * share.splits // threads)
-        # Packed, then mapped.
-        weight_map = map_instructions(WEIGHT, tiling) + 2 * tiling.r_rows * tiling.r_columns
-        if share.maps:
-            added = self.components * lane_vectors * (-(-self.run_channels // share.chunk) - 1)
-            filters = grid.depth * lane_vectors * weight_map
-            return tasks * (share.tiles * (products + maps + added) + filters)
+        others = self._within if share.maps else self._before
+        before, each = others(share, threads, lane_vectors)
+        products /= tile_speed(self.mr, self.nv)
+        return before + tasks * (share.tiles * (products + maps) + each)
+
+    @property
+    def _filter_map(self) -> int:
+        """Instructions that pack a vector of filters and map it."""
+        t = self.grid.tiling
+        return map_instructions(WEIGHT, t) + 2 * t.r_rows * t.r_columns
+
+    def _before(self, share: Share, threads: int, lane_vectors: int) -> tuple[float, float]:
+        """What is done before tasks begin, and by each of them, if filters are mapped before.
+
+        Every task fetches its part of the filters, from the cache if they stay there, and
+        components of tiles that do not fit beside them are written, read and written again.
+        """
         l2, tile = machine().l2 // 2, self.layout(share).bundle // self.mr
-        vectors = grid.depth * self.lane_tiles * self.nv
+        vectors = self.grid.depth * self.lane_tiles * self.nv
         filters = self.components * vectors * self.pixel
         near = filters <= l2 // 2
         far = 4 * max(0, share.tiles * tile - (l2 - filters if near else l2))
         far += filters // share.splits // (4 if near else 1)
-        before = grid.c.groups * (vectors * weight_map + (0 if near else filters // 4)) // threads
-        return before + tasks * (share.tiles * (products + maps) + far // 8)
+        mapped = vectors * self._filter_map + (0 if near else filters // 4)
+        return self.grid.c.groups * mapped // threads, far // 8
+
+    def _within(self, share: Share, threads: int, lane_vectors: int) -> tuple[float, float]:
+        """Likewise if tasks map the filters: for every chunk they fetch and store all sums."""
+        depth, lane_tiles = self.grid.depth, lane_vectors // self.nv
+        chunks = -(-self.run_channels // share.chunk)
+        filters = depth * lane_vectors * (self._filter_map + _MAPPED * self.components)
+        sums = chunks * share.tiles * lane_vectors * _SUMS
+        calls = chunks * share.tiles // self.mr * lane_tiles * _CALL
+        inputs = share.tiles * -(-depth // self.vector) * lane_tiles * _INPUTS
+        return 0, filters + self.components * (sums + calls + inputs)
+
+
+def best_cutting(
+    grid: TileGrid, vector: int, itemsize: int, beyond: int, threads: int, whole: bool
+) -> tuple[Cutting, Share]:
+    """The register tile and the share that take least; ``whole`` if filters must not be cut."""
+    found = []
+    for i, tile in enumerate(best_tiles(grid.tiles, grid.c.lanes, vector)[:_MOST_TILES]):
+        cutting = Cutting(grid, vector, itemsize, *tile, beyond)
+        found += [(cutting, share) for share in cutting.mapped_within(threads)]
+        if i == 0:
+            found += [(cutting, share) for share in cutting.mapped_before(threads, whole)]
+    return min(found, key=lambda one: one[0].cycles(one[1], threads))

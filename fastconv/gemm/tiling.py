@@ -108,6 +108,11 @@ def line_tile(
     return max(found, default=None)
 
 
+def tile_speed(mr: int, nv: int) -> float:
+    """How fast a register tile of packed operands is, by the fastest of this machine."""
+    return _efficiency(mr, nv, False) / max(_efficiency(*t, False) for t in machine().isa.tiles)
+
+
 def planar_tiles(filters: int, vectors: int) -> list[tuple[int, int, float]]:
     """The register tiles for so many filters × vectors of pixels: mr, nv, the time of a step."""
     registers = machine().isa.registers
@@ -125,7 +130,11 @@ def score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool
     """
     mr, nv = tile
     used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
-    return used * min(1, mr * nv / _FEWEST_SUMS) * mr * nv / _step(mr, nv, far)
+    return used * _efficiency(mr, nv, far)
+
+
+def _efficiency(mr: int, nv: int, far: bool) -> float:
+    return min(1, mr * nv / _FEWEST_SUMS) * mr * nv / _step(mr, nv, far)
 
 
 def _step(mr: int, nv: int, far: bool) -> float:

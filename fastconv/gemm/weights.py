@@ -27,7 +27,7 @@ from fastconv.core.profile import WEIGHT
 from fastconv.simd.copying import copy, get_word, move, next_task, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import gather_lanes
-from fastconv.simd.transposing import transpose_taps, transpose_tile
+from fastconv.simd.transposing import transpose_half, transpose_taps, transpose_tile
 from fastconv.simd.vector import element, lanes
 
 # What a kernel that packs filters needs in its arguments.
@@ -111,23 +111,38 @@ def _by_lanes(like, a, w, target, first, count, row, start, valid):
 
 
 @inner
-def _transposed(like, a, w, target, first, count, row, start, valid):
-    """By the contiguous axis, channels or taps, which becomes one of rows of lanes."""
+def _by_channels(like, a, w, target, first, count, row, start, valid):
     item = row // a.tile
-    source = w + first * a.wk + start * a.wc
-    others, length, step, other_step = a.n_taps, valid, row, a.block * row
-    if a.order != CHANNELS:
-        others, length, step, other_step = valid, a.n_taps, a.block * row, row
+    for t in range(a.n_taps):
+        source = w + first * a.wk + start * a.wc + get_word(a.taps + t * 8)
+        for i in range(0, valid, a.vector):
+            transpose_tile(
+                like, target + (t * a.block + i) * row, row, source + i * item, a.wk, count,
+                min(a.vector, valid - i),
+            )  # fmt: skip
+
+
+@inner
+def _by_taps(like, a, w, target, first, count, row, start, valid):
+    """Channel by channel; taps that are too few for a vector as half of one and what is left."""
+    item, half = row // a.tile, a.vector // 2
+    step = a.block * row
     if a.order == TAPS_REVERSED:
         target += (a.n_taps - 1) * step
         step = -step
-    for other in range(others):
-        at = source + (get_word(a.taps + other * 8) if a.order == CHANNELS else other * a.wc)
-        for i in range(0, length, a.vector):
-            transpose_tile(
-                like, target + i * step + other * other_step, step, at + i * item, a.wk, count,
-                min(a.vector, length - i),
-            )  # fmt: skip
+    for c in range(valid):
+        source, to = w + first * a.wk + (start + c) * a.wc, target + c * row
+        left = a.n_taps
+        while left > 0:
+            taps = min(left, a.vector)
+            if count == a.vector and half <= taps < a.vector:
+                taps = half
+                transpose_half(like, to, step, source, a.wk)
+            elif taps == 1:
+                gather_lanes(like, to, source, a.wk, count)
+            else:
+                transpose_tile(like, to, step, source, a.wk, count, taps)
+            source, to, left = source + taps * item, to + taps * step, left - taps
 
 
 @functools.cache
@@ -148,8 +163,10 @@ def reader(itemsize: int, order: int) -> Function:
             _strided(like, a, w, target, first, count, row, start, valid)
         elif order == LANES:
             _by_lanes(like, a, w, target, first, count, row, start, valid)
+        elif order == CHANNELS:
+            _by_channels(like, a, w, target, first, count, row, start, valid)
         else:
-            _transposed(like, a, w, target, first, count, row, start, valid)
+            _by_taps(like, a, w, target, first, count, row, start, valid)
 
     return read
 

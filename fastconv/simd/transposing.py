@@ -77,6 +77,16 @@ def _apart(v: Vectors, first, step) -> list:
     return [v.builder.add(first, v.builder.mul(step, i64(i))) for i in range(v.lanes)]
 
 
+def _transpose_half(v: Vectors, target, target_step, source, source_step):
+    half = v.lanes // 2
+    kind = ir.VectorType(v.element, half)
+    sources = _apart(v, source, source_step)
+    halves = [v.builder.load(v._pointer(at, kind), align=v.itemsize) for at in sources]
+    lines = [v.shuffle(*pair, range(v.lanes)) for pair in zip(halves, halves[half:], strict=False)]
+    for line, at in zip(v.transpose(lines), _apart(v, target, target_step), strict=False):
+        v.store(line, at)
+
+
 def _transpose_tile(v: Vectors, target, target_step, *rest):
     _transpose(v, _apart(v, target, target_step), *rest)
 
@@ -111,6 +121,19 @@ def transpose_tile(typingctx, like, target, target_step, source, source_step, ro
         )  # fmt: skip
 
     return types.void(like, *[types.int64] * 6), codegen
+
+
+@intrinsic
+def transpose_half(typingctx, like, target, target_step, source, source_step):
+    """Transpose ``lanes`` rows of half as many elements, in fewer steps than those of a square."""
+
+    def codegen(context, builder, signature, arguments):
+        return outlined(
+            context, builder, signature, arguments[1:], f"transpose_half_{signature.args[0]}",
+            lambda v, values: _transpose_half(v, *values),
+        )  # fmt: skip
+
+    return types.void(like, *[types.int64] * 4), codegen
 
 
 @intrinsic

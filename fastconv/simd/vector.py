@@ -180,14 +180,15 @@ class Vectors:
         return self.builder.shuffle_vector(a, b, mask)
 
     def transpose(self, rows: list) -> list:
-        """Transpose ``lanes`` vectors as a square matrix: log2(lanes) rounds of pairwise shuffles.
+        """Transpose vectors as square matrices side by side: rounds of pairwise shuffles.
 
-        Each round swaps the off-diagonal blocks of size ``half`` between rows ``half`` apart.
+        There is one if there are as many vectors as lanes.  Each round swaps the off-diagonal
+        blocks of size ``half`` between rows ``half`` apart.
         """
         rows = list(rows)
-        half = self.lanes // 2
+        half = len(rows) // 2
         while half:
-            for i in range(self.lanes):
+            for i in range(len(rows)):
                 if i & half:
                     continue
                 top, bottom = rows[i], rows[i + half]
