@@ -178,6 +178,20 @@ def test_weights_whose_taps_are_apart(algorithm, order, direction, dtype, size, 
     assert_close(trial.run(algorithm, first, w), expected, trial.bound(algorithm))
 
 
+@pytest.mark.parametrize(
+    "window", [(1, 4), (1, 7), (1, 8), (3, 3), (2, 6), (3, 5), (5, 5)], ids=str
+)
+@pytest.mark.parametrize("channels", [16, 37])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+def test_taps_of_input_gradients(algorithm, dtype, channels, window):
+    """Halves of vectors of taps, single ones, and others; filters that are no whole vectors."""
+    case = cases.Case(f"window-{channels}-{window}", 2, channels, 9, 8, 6, *window)
+    trial = Trial(case, "backward_input", dtype, "nhwc")
+    dy, w = trial.operands()
+    assert_close(trial.run(algorithm, dy, w), trial.oracle(dy, w), trial.bound(algorithm))
+
+
 @pytest.mark.parametrize("groups", [1, 64])
 def test_taps_apart_in_small_layers_of_many_filters(groups):
     x = np.random.default_rng(1).uniform(-0.5, 1.5, (1, 64, 7, 7)).astype(np.float32)

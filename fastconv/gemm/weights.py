@@ -135,11 +135,11 @@ def _by_taps(like, a, w, target, first, count, row, start, valid):
         left = a.n_taps
         while left > 0:
             taps = min(left, a.vector)
-            if count == a.vector and half <= taps < a.vector:
+            if taps == 1:
+                gather_lanes(like, to, source, a.wk, count)
+            elif count == a.vector and half <= taps < a.vector:
                 taps = half
                 transpose_half(like, to, step, source, a.wk)
-            elif taps == 1:
-                gather_lanes(like, to, source, a.wk, count)
             else:
                 transpose_tile(like, to, step, source, a.wk, count, taps)
             source, to, left = source + taps * item, to + taps * step, left - taps
