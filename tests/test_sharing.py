@@ -9,7 +9,13 @@ import pytest
 from cases import Case
 from harness import Trial, assert_close
 
-from fastconv.conv import _bilinear_weight, _depthwise_weight, _split_weight, _weight_stages
+from fastconv.conv import (
+    _bilinear_weight,
+    _blocked_weight,
+    _depthwise_weight,
+    _split_weight,
+    _weight_stages,
+)
 from fastconv.conv._sum_tasks import sum_tasks, tiles_met
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import threads
@@ -28,7 +34,7 @@ CASES = {
 @pytest.mark.parametrize("workers", [1, 2, 3, 8, 64])
 @pytest.mark.parametrize("blocks", [1, 7, 43, 640, 10_007])
 def test_cuts_leave_nothing_out_and_nobody_idle(workers, blocks):
-    copies = spare_copies(workers, blocks // EVEN, 10**9)
+    copies = spare_copies(workers, 64, blocks // EVEN, 10**9)
     ends = cuts(blocks, copies, workers)
     shares = np.diff(ends)
     assert ends[0] == 0 and ends[-1] == blocks and len(shares) == copies and shares.min() > 0
@@ -46,10 +52,22 @@ def test_cuts_of_a_multiple_of_the_weight_are_even():
 
 
 def test_copies_to_spare_are_for_several_workers_and_many_pixels():
-    assert spare_copies(1, 10**6, 10**9) == 1
-    assert spare_copies(2, 10**6, 2000) == spare_copies(2, 10**6, 0) == 1
-    assert spare_copies(2, 10**6, 10**9) > 2
-    assert spare_copies(2, 3, 10**9) == 1
+    assert spare_copies(1, 9, 10**6, 10**9) == 1
+    assert spare_copies(2, 9, 10**6, 2000) == spare_copies(2, 9, 10**6, 0) == 1
+    assert spare_copies(2, 9, 10**6, 10**9) > 2
+    assert spare_copies(2, 9, 3, 10**9) == 1
+
+
+def test_copies_to_spare_are_fewer_where_few_can_add_them_up():
+    assert spare_copies(64, 64, 10**6, 200_000) > 64
+    assert spare_copies(64, 1, 10**6, 200_000) == 1
+
+
+def test_copies_to_spare_are_as_many_as_there_are_blocks_to_weigh_them_out():
+    for blocks in range(1, 100):
+        copies = spare_copies(8, 8, blocks, 10**9)
+        assert copies == 1 or total_weight(copies, 8) <= blocks
+    assert 1 < spare_copies(8, 8, 40, 10**9) < spare_copies(8, 8, 100, 10**9)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +87,7 @@ def test_tiles_met(n_blocks, tiles, groups):
 def test_large_sums_are_divided_into_parts():
     copies, parts = share_out(2, 1000, 16, 64 << 20, 10**9)
     assert (copies, parts) == (1, 2)
-    copies, parts = share_out(8, 1000, 3, 64 << 20, 1)
+    copies, parts = share_out(8, 1000, 3, 64 << 20, 10**9)
     assert copies * parts <= 8 and parts <= 3 and copies > 1
 
 
@@ -81,9 +99,9 @@ def test_results_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
         pytest.skip("no matrix unit for bfloat16")
     shared = []
 
-    def noted(workers, copies, *rest):
-        shared.append((workers, copies))
-        return sum_tasks(workers, copies, *rest)
+    def noted(workers, copies, parts, *rest):
+        shared.append((workers, copies * parts))
+        return sum_tasks(workers, copies, parts, *rest)
 
     for module in (_bilinear_weight, _depthwise_weight, _split_weight, _weight_stages):
         monkeypatch.setattr(module, "sum_tasks", noted)
@@ -98,8 +116,7 @@ def test_results_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
         results.append(result)
     assert_close(results[0], trial.expected, trial.bound(algorithm))
     assert results[0].tobytes() == results[1].tobytes()
-    if order == "nhwc":
-        assert shared and all(copies > workers == 2 for workers, copies in shared), shared
+    assert shared and all(tasks > workers == 2 for workers, tasks in shared), shared
 
 
 def _one_after_the_other(kernel, pointer, workers):
@@ -107,7 +124,8 @@ def _one_after_the_other(kernel, pointer, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 64])
-def test_plans_for_more_workers_than_threads(workers):
+def test_plans_for_more_workers_than_threads(workers, monkeypatch):
+    monkeypatch.setattr(_blocked_weight, "workers_for", lambda flops, *most: min(most))
     trial = Trial(CASES["direct"], "backward_weight")
     result = np.full(trial.expected.shape, np.nan, np.float32)
     ALGORITHMS["direct"].plan(trial.problem, workers)(*trial.operands(), result, None, False)

@@ -94,6 +94,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
     Phases of the input may be ``joined`` in vectors, folds of the output ``interleaved`` in planes.
     """
     vector = lanes(itemsize)
+    # Numba leaves out the branches of what is None, but not of what is False.
     joined, interleaved = joined or None, interleaved or None
 
     @kernel(LAYOUT)
@@ -152,7 +153,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
             if a.m_beyond > 0:
                 _clear_beyond(a, count, m + (tile_end - tile0) * row)
             gather_output(
-                like, a, itemsize, vector, interleaved, group, first, count, tile0 * width,
+                a, itemsize, vector, interleaved, group, first, count, tile0 * width,
                 min(a.all_lanes, tile_end * width), m, room,
             )  # fmt: skip
             clock = lap(a.profile, worker, OUTPUT, clock)

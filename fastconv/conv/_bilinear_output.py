@@ -40,7 +40,7 @@ def _gather_vector(a, m, tile, count, lane, buffer, across, step, bias, temp):
 
 @inner
 def _gather_lanes(
-    like, a, item, vector, m, tile, bias, y, row_step, step, down, left, rows, columns, length,
+    a, item, vector, m, tile, bias, y, row_step, step, down, left, rows, columns, length,
     first, count, room,
 ):  # fmt: skip
     """The outputs of a segment in ``count`` lanes, which are outputs ``first`` and up in y.
@@ -82,7 +82,7 @@ def _gather_lanes(
 
 @inner
 def _gather_interleaved(
-    like, a, item, vector, m, tile, bias, y, row_step, down, columns, length, fold_row, room
+    a, item, vector, m, tile, bias, y, row_step, down, columns, length, fold_row, room
 ):
     """The outputs of a row of folds in planes: their columns side by side, as they are in y."""
     tiling = a.tiling
@@ -103,9 +103,7 @@ def _gather_interleaved(
 
 
 @inner
-def gather_output(
-    like, a, item, vector, interleaved, group, first, count, lane0, lane_end, m, room
-):
+def gather_output(a, item, vector, interleaved, group, first, count, lane0, lane_end, m, room):
     """The outputs of ``count`` tiles in lanes ``lane0`` … ``lane_end``, from their components.
 
     ``interleaved`` is None unless folds stand side by side in planes.
@@ -137,7 +135,7 @@ def gather_output(
             if interleaved is not None:
                 if fold_column == 0:
                     _gather_interleaved(
-                        like, a, item, vector, m, t, bias, to, row_step, inside_down,
+                        a, item, vector, m, t, bias, to, row_step, inside_down,
                         min(length * tiling.m_columns * a.column_folds, columns), length, fold_row,
                         room,
                     )  # fmt: skip
@@ -146,7 +144,7 @@ def gather_output(
                 end = min(lane_end, (fold + 1) * lanes)
                 if lane < end:
                     _gather_lanes(
-                        like, a, item, vector, m + (lane - lane0) * item, t, bias + lane * item, to,
+                        a, item, vector, m + (lane - lane0) * item, t, bias + lane * item, to,
                         row_step, step, inside_down, inside_left, rows, columns, length,
                         lane - fold * lanes, end - lane, room,
                     )  # fmt: skip

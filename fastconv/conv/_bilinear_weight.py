@@ -1,8 +1,8 @@
 """A weight gradient as the adjoint of a bilinear algorithm: block sizes and a call's stages.
 
 Sums of components over tiles, then their copies are added and mapped to dw.  Workers divide the
-units (group, tile of filters) or the tiles; dividing the tiles gives every worker sums of its own.
-Who sums what depends on the number of workers alone, so results repeat bit by bit.
+units (group, tile of filters), or share out the tiles in copies of the sums
+(:mod:`fastconv.gemm.sharing`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ from ._sum_tasks import sum_tasks
 from .correlation import unfolded
 
 _WINDOW_WORDS = words(PHASES)
+_ARRAY_WORDS = ["x", "xn", "xg", "xc", "xh", "xw"]  # in the order of input_words
 _ARRAY = slice(_WINDOW_WORDS.index("x"), _WINDOW_WORDS.index("xw") + 1)
+assert _WINDOW_WORDS[_ARRAY] == _ARRAY_WORDS
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
 _TILE_PIXELS = 2  # that are summed in the time in which a tile is spread and summed
 _IDLE = 1.2  # by so much the largest part of the units may exceed the mean
@@ -104,7 +106,8 @@ class BilinearWeight:
         stretches = -(-tiles // goal)
         self.copies = max(1, workers // self.parts)
         if self.parts == 1:
-            spare = spare_copies(workers, stretches, _TILE_PIXELS * tiles)
+            added = self.units * -(-self.c.channels // _SUM_BLOCKS[1])
+            spare = spare_copies(workers, added, stretches, _TILE_PIXELS * tiles)
             self.copies = max(self.copies, spare)
         stretches = round_up(stretches, total_weight(self.copies, workers))
         self.share = -(-tiles // min(stretches, tiles))
@@ -193,8 +196,8 @@ class BilinearWeight:
             v_block=self.pixel,
             v_phase=channels * self.itemsize,
         )
-        values = constants | targets
-        return np.array([values.get(name, 0) for name in _WINDOW_WORDS], np.int64)
+        values = constants | targets | dict.fromkeys(_ARRAY_WORDS, 0)
+        return np.array([values[name] for name in _WINDOW_WORDS], np.int64)
 
     @functools.cached_property
     def _templates(self) -> tuple[np.ndarray, np.ndarray]:

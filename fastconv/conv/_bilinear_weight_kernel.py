@@ -17,7 +17,7 @@ from fastconv.simd.vector import element, lanes
 
 from ._bilinear_taps import TAPS, gather_taps
 from ._bilinear_tiles import PHASES, TILING, spread_tiles
-from ._sum_tasks import SUM_TASKS, another_task, blocks_of, units_of
+from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, units_of
 
 AHEAD = 8  # tiles whose components are asked for before they are multiplied
 
@@ -64,6 +64,7 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
     Phases of x may be ``joined`` in vectors.
     """
     vector = lanes(itemsize)
+    # Numba leaves out the branches of what is None, but not of what is False.
     joined = joined or None
 
     @kernel(LAYOUT)
@@ -79,7 +80,7 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
         m = v + tiling.components * a.v_component
         clock = started(a.profile)
         task = worker
-        while task < a.tasks.copies * a.tasks.parts:
+        while task < all_tasks(a.tasks):
             first_unit, last_unit = units_of(a.tasks, task)
             first_stretch, last_stretch = blocks_of(a.tasks, task)
             sums = a.sums + task % a.tasks.copies * a.copy_bytes

@@ -1,9 +1,8 @@
 """A weight gradient cut into blocks of pixels: sizes, tables and the two stages of a call.
 
 Outer products are summed over the pixels, then copies of the sums are added and written to dw.
-Workers divide the units (group, block of channels, tile of filters) or the pixels.  Dividing the
-pixels gives every worker sums of its own, added up at the end; that pays while they are small.
-Who sums what depends on the number of workers alone, so results repeat bit by bit.
+Workers divide the units (group, block of channels, tile of filters), or share out the pixels in
+copies of the sums, which pays while these are small (:mod:`fastconv.gemm.sharing`).
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ _PACKING = 4  # multiply-adds that take the time of copying a vector into the pl
 # The time of rows along the lanes, in that of channels transposed to them; with strides.
 _TRANSPOSED = (1.2, 1.5)
 _ROW_TASKS = 32  # for each thread, where workers share the rows
+_MOST_PARTS = 12  # of the units, for each thread
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -58,7 +59,7 @@ class DepthwiseWeight:
         self.sums = units.count * units.filters
         self.copy_bytes = self.sums * self.unit_bytes
         workers = workers_for(self.flops, units.count * c.N * self.tasks_i, threads)
-        self.copies, self.parts = self._shares(workers)
+        self.copies, self.parts = self._shares(workers, problem.x_format == "nchw")
         self.workers = min(workers, self.copies * self.parts)
         self.gradient_bytes = self.rows * c.columns.outputs * units.nbytes
         gradient = self.patches.tile.filters * self.gradient_bytes + vector_bytes
@@ -74,22 +75,26 @@ class DepthwiseWeight:
             units.channels, units.lanes, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), width
         )
 
-    def _shares(self, workers: int) -> tuple[int, int]:
-        """Copies of the sums, and parts of the units, for whichever of the ``workers`` is free.
+    def _shares(self, workers: int, on_planes: bool) -> tuple[int, int]:
+        """Copies of the sums, and parts of the units.
 
-        Memory is read in order where a worker takes all units of its tasks in place; the copies
-        should be small beside what is read.  Elsewhere a part may be as small as a unit.
+        Memory is read in order where a worker takes all units of its blocks in place; the copies
+        should be small beside what is read.  On planes a part may be as small as a unit, for they
+        share nothing: there are several parts for each worker, or several copies.
         """
         c, units = self.c, self.units
-        tasks = c.N * self.tasks_i
+        blocks = c.N * self.tasks_i
         copies = 1
         if self.in_place:
             read = c.N * c.rows.inputs * c.columns.inputs * units.count * units.nbytes
-            copies = max(1, min(workers, tasks, read // (_SMALL * self.copy_bytes)))
+            copies = max(1, min(workers, blocks, read // (_SMALL * self.copy_bytes)))
         parts = min(workers // copies, units.count)
-        copies = max(copies, min(workers // parts, tasks))
-        if parts == 1:
-            copies = max(copies, spare_copies(workers, tasks // EVEN, c.pixels))
+        copies = max(copies, min(workers // parts, blocks))
+        spare = spare_copies(workers, self.sums, blocks // EVEN, c.pixels)
+        if on_planes and units.count >= _MOST_PARTS * workers:
+            return 1, _MOST_PARTS * workers
+        if spare > 1 and (on_planes or parts == 1):
+            return spare, 1
         return copies, parts
 
     def _fair_rows(self, least: int) -> int:
@@ -173,15 +178,15 @@ class DepthwiseWeight:
         per_unit = 2 * self.c.N * self.patches.products * self.units.filters
         return per_unit * self.units.count * lanes(self.itemsize)
 
-    def _tables_for(self, x_strides, y_strides, y_next: int, dy_in_place: bool):
-        """The records of the patches, for arrays with these strides; ``y_next`` of filters."""
+    def _tables_for(self, x_strides, y_strides, dy_in_place: bool):
+        """The records of the patches, for arrays with these strides."""
 
         def make():
             c, unit = self.c, self.units.nbytes
             vector = lanes(self.itemsize) * self.itemsize
             steps = (c.columns.outputs * unit, unit, self.gradient_bytes)
             if dy_in_place:
-                steps = (*y_strides[2:], y_next)
+                steps = (*y_strides[2:], y_strides[1])
             if self.in_place:
                 first, x_steps, taps = windows_in_place(c, x_strides[2:])
                 taps = taps[None]
@@ -209,7 +214,7 @@ class DepthwiseWeight:
         else:
             pays = self.in_place or len(self.patches.patches) == 1
             dy_in_place = pays and units.channels % units.lanes == 0 and lane == dy.itemsize
-        records, _ = self._tables_for(x.strides, dy.strides, yk, dy_in_place)
+        records, _ = self._tables_for(x.strides, dy.strides, dy_in_place)
         step = units.filters * dw.strides[0]
         with Scratch(self.nbytes) as sums:
             self.multiply.run(

@@ -14,7 +14,7 @@ from fastconv.simd.taps import PATCH, correlate_taps, put_sum
 from fastconv.simd.vector import element, lanes
 
 from ._depthwise_kernel import PLANES, WINDOW, WINDOW_BYTES, pack_planes
-from ._sum_tasks import SUM_TASKS, another_task, blocks_of, units_of
+from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, units_of
 
 WEIGHT_LAYOUT = record(
     "profile scratch scratch_bytes "
@@ -36,8 +36,7 @@ def depthwise_weight_kernel(
 
     It takes so many filters ``together``; ``channels`` may be dealt to ``filters``.
 
-    Workers are copies × parts: each part has its own units, each copy its own part of the tasks
-    of a unit and sums of its own.
+    A block is a few rows of an image.
     """
 
     @kernel(WEIGHT_LAYOUT)
@@ -53,16 +52,16 @@ def depthwise_weight_kernel(
         dy, size = y.x, a.filters * a.unit_bytes
         clock = started(a.profile)
         task = worker
-        while task < a.tasks.copies * a.tasks.parts:
+        while task < all_tasks(a.tasks):
             first, last = units_of(a.tasks, task)
             first_block, last_block = blocks_of(a.tasks, task)
             sums = a.sums + task % a.tasks.copies * a.copy_bytes
             zero(sums + first * size, (last - first) * size)
-            for rows_of in range(first_block, last_block):
-                block, n = rows_of % a.tasks_i, rows_of // a.tasks_i
-                i0 = block * a.task_i
+            for block in range(first_block, last_block):
+                rows_of, n = block % a.tasks_i, block // a.tasks_i
+                i0 = rows_of * a.task_i
                 rows = min(a.task_i, a.I - i0)
-                patches = a.block_patches + block * 16
+                patches = a.block_patches + rows_of * 16
                 for unit in range(first, last):
                     source = planes
                     if a.in_place:

@@ -36,14 +36,15 @@ class ProductAlgorithm(Algorithm):
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         computed = parts_of(self, problem, threads)
-        parts = [part for _, some in computed for part in some]
+        placed = [(piece, part) for piece, some in computed for part in some]
+        parts = [part for _, part in placed]
         share = problem.nbytes // max(1, len(parts))
         stages = [stage for part in parts for stage in self._stages(part, share)]
         result = problem.x_format if problem.direction == "backward_input" else problem.y_format
         if result == "nchw":
             stages += [_scattered(part) for part in parts if part.c.columns.step > 1]
         if problem.direction == "backward_weight":
-            stages += [_transposed(problem, part.workers) for part in parts]
+            stages += [_transposed(piece.problem, part.workers) for piece, part in placed]
         return Cost(tuple(stages), _workspace(computed), summation_error(problem))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:

@@ -28,7 +28,7 @@ from ._sum_tasks import sum_tasks
 from .correlation import unfolded
 
 _SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the operands through the cache
-_SPEED = 2  # times that of vectors, splitting included
+_SPEED = 2  # pixels are summed in the time of one on vectors, splitting included
 _PLANE_BYTES = 4 << 20  # of all channels of the left operand in a block of pixels
 
 

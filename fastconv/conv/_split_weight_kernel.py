@@ -29,7 +29,7 @@ from fastconv.simd.matrix import (
 from fastconv.simd.phases import lap, started
 from fastconv.simd.vector import element
 
-from ._sum_tasks import SUM_TASKS, another_task, blocks_of, tiles_met, units_of
+from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, tiles_met, units_of
 
 OPERAND = record("row_stride column_stride in_place", window=WINDOW)
 LAYOUT = record(
@@ -160,7 +160,7 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
         configure(a.shape)
         clock = started(a.profile)
         task = worker
-        while task < a.tasks.copies * a.tasks.parts:
+        while task < all_tasks(a.tasks):
             first_unit, last_unit = units_of(a.tasks, task)
             sums = a.sums + task % a.tasks.copies * a.copy_bytes
             first_block, last_block = blocks_of(a.tasks, task)

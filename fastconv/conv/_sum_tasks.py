@@ -20,8 +20,14 @@ def sum_tasks(
 
 
 @inner
+def all_tasks(t):
+    """How many there are."""
+    return t.copies * t.parts
+
+
+@inner
 def another_task(t):
-    """The next task of a worker, after the one of its own number; ``copies·parts`` are all."""
+    """The next task that nobody has; every worker begins with the one of its own number."""
     return t.workers + next_task(t.counter)
 
 
@@ -30,6 +36,13 @@ def units_of(t, task):
     """The units of a task, from the first to before the last."""
     part = task // t.copies
     return part * t.units // t.parts, (part + 1) * t.units // t.parts
+
+
+@inner
+def blocks_of(t, task):
+    """The blocks of a task, likewise."""
+    at = t.cuts + task % t.copies * 8
+    return get_word(at), get_word(at + 8)
 
 
 @inner
@@ -43,10 +56,3 @@ def tiles_met(unit, last_unit, n_blocks, tiles):
     if (end - 1) // tiles == unit // tiles:
         return first, first + end - unit
     return 0, tiles
-
-
-@inner
-def blocks_of(t, task):
-    """Its blocks likewise."""
-    at = t.cuts + task % t.copies * 8
-    return get_word(at), get_word(at + 8)

@@ -20,7 +20,7 @@ from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-from ._sum_tasks import SUM_TASKS, another_task, blocks_of, tiles_met, units_of
+from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, tiles_met, units_of
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
@@ -152,7 +152,7 @@ def weight_kernel(itemsize: int) -> Kernel:
         tap_bytes = a.tiles_m * mr * row
         clock = started(a.profile)
         task = worker
-        while task < a.tasks.copies * a.tasks.parts:
+        while task < all_tasks(a.tasks):
             first_unit, last_unit = units_of(a.tasks, task)
             sums = a.sums + task % a.tasks.copies * a.copy_bytes
             first_block, last_block = blocks_of(a.tasks, task)

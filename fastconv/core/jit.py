@@ -6,8 +6,8 @@ is all that the launcher needs, so one parallel launcher serves every kernel (:m
 a kernel costs only its own serial compilation.
 
 Caching rules (:mod:`.cache` keeps machine code by the function's byte code and closure): kernels
-are made in factories that close over integers and strings only, never over functions, and the names
-of intrinsics are module globals.
+are made in factories that close over integers, strings and None only, never over functions, and the
+names of intrinsics are module globals.
 """
 
 from __future__ import annotations

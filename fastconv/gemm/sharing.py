@@ -11,9 +11,9 @@ import numpy as np
 
 from fastconv.core.machine import machine
 
-EVEN = 4  # times their total weight are so many blocks that rounding to whole ones does not show
+EVEN = 4  # blocks for a weight of 1: enough not to show that there are only whole ones
 _MOST_COPIES = 4  # for each worker
-_COPY_PIXELS = 1024  # at least: a copy is added in the time of some 35
+_COPY_PIXELS = 1024  # for each copy: its sums are added in the time of some 35
 _FIRST_WEIGHT = 3
 
 
@@ -27,24 +27,29 @@ def share_out(
 ) -> tuple[int, int]:
     """Copies of sums of ``copy_bytes`` over blocks of pixels, and parts.
 
-    There are as many copies as stay in the cache, or as units are too few for.
+    Every worker has a copy, or several, if that stays in the cache; or if units are too few.
     """
-    if 2 * copy_bytes <= machine().l2 or units < workers:
+    small = 2 * copy_bytes <= machine().l2
+    if small or units < workers:
         copies = min(workers, blocks)
         parts = min(units, workers // copies)
-        return max(copies, spare_copies(workers, blocks // EVEN, pixels)), parts
+        spare = spare_copies(workers, units, blocks // EVEN, pixels) if small else 1
+        return max(copies, spare), parts
     parts = min(workers, units)
     return max(1, min(workers // parts, blocks)), parts
 
 
-def spare_copies(workers: int, blocks: int, pixels: int) -> int:
-    """As many copies as there are ``pixels`` for, up to several for each worker.
+def spare_copies(workers: int, units: int, weight: int, pixels: int) -> int:
+    """Several copies for each worker, or 1 where they do not pay.
 
-    Workers are not equally fast: whoever is done early takes another one.  At least, and of too few
-    ``blocks`` to weigh them out, it is one.
+    Workers are not equally fast: whoever is done early takes another copy.  They are as many as
+    there are ``pixels`` for, where no more workers than units add them up, and as a total
+    ``weight`` allows.
     """
-    copies = max(1, min(_MOST_COPIES * workers, pixels // _COPY_PIXELS))
-    return copies if workers > 1 and total_weight(copies, workers) <= blocks else 1
+    fair = pixels * min(units, workers) // workers // _COPY_PIXELS
+    lightest = weight - (_FIRST_WEIGHT - 1) * workers
+    copies = min(_MOST_COPIES * workers, fair, lightest)
+    return copies if workers > 1 and 2 * copies >= 3 * workers else 1
 
 
 def total_weight(copies: int, workers: int) -> int:
