@@ -45,8 +45,9 @@ class BilinearCorrelation:
         self.m_beyond = self.pixel if c.folded and c.filters % self.vector else 0
         self.interleaved = self.store == PLANES and c.columns.block > 1  # folds
         self.cutting, self.share = best_cutting(
-            self.grid, self.vector, itemsize, self.m_beyond, threads, self.interleaved
-        )
+            self.grid, self.vector, itemsize, self.m_beyond, threads, self.store == PLANES,
+            self.interleaved,
+        )  # fmt: skip
         self.mr, self.nv = self.cutting.mr, self.cutting.nv
         self.width = self.nv * self.vector
         share = self.share
@@ -61,7 +62,9 @@ class BilinearCorrelation:
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""
         share, layout = self.share, self.layout
-        self.room_bytes = self.grid.room_bytes(share.tiles, self.pixel, self.c.columns.block)
+        self.room_bytes = self.grid.room_bytes(
+            share.tiles, self.vector, self.pixel, self.c.columns.block
+        )
         bundles = -(-share.tiles // self.mr)
         self.v_bytes = 0 if layout.in_place else aligned(bundles * layout.v_bundle)
         self.m_bytes = aligned(bundles * layout.m_bundle)
@@ -133,9 +136,9 @@ class BilinearCorrelation:
             m_bytes=self.m_bytes,
             u_component=layout.u_component,
             u_bytes=self.u_bytes,
-            **self.grid.constants(self.share.tiles, self.pixel),
+            **self.grid.constants(self.share.tiles, self.pixel, c.columns.block),
             bundle=self.mr,
-            **self.grid.x_window(self.vector),
+            **self.grid.x_window(self.share.tiles, self.vector, self.pixel),
             store=self.store,
             store_rows=row_storer(self.itemsize, self.store).address,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from fastconv.core.machine import machine
@@ -20,6 +21,7 @@ from fastconv.transforms.tile_map import (
 from .correlation import Correlation
 
 COMPONENT_BYTES = 8 << 20  # components of the tiles that a worker has at a time
+_LINE = 16  # elements of a cache line, or of two
 _ALIASED = 1 << 10  # bytes; rows a multiple of this apart compete for sets of the cache
 
 
@@ -90,29 +92,49 @@ class TileGrid:
             tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 2 * far
         )
 
-    def segment(self, share: int, pixel: int) -> int:
-        """Most tiles of a segment, in tasks of ``share``."""
+    def segment(self, share: int, channels: int, vector: int, pixel: int) -> int:
+        """Most tiles whose inputs are copied together, in tasks of ``share``.
+
+        The copy stays in the first-level cache, unless whole vectors of channels may be on planes
+        (NCHW), where long rows are what counts.
+        """
+        room = machine().l1 // 2 if channels < vector else machine().l2 // 16
         fitting = 1
         while (
-            fitting < min(self.shape[1], share)
-            and self._window_pixels(fitting + 1) * pixel <= machine().l1 // 2
+            fitting < min(self.shape[1], share) and self._window_pixels(fitting + 1) * pixel <= room
         ):
             fitting += 1
         return fitting
+
+    def output_segment(self, share: int, pixel: int, folds: int) -> int:
+        """Most tiles whose outputs, in so many folds of columns, are stored together.
+
+        In planes (NCHW) whole rows are stored at twice the speed of short stretches; those should
+        at least begin and end with a cache line.
+        """
+        t = self.tiling
+        columns = folds * t.m_columns
+        fitting = max(1, machine().l2 // 16 // (t.m_rows * columns * pixel))
+        whole = _LINE // math.gcd(_LINE, columns)
+        if fitting > whole:
+            fitting -= fitting % whole
+        return min(fitting, self.shape[1], share)
 
     def _window_pixels(self, tiles: int) -> int:
         """Pixels that a segment reads."""
         t = self.tiling
         return t.rows * ((tiles - 1) * t.m_columns + t.columns)
 
-    def room_bytes(self, share: int, pixel: int, folds: int = 1) -> int:
+    def room_bytes(self, share: int, vector: int, pixel: int, folds: int = 1) -> int:
         """Scratch for the window of a segment, or for its outputs in so many folds of columns, and
         for what a map keeps between its axes."""
-        t, segment = self.tiling, self.segment(share, pixel)
-        window = max(self._window_pixels(segment), segment * folds * t.m_rows * t.m_columns)
-        return aligned((self.tiling.components + window) * pixel)
+        t = self.tiling
+        outputs = self.output_segment(share, pixel, folds) * folds * t.m_rows * t.m_columns
+        channels = max(self.c.channels, self.c.filters)
+        inputs = self._window_pixels(self.segment(share, channels, vector, pixel))
+        return aligned((t.components + max(inputs, outputs)) * pixel)
 
-    def constants(self, share: int, pixel: int) -> dict[str, int]:
+    def constants(self, share: int, pixel: int, folds: int = 1) -> dict[str, int]:
         """The arguments of :data:`._bilinear_tiles.TILING`."""
         t = self.tiling
         return dict(
@@ -122,7 +144,7 @@ class TileGrid:
             grid_columns=self.shape[1],
             all_tiles=self.tiles,
             share=share,
-            segment=self.segment(share, pixel),
+            output_segment=self.output_segment(share, pixel, folds),
             m_rows=t.m_rows,
             m_columns=t.m_columns,
             tile_rows=t.rows,
@@ -131,21 +153,24 @@ class TileGrid:
             temp_bytes=t.components * pixel,
         )
 
-    def x_window(self, vector: int) -> dict[str, int]:
+    def x_window(self, share: int, vector: int, pixel: int) -> dict[str, int]:
         """The arguments of :data:`._bilinear_tiles.PHASES` for the input."""
         rows, columns = self.c.rows, self.c.columns
-        first = (rows.first, columns.first)
+        segment = self.segment(share, self.c.channels, vector, pixel)
+        size, first = (rows.inputs, columns.inputs), (rows.first, columns.first)
         return self._window(
-            self.c.channels, vector, (rows.inputs, columns.inputs), first, self.advance, self.phases
+            segment, self.c.channels, vector, size, first, self.advance, self.phases
         )
 
-    def y_window(self, vector: int) -> dict[str, int]:
+    def y_window(self, share: int, vector: int, pixel: int) -> dict[str, int]:
         """The same for the gradient of the output."""
         outputs = (self.c.rows.outputs, self.c.columns.outputs)
-        return self._window(self.c.filters, vector, outputs, (0, 0), (1, 1), (1, 1))
+        segment = self.segment(share, self.c.filters, vector, pixel)
+        return self._window(segment, self.c.filters, vector, outputs, (0, 0), (1, 1), (1, 1))
 
-    def _window(self, channels, vector, size, first, advance, phases) -> dict[str, int]:
+    def _window(self, segment, channels, vector, size, first, advance, phases) -> dict[str, int]:
         return dict(
+            segment=segment,
             height=size[0],
             width=size[1],
             row_first=first[0],

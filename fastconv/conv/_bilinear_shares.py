@@ -23,12 +23,17 @@ from ._bilinear_kernel import TERMS
 _CHUNKS = (128, 64, 32)  # channels, if tasks map the filters
 _MOST_PARTS = 16  # of the filters, for each thread
 _MOST_TILES = 4  # register tiles that are tried
+_MOST_ROWS = 16  # of tiles, for a task
 
 # What else tasks that map filters do, in the time of a multiply-add.
 _CALL = 80  # of a register tile
 _MAPPED = 8  # a vector of mapped filters, on its way to the second-level cache
 _SUMS = 10  # a vector of sums, from there and back
 _INPUTS = 3  # a vector of inputs, from there
+
+# And what storing a vector of outputs in planes takes longer where tasks end within their rows: two
+# workers then write to the same cache lines.
+_SHARED_LINES = 20
 
 
 class Share(NamedTuple):
@@ -61,11 +66,14 @@ class Layout(NamedTuple):
 class Cutting:
     """The products of ``grid`` in register tiles of ``mr`` tiles × ``nv`` vectors of filters.
 
-    ``beyond`` bytes behind the last lane are read, too.
+    ``beyond`` bytes behind the last lane are read, too.  Outputs may go to ``planes``.
     """
 
-    def __init__(self, grid: TileGrid, vector: int, itemsize: int, mr: int, nv: int, beyond: int):
-        self.grid, self.beyond = grid, beyond
+    def __init__(
+        self, grid: TileGrid, vector: int, itemsize: int, mr: int, nv: int, beyond: int,
+        planes: bool = False,
+    ):  # fmt: skip
+        self.grid, self.beyond, self.planes = grid, beyond, planes
         self.vector, self.mr, self.nv = vector, mr, nv
         self.pixel = vector * itemsize
         self.components = grid.tiling.components
@@ -109,9 +117,17 @@ class Cutting:
 
     def mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
         """Any number of bundles, filters in one part or enough for one or two tasks a thread."""
+        return self._mapped_before(threads, whole, self.mr, self.grid.tiles)
+
+    def rows_mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
+        """The same with whole rows of tiles."""
+        row = self.grid.shape[1]
+        return self._mapped_before(threads, whole, row, _MOST_ROWS * row)
+
+    def _mapped_before(self, threads: int, whole: bool, step: int, most: int) -> Iterator[Share]:
         bundle = self.layout(Share(0, 1, self.run_channels, False)).bundle
-        most = min(-(-self.grid.tiles // self.mr), max(1, COMPONENT_BYTES // bundle))
-        for tiles in range(self.mr, most * self.mr + 1, self.mr):
+        fitting = self.mr * min(-(-self.grid.tiles // self.mr), max(1, COMPONENT_BYTES // bundle))
+        for tiles in range(step, min(fitting, round_up(most, self.mr)) + 1, step):
             wanted = (-(-n * threads // self.stretches(tiles)) for n in (0, 1, 2))
             for n in {1} if whole else {self._parts(n) for n in wanted}:
                 yield Share(tiles, n, self.run_channels, False)
@@ -143,8 +159,11 @@ class Cutting:
         tasks = -(-self.stretches(share.tiles) * share.splits // threads)
         others = self._within if share.maps else self._before
         before, each = others(share, threads, lane_vectors)
-        products /= tile_speed(self.mr, self.nv)
-        return before + tasks * (share.tiles * (products + maps) + each)
+        products *= round_up(share.tiles, self.mr) / tile_speed(self.mr, self.nv)
+        if self.planes and share.tiles % self.grid.shape[1]:
+            t = self.grid.tiling
+            each += _SHARED_LINES * share.tiles * lane_vectors * t.m_rows * t.m_columns
+        return before + tasks * (products + share.tiles * maps + each)
 
     @property
     def _filter_map(self) -> int:
@@ -179,13 +198,15 @@ class Cutting:
 
 
 def best_cutting(
-    grid: TileGrid, vector: int, itemsize: int, beyond: int, threads: int, whole: bool
+    grid: TileGrid, vector: int, itemsize: int, beyond: int, threads: int, planes: bool, whole: bool
 ) -> tuple[Cutting, Share]:
     """The register tile and the share that take least; ``whole`` if filters must not be cut."""
     found = []
     for i, tile in enumerate(best_tiles(grid.tiles, grid.c.lanes, vector)[:_MOST_TILES]):
-        cutting = Cutting(grid, vector, itemsize, *tile, beyond)
+        cutting = Cutting(grid, vector, itemsize, *tile, beyond, planes)
         found += [(cutting, share) for share in cutting.mapped_within(threads)]
         if i == 0:
             found += [(cutting, share) for share in cutting.mapped_before(threads, whole)]
+        if planes:
+            found += [(cutting, share) for share in cutting.rows_mapped_before(threads, whole)]
     return min(found, key=lambda one: one[0].cycles(one[1], threads))

@@ -1,7 +1,8 @@
 """How a kernel divides the tiles of a bilinear correlation among its tasks.
 
 Tiles are numbered image by image, row by row; a task is a stretch of them, cut into *segments* of
-one row of tiles each, short enough for a copy of what they read to stay in the first-level cache.
+one row of tiles each, short enough for a copy of what they read to stay in the first-level cache;
+and into others, of which the outputs do.
 
 * With a dilation d, every d-th row and column of an image is an image of its own (a *lattice*),
   whose neighbouring pixels are d apart.
@@ -16,19 +17,20 @@ from fastconv.gemm.windows import WINDOW, element_at, pack_block, pack_lane
 from fastconv.simd.copying import zero
 
 # Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task, and most
-# of a segment.
+# of a segment of outputs.
 # A tile's outputs and inputs along each axis, its components; scratch of a map between its axes.
 # Tiles of a bundle, whose components stand together.
 TILING = record(
-    "lattice_rows lattice_columns grid_rows grid_columns all_tiles share segment "
+    "lattice_rows lattice_columns grid_rows grid_columns all_tiles share output_segment "
     "m_rows m_columns tile_rows tile_columns components temp_bytes bundle"
 )
 
 
-# A window to pack with the phases of its stride; and the bytes from one to the next of components,
-# bundles of tiles, tiles, vectors of channels and phases in what it is spread to.
+# A window to pack with the phases of its stride, most tiles of a segment of it; the bytes from one
+# to the next of components, bundles of tiles, tiles, vectors of channels and phases in what it is
+# spread to.
 PHASES = record(
-    "row_advance column_advance row_phases column_phases "
+    "segment row_advance column_advance row_phases column_phases "
     "v_component v_bundle v_tile v_block v_phase",
     window=WINDOW,
 )
@@ -160,7 +162,7 @@ def spread_tiles(
     t = 0
     while t < count:
         image, i0, j0, column = locate_tile(a, first + t)
-        length = min(count - t, a.grid_columns - column, a.segment)
+        length = min(count - t, a.grid_columns - column, x.segment)
         row0 = x.window.row_first + i0 * x.row_advance
         column0 = x.window.column_first + j0 * x.column_advance
         if joined is not None:

@@ -116,7 +116,7 @@ class BilinearWeight:
         self.workers = min(workers, self.copies * self.parts)
         self.v_component = odd_lines(self.share * self.v_row)
         self.m_component = odd_lines(self.share * self.m_row)
-        self.room_bytes = self.grid.room_bytes(self.share, self.pixel)
+        self.room_bytes = self.grid.room_bytes(self.share, self.vector, self.pixel)
         tables = table_bytes(self.mr, self.row)
         self.worker_bytes = aligned(
             tables + self.room_bytes + tiling.components * (self.v_component + self.m_component)
@@ -202,10 +202,11 @@ class BilinearWeight:
     @functools.cached_property
     def _templates(self) -> tuple[np.ndarray, np.ndarray]:
         """The records of windows of x and of dy."""
-        grid, vector, c = self.grid, self.vector, self.c
+        of = (self.share, self.vector, self.pixel)
+        x, y = self.grid.x_window(*of), self.grid.y_window(*of)
         return (
-            self._window(grid.x_window(vector), c.channels, self.v_row, self.v_component),
-            self._window(grid.y_window(vector), c.filters, self.m_row, self.m_component),
+            self._window(x, self.c.channels, self.v_row, self.v_component),
+            self._window(y, self.c.filters, self.m_row, self.m_component),
         )
 
     def _windows(self, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,7 +38,7 @@ class FewTilesWeight(BilinearWeight):
         """The register tile, channels of a chunk, tiles of filters in the cache together."""
         self.share = self.grid.tiles
         self.stretches = self.copies = 1
-        self.room_bytes = self.grid.room_bytes(self.share, self.pixel)
+        self.room_bytes = self.grid.room_bytes(self.share, self.vector, self.pixel)
         self.suits = (
             self.grid.phases == [1, 1]
             and 2 * self.copy_bytes > machine().l2
