@@ -7,6 +7,7 @@ register tile finds them without a table; and what it reads for one pixel serves
 from __future__ import annotations
 
 import functools
+import math
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
@@ -69,10 +70,10 @@ class LineCorrelation(UnfoldedCorrelation):
         self.columns = _extent(c.columns, c.columns.outputs)
         self.planes = y_format == "nchw"
         self._share(threads)
-        results = c.columns.outputs if self.planes else self.mr
-        self.worker_bytes = aligned(
-            results * self.width * itemsize + _window_bytes(self.c, self.rows, itemsize)
-        )
+        self.lines = self._lines() if self.planes else 1
+        results = self.lines * c.columns.outputs if self.planes else self.mr
+        self.room = results * self.width * itemsize
+        self.worker_bytes = aligned(self.room + _window_bytes(self.c, self.rows, itemsize))
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
@@ -90,6 +91,13 @@ class LineCorrelation(UnfoldedCorrelation):
             self.task_g = even_split(c.groups, min(max(1, _NEIGHBOURS // pixel), fair))
         self.tasks_g = -(-c.groups // self.task_g)
         self.tasks = c.N * self.tasks_g * self.tasks_i
+
+    def _lines(self) -> int:
+        """How many lines of a plane are stored at a time: whole vectors, if they are near."""
+        columns = self.c.columns.outputs
+        whole = self.vector // math.gcd(self.vector, columns)
+        most = max(1, machine().l1 // 2 // (columns * self.width * self.itemsize))
+        return min(self.rows, whole if whole <= most else most)
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, y_format: str) -> bool:
@@ -135,6 +143,7 @@ class LineCorrelation(UnfoldedCorrelation):
             I=c.rows.outputs,
             J=c.columns.outputs,
             planes=self.planes,
+            room=self.room,
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             filters=c.filters,
@@ -185,6 +194,8 @@ class LineCorrelation(UnfoldedCorrelation):
             yg=yk * c.filters,
             yk=yk,
             yh=yh * c.rows.step,
+            # Together, lines stand one behind the other.
+            lines=self.lines if yh * c.rows.step == yw * c.columns.outputs else 1,
             yw=yw * c.columns.step,
             **filters.words,
         )

@@ -14,7 +14,8 @@ from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes relu y yn yg yk yh yw I J planes "
+    # whether results go to planes, so many lines at a time; room for them on their way
+    "counter profile tasks scratch scratch_bytes relu y yn yg yk yh yw I J planes lines room "
     # packed filters, bytes of a tile of them
     "w bias w_tile tiles filters groups "
     # the window: its rows; input rows from one to the next, rows and columns from output to output
@@ -64,20 +65,24 @@ def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile):
 
 
 @inner
-def _line_to_planes(like, a, item, vector, mr, row, x, pitch, line, y, group, pixels):
-    """A line of every plane, out of all pixels of a tile of filters."""
-    width = row // item
+def _lines_to_planes(like, a, item, vector, mr, row, x, pitch, line, n_lines, y, group, pixels):
+    """Some lines of every plane, one behind the other, out of all pixels of a tile of filters."""
+    width, count = row // item, n_lines * a.J
     for t in range(a.tiles):
-        for start in range(0, a.J, mr):
-            j = min(start, a.J - mr)
-            target = pixels + j * row
-            _multiply(a, row, x, j, pitch, line, group * a.tiles + t, target, 0, 0, target, row)
+        for i in range(n_lines):
+            source, to = x + i * a.row_advance * line, pixels + i * a.J * row
+            for start in range(0, a.J, mr):
+                j = min(start, a.J - mr)
+                target = to + j * row
+                _multiply(
+                    a, row, source, j, pitch, line, group * a.tiles + t, target, 0, 0, target, row
+                )
         first = t * width
         for lane in range(0, min(width, a.filters - first), vector):
-            for j in range(0, a.J, vector):
+            for j in range(0, count, vector):
                 transpose_tile(
                     like, y + (first + lane) * a.yk + j * item, a.yk,
-                    pixels + j * row + lane * item, row, min(vector, a.J - j),
+                    pixels + j * row + lane * item, row, min(vector, count - j),
                     min(vector, a.filters - first - lane),
                 )  # fmt: skip
 
@@ -94,8 +99,8 @@ def line_kernel(itemsize: int) -> Kernel:
     def lines(worker, a):
         like = element(itemsize)
         mr, row = a.tile.mr, a.tile.nr * itemsize
-        pixels = a.scratch + worker * a.scratch_bytes  # results on their way
-        buffer = pixels + (a.J if a.planes else mr) * row
+        pixels = a.scratch + worker * a.scratch_bytes
+        buffer = pixels + a.room
         pixel = a.input.block * itemsize
         pitch, line = a.column_advance * pixel, a.buffer_columns * pixel
         clock = started(a.profile)
@@ -112,13 +117,15 @@ def line_kernel(itemsize: int) -> Kernel:
                     a.buffer_columns,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
-                for i in range(min(a.task_i, a.I - i0)):
+                rows = min(a.task_i, a.I - i0)
+                for i in range(0, rows, a.lines):
                     x = buffer + i * a.row_advance * line
                     y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
                     if a.planes:
-                        _line_to_planes(
-                            like, a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels
-                        )
+                        _lines_to_planes(
+                            like, a, itemsize, vector, mr, row, x, pitch, line,
+                            min(a.lines, rows - i), y, group, pixels,
+                        )  # fmt: skip
                     else:
                         _line_to_rows(
                             a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels
