@@ -15,6 +15,7 @@ from harness import DIRECTIONS, DTYPES, Trial, assert_close
 
 import fastconv as fc
 from fastconv.conv import _bilinear, _product
+from fastconv.conv._bilinear_grid import TileGrid
 from fastconv.conv.fft import Fft
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.conv.winograd import Winograd
@@ -234,6 +235,26 @@ def test_many_tasks_repeat_bit_by_bit(case, direction, dtype, order, algorithm):
             results = [trial.run(algorithm, *operands) for _ in range(3)]
         assert_close(results[0], trial.expected, trial.bound(algorithm))
         assert len({result.tobytes() for result in results}) == 1
+
+
+@pytest.mark.parametrize("size", [(96, 96), (60, 130), (33, 45)], ids=str)
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+def test_tasks_that_store_planes_take_whole_rows_of_tiles(direction, size):
+    """Or all tiles; so no two workers write to the same cache lines."""
+    trial = Trial(Case(f"planes-{size}", 2, 32, *size, 32, 3, 3, padding=1), direction)
+    ((_, (part,)),) = _product.parts_of(ALGORITHMS["winograd"], trial.problem, 2)
+    assert part.share.tiles % part.grid.shape[1] == 0 or part.share.tiles >= part.grid.tiles
+    assert_close(trial.run("winograd", *trial.operands()), trial.expected, trial.bound("winograd"))
+
+
+@pytest.mark.parametrize("tiling", [Tiling(6, 3, 6, 3), Tiling(4, 3, 4, 3), Tiling(5, 3, 5, 3)])
+def test_stretches_of_planes_are_whole_rows_or_whole_cache_lines(tiling):
+    for columns in (30, 300, 3000):
+        case = Case(f"columns-{columns}", 1, 32, 12, columns, 32, 3, 3, padding=1)
+        trial = Trial(case, "forward")
+        grid = TileGrid(_bilinear._correlation(trial.problem), tiling)
+        tiles = grid.output_segment(grid.tiles, 64, 1)
+        assert tiles == grid.shape[1] or tiles * tiling.m_columns % 16 == 0
 
 
 @directions

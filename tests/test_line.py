@@ -43,6 +43,24 @@ def test_few_channels_are_read_by_lines(x, w, arguments):
     assert not part.planes and part.mr <= part.c.columns.outputs
 
 
+@pytest.mark.parametrize("columns", [5, 8, 12, 24])
+@pytest.mark.parametrize("stride", [1, (2, 1)], ids=str)
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_several_short_lines_of_planes(dtype, direction, stride, columns):
+    case = cases.Case(f"short-lines-{columns}", 3, 1, 11, columns, 2 * VECTOR + 3, 3, 3, stride, 1)
+    trial = Trial(case, direction, dtype, "nchw")
+    assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
+
+
+@pytest.mark.skipif(machine().isa.registers < 32, reason="so short lines score less")
+def test_short_lines_of_planes_are_stored_in_whole_vectors():
+    shape = (64, 1, 8, VECTOR // 2)
+    part = _part(shape, (VECTOR, 1, 3, 3), 1, 1, 1, 1, order="nchw")
+    assert isinstance(part, LineCorrelation)
+    assert part.lines * part.c.columns.outputs % VECTOR == 0
+
+
 def test_a_task_takes_several_groups_of_channels_last_pixels():
     """As many as stand in neighbouring cache lines, if threads have enough to do."""
     w = (VECTOR * 8, VECTOR, 3, 3)

@@ -160,7 +160,7 @@ class Cutting:
         others = self._within if share.maps else self._before
         before, each = others(share, threads, lane_vectors)
         products *= round_up(share.tiles, self.mr) / tile_speed(self.mr, self.nv)
-        if self.planes and share.tiles % self.grid.shape[1]:
+        if self.planes and share.tiles < self.grid.tiles and share.tiles % self.grid.shape[1]:
             t = self.grid.tiling
             each += _SHARED_LINES * share.tiles * lane_vectors * t.m_rows * t.m_columns
         return before + tasks * (products + share.tiles * maps + each)
