@@ -98,7 +98,9 @@ class TileGrid:
         The copy stays in the first-level cache, unless whole vectors of channels may be on planes
         (NCHW), where long rows are what counts.
         """
-        room = machine().l1 // 2 if channels < vector else machine().l2 // 16
+        room = machine().l1 // 2
+        if channels >= vector:
+            room = max(room, machine().l2 // 16)
         fitting = 1
         while (
             fitting < min(self.shape[1], share) and self._window_pixels(fitting + 1) * pixel <= room
