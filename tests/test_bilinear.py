@@ -253,7 +253,7 @@ def test_stretches_of_planes_are_whole_rows_or_whole_cache_lines(tiling):
         case = Case(f"columns-{columns}", 1, 32, 12, columns, 32, 3, 3, padding=1)
         trial = Trial(case, "forward")
         grid = TileGrid(_bilinear._correlation(trial.problem), tiling)
-        tiles = grid.output_segment(grid.tiles, 64, 1)
+        tiles = grid.output_segment(64, 1)
         assert tiles == grid.shape[1] or tiles * tiling.m_columns % 16 == 0
 
 

@@ -108,7 +108,7 @@ class TileGrid:
             fitting += 1
         return fitting
 
-    def output_segment(self, share: int, pixel: int, folds: int) -> int:
+    def output_segment(self, pixel: int, folds: int) -> int:
         """Most tiles whose outputs, in so many folds of columns, are stored together.
 
         In planes (NCHW) whole rows are stored at twice the speed of short stretches; those should
@@ -120,7 +120,7 @@ class TileGrid:
         whole = _LINE // math.gcd(_LINE, columns)
         if fitting > whole:
             fitting -= fitting % whole
-        return min(fitting, self.shape[1], share)
+        return min(fitting, self.shape[1])
 
     def _window_pixels(self, tiles: int) -> int:
         """Pixels that a segment reads."""
@@ -128,10 +128,11 @@ class TileGrid:
         return t.rows * ((tiles - 1) * t.m_columns + t.columns)
 
     def room_bytes(self, share: int, vector: int, pixel: int, folds: int = 1) -> int:
-        """Scratch for the window of a segment, or for its outputs in so many folds of columns, and
-        for what a map keeps between its axes."""
+        """Scratch for the window of a segment, or for outputs in so many folds of columns, and for
+        what a map keeps between its axes."""
         t = self.tiling
-        outputs = self.output_segment(share, pixel, folds) * folds * t.m_rows * t.m_columns
+        stored = min(share, self.output_segment(pixel, folds))
+        outputs = stored * folds * t.m_rows * t.m_columns
         channels = max(self.c.channels, self.c.filters)
         inputs = self._window_pixels(self.segment(share, channels, vector, pixel))
         return aligned((t.components + max(inputs, outputs)) * pixel)
@@ -146,7 +147,7 @@ class TileGrid:
             grid_columns=self.shape[1],
             all_tiles=self.tiles,
             share=share,
-            output_segment=self.output_segment(share, pixel, folds),
+            output_segment=self.output_segment(pixel, folds),
             m_rows=t.m_rows,
             m_columns=t.m_columns,
             tile_rows=t.rows,

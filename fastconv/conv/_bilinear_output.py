@@ -118,8 +118,8 @@ def gather_output(a, item, vector, interleaved, group, first, count, lane0, lane
     t = 0
     while t < count:
         image, i0, j0, column = locate_tile(tiling, first + t)
-        whole = tiling.output_segment - column % tiling.output_segment
-        length = min(count - t, tiling.grid_columns - column, whole)
+        left_of_it = tiling.output_segment - column % tiling.output_segment
+        length = min(count - t, tiling.grid_columns - column, left_of_it)
         y_row = a.y_row_first + i0 * a.y_row_step
         y_column = a.y_column_first + j0 * a.y_column_step
         y = a.y + image * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw

@@ -1,8 +1,8 @@
 """How a kernel divides the tiles of a bilinear correlation among its tasks.
 
 Tiles are numbered image by image, row by row; a task is a stretch of them, cut into *segments* of
-one row of tiles each, short enough for a copy of what they read to stay in the first-level cache;
-and into others, of which the outputs do.
+one row of tiles each, short enough for a copy of what they read to stay near; and into others, of
+which the outputs do.
 
 * With a dilation d, every d-th row and column of an image is an image of its own (a *lattice*),
   whose neighbouring pixels are d apart.

@@ -27,7 +27,7 @@ _PACKING = 4  # multiply-adds that take the time of copying a vector into the pl
 # The time of rows along the lanes, in that of channels transposed to them; with strides.
 _TRANSPOSED = (1.2, 1.5)
 _ROW_TASKS = 32  # for each thread, where workers share the rows
-_MOST_PARTS = 12  # of the units, for each thread
+_MOST_PARTS = 12  # of the units, for each worker, on planes
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -80,7 +80,7 @@ class DepthwiseWeight:
 
         Memory is read in order where a worker takes all units of its blocks in place; the copies
         should be small beside what is read.  On planes a part may be as small as a unit, for they
-        share nothing: there are several parts for each worker, or several copies.
+        share nothing: if there are enough, each worker has several parts, or several copies.
         """
         c, units = self.c, self.units
         blocks = c.N * self.tasks_i
