@@ -16,12 +16,11 @@ from .options import Request
 from .registry import ALGORITHMS
 
 clock = time.perf_counter  # seconds; tests bring their own
-_BUDGET = 0.2  # seconds of timing
+_BUDGET = 0.3  # seconds of timing
 _ROUNDS = (2, 9)  # least; and most, once they have lasted …
-_LASTING = 0.05  # … seconds: longer than others on the host disturb short runs at a time
-_HOPELESS = 1.5  # times the fastest so far: not timed again
-
-_MATRIX_HANDICAP = 1.08  # for an algorithm on matrix units, which may be slower tomorrow
+_LASTING = 0.12  # … seconds: longer than others on the host disturb short runs at a time
+_HOPELESS = 1.5  # times the fastest so far: not timed again, after the least rounds and …
+_DOUBTFUL = 0.04  # … seconds, for which a busy host may slow down one of them and no other
 
 _lock = Lock()  # contests of several Python threads would disturb each other
 
@@ -54,13 +53,9 @@ class Contest:
             return ALGORITHMS[decision.algorithm].plan(problem, threads)
         plans = {name: ALGORITHMS[name].plan(problem, threads) for name in self._contenders}
         seconds = fastest(plans, operands)
-        winner = min(seconds, key=lambda name: seconds[name] * _handicap(name))
+        winner = min(seconds, key=seconds.__getitem__)
         _decisions.remember(*self._key, Decision(winner, seconds))
         return plans[winner]
-
-
-def _handicap(name: str) -> float:
-    return 1.0 if ALGORITHMS[name].vector else _MATRIX_HANDICAP
 
 
 def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
@@ -75,10 +70,12 @@ def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
     seconds: dict[str, float] = {}
     racing, start = list(plans), clock()
     for finished in itertools.count():
+        lasted = clock() - start
         limit = _BUDGET if finished < _ROUNDS[1] else _LASTING
         if finished >= _ROUNDS[0]:
-            racing = [n for n in racing if seconds[n] <= _HOPELESS * min(seconds.values())]
-            if len(racing) < 2 or clock() - start > limit:
+            if lasted > _DOUBTFUL:
+                racing = [n for n in racing if seconds[n] <= _HOPELESS * min(seconds.values())]
+            if len(racing) < 2 or lasted > limit:
                 break
         for name in racing:
             began = clock()

@@ -22,8 +22,10 @@ from ._strips import Place, Strips
 from ._units import Units, along_rows, rows_in_cache, rows_in_order
 from .correlation import Correlation
 
-_LONG = ((8,), (10, 8))  # vectors of a strip, with 16 registers and with 32
-_NARROW = 5  # of the strips that cover what the long ones leave
+# Vectors of a long strip, and of those that cover what it leaves; with 16 registers and with 32.
+_SIZES = (((8, 5),), ((10, 5), (8, 5)))
+# The same where windows are strided: long strips reach so far that memory is not read in order.
+_STRIDED_SIZES = (((8, 5),), ((5, 2),))
 _PACKING = 16  # multiply-adds that take the time of copying a vector into the planes
 # The time of rows along the lanes, in that of channels transposed to them: with few taps, with many
 # that share their loads, and where columns are strided, one element at a time.
@@ -56,7 +58,7 @@ class DepthwiseSum:
         vector_bytes = self.vector * itemsize
         whole = units.channels % units.lanes == 0
         self.rows = rows_in_cache(c, units, vector_bytes)
-        self.strips, self.in_place = self._fewest(False, "", "rows"), False
+        self.strips, self.in_place = self._fewest(_SIZES, False, "", "rows"), False
         if whole and c.channels == 1 and units.side_by_side and not units.dealt:
             self._try_in_place()
         self.planes = Planes(parts, self.rows, units, vector_bytes)
@@ -89,13 +91,13 @@ class DepthwiseSum:
         self._no_bias = units.arranged(np.zeros((units.channels, units.filters), dtype))
         self._floors = [np.full(self.vector, least, dtype) for least in (-np.inf, 0)]
 
-    def _fewest(self, in_order: bool, *exact: str) -> Strips:
+    def _fewest(self, sizes, in_order: bool, *exact: str) -> Strips:
         """The outputs in the strips that take the least time."""
         step = self.vector if self.units.splat else 1
         found = [
-            Strips(self.parts, self.rows, step, (mr, _NARROW, 1), axes, in_order)
+            Strips(self.parts, self.rows, step, (*some, 1), axes, in_order)
             for axes in exact
-            for mr in _LONG[machine().isa.registers >= 32]
+            for some in sizes[machine().isa.registers >= 32]
         ]
         return min(found, key=lambda strips: strips.time)
 
@@ -104,7 +106,8 @@ class DepthwiseSum:
         planes, rows = self.strips, self.rows
         outputs = sum(part.columns.outputs for part in self.parts)
         self.rows = rows_in_order(self.c, self.units, outputs, _AT_ONCE)
-        strips = self._fewest(True, "rows columns")
+        strided = max(self.c.rows.advance, self.c.columns.advance) > 1
+        strips = self._fewest(_STRIDED_SIZES if strided else _SIZES, True, "rows columns")
         packing = _PACKING * self.c.rows.inputs * self.c.columns.inputs
         if strips.time <= planes.time + packing:
             self.strips, self.in_place = strips, True
@@ -144,9 +147,7 @@ class DepthwiseSum:
         """The kernel with its arguments; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
         return Stage(
-            depthwise_kernel(
-                self.itemsize, self.strips.sizes[0], _NARROW, units.splat, *units.dealing
-            ),
+            depthwise_kernel(self.itemsize, *self.strips.sizes[:2], units.splat, *units.dealing),
             self.workers,
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,

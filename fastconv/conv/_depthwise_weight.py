@@ -13,6 +13,7 @@ from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.sharing import EVEN, spare_copies, workers_for
 from fastconv.gemm.tiling import even_split
 from fastconv.gemm.windows import window_record
+from fastconv.simd.taps import FEWEST_SUMS, TapTile
 from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import WINDOW_BYTES
@@ -28,6 +29,7 @@ _PACKING = 4  # multiply-adds that take the time of copying a vector into the pl
 _TRANSPOSED = (1.2, 1.5)
 _ROW_TASKS = 32  # for each thread, where workers share the rows
 _MOST_PARTS = 12  # of the units, for each worker, on planes
+_NEAR = 6  # columns of x in a patch of strided windows that is summed for all units at once
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -47,8 +49,8 @@ class DepthwiseWeight:
         self.rows = rows_in_cache(c, units, vector_bytes)
         if units.count < threads:  # workers share the rows
             self.rows = self._fair_rows(c.rows.window)
-        self.patches = self._patches(exact=False, alone=units.splat)
-        self.in_place = False
+        self.patches = self._patches(self._tile(alone=units.splat), exact=False)
+        self.in_place, self.at_once = False, 1
         channels_last = problem.x_format == problem.y_format == "nhwc"
         if channels_last and c.groups % units.lanes == 0 and c.filters == c.channels == 1:
             self._try_in_place()
@@ -103,24 +105,30 @@ class DepthwiseWeight:
         fair = c.N * c.rows.outputs // (_ROW_TASKS * self.threads)
         return even_split(c.rows.outputs, min(self.rows, max(least, fair)))
 
-    def _patches(self, exact: bool, alone: bool) -> Patches:
+    def _tile(self, alone: bool) -> TapTile:
         c = self.c
         window = (c.channels * c.rows.window, c.columns.window)
         together = self.units.filters if alone else 1
-        tile = tap_tile(*window, c.columns.advance, c.columns.spread, alone, together)
+        return tap_tile(*window, c.columns.advance, c.columns.spread, alone, together)
+
+    def _patches(self, tile: TapTile, exact: bool, columns: int | None = None) -> Patches:
         step = lanes(self.itemsize) if self.units.splat else 1
-        return Patches(c, self.rows, step, tile, exact)
+        return Patches(self.c, self.rows, step, tile, exact, columns)
 
     def _try_in_place(self) -> None:
         """Read x where it is, unless leaving out the padding cuts it in too small patches."""
         c, planes, rows = self.c, self.patches, self.rows
         self.rows = rows_in_order(c, self.units, c.columns.outputs, self.units.count)
         self.rows = self._fair_rows(FEWEST_ROWS)
-        patches = self._patches(exact=True, alone=False)
+        tile, near, at_once = self._tile(alone=False), None, 1
+        if c.columns.advance > 1 and tile.sums <= FEWEST_SUMS:
+            # Little is computed on what is read: memory had better be read in order.
+            near, at_once = max(1, _NEAR // c.columns.advance), self.units.count
+        patches = self._patches(tile, exact=True, columns=near)
         packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
         wide = c.columns.inputs >= patches.tile.taps * c.columns.spread
         if wide and patches.time <= planes.time + packing:
-            self.patches, self.in_place = patches, True
+            self.patches, self.in_place, self.at_once = patches, True, at_once
         else:
             self.rows = rows
 
@@ -225,6 +233,7 @@ class DepthwiseWeight:
                 x_set=xc,
                 dy_set=yk,
                 dy_in_place=dy_in_place,
+                at_once=self.at_once if dy_in_place else 1,
                 patches=address(records),
             )
             self.add.run(sums=sums, dw=address(dw), du=step * units.lanes, dk=step)

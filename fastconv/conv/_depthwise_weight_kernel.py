@@ -19,7 +19,7 @@ from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, units_of
 WEIGHT_LAYOUT = record(
     "profile scratch scratch_bytes "
     + PLANES
-    + "I J dy_window dy_set gradient_bytes in_place dy_in_place sums copy_bytes unit_bytes "
+    + "I J dy_window dy_set gradient_bytes in_place dy_in_place at_once sums copy_bytes unit_bytes "
     # tables: patches of the blocks, records of the patches
     "block_patches patches",
     tasks=SUM_TASKS,
@@ -62,7 +62,8 @@ def depthwise_weight_kernel(
                 i0 = rows_of * a.task_i
                 rows = min(a.task_i, a.I - i0)
                 patches = a.block_patches + rows_of * 16
-                for unit in range(first, last):
+                for unit in range(first, last, a.at_once):
+                    units = min(a.at_once, last - unit)
                     source = planes
                     if a.in_place:
                         source = x.x + n * x.xn + unit * x.block * x.xc + i0 * a.row_advance * x.xh
@@ -85,10 +86,12 @@ def depthwise_weight_kernel(
                             clock = lap(a.profile, worker, WEIGHT, clock)
                         target = sums + (unit * a.filters + f) * a.unit_bytes
                         for patch in range(get_word(patches), get_word(patches + 8)):
-                            correlate_taps(
-                                like, runs, taps, outputs, advance, spread, together,
-                                a.patches + patch * PATCH_BYTES, source, at, target,
-                            )  # fmt: skip
+                            for u in range(units):
+                                correlate_taps(
+                                    like, runs, taps, outputs, advance, spread, together,
+                                    a.patches + patch * PATCH_BYTES, source + u * x.block * x.xc,
+                                    at + u * y.block * y.xc, target + u * size,
+                                )  # fmt: skip
                         clock = lap(a.profile, worker, MULTIPLY, clock)
             task = another_task(a.tasks)
 

@@ -111,11 +111,16 @@ class Patches:
     """The patches of every block of ``rows`` output rows, for tiles of one kind.
 
     If ``exact``, a patch has only taps that are inside the input; else all outputs have all taps,
-    and read the zeros that pad the planes.  ``lanes`` outputs of a row are in a vector.
+    and read the zeros that pad the planes.  ``lanes`` outputs of a row are in a vector; a patch has
+    at most ``columns``.
     """
 
-    def __init__(self, c: Correlation, rows: int, lanes: int, tile: TapTile, exact: bool):
+    def __init__(
+        self, c: Correlation, rows: int, lanes: int, tile: TapTile, exact: bool,
+        columns: int | None = None,
+    ):  # fmt: skip
         self.c, self.lanes, self.tile = c, lanes, tile
+        self.columns = columns or c.columns.outputs
 
         def windows(axis: Axis) -> np.ndarray:
             return reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
@@ -143,7 +148,7 @@ class Patches:
 
     def _cut(self, i: int, below: int, j: int, after: int) -> Iterator[tuple[int, int, int, int]]:
         """Rows i … below and columns j … after in pieces whose sums are short: as in a patch."""
-        columns = min(after - j, _TERMS * self.lanes)
+        columns = min(after - j, _TERMS * self.lanes, self.columns)
         rows = max(1, _TERMS * self.lanes // columns)
         for row, column in product(range(i, below, rows), range(j, after, columns)):
             yield row, min(rows, below - row), column, min(columns, after - column)
