@@ -54,11 +54,12 @@ def _pack_gradient(
 ):
     """Pack dy as ``[tile of filters][row][image][column][lane]``, ``panel`` bytes to a tile."""
     size = columns * y.block * item
+    at_once = rows if images == 1 else 1  # rows
     for tile in range(first, last):
         target = panels + tile * panel
-        for i in range(i0, i0 + rows):
+        for i in range(i0, i0 + rows, at_once):
             for n in range(n0, n0 + images):
-                pack_block(like, y, item, target, n, group, tile, i, 1, j0, columns)
+                pack_block(like, y, item, target, n, group, tile, i, at_once, j0, columns)
                 target += size
 
 
