@@ -11,6 +11,7 @@ import fastconv as fc
 from fastconv.conv import bf16x3
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import matrix_unit
+from fastconv.core.problem import ConvProblem
 
 unit = pytest.mark.skipif(not matrix_unit(), reason="no matrix unit for bfloat16")
 
@@ -32,6 +33,13 @@ def _product(x, w):
         fc.conv2d(a.reshape(1, 1, 1, 1), b.reshape(1, 1, 1, 1), algorithm="bf16x3").item()
         for a, b in zip(x, w, strict=True)
     ])  # fmt: skip
+
+
+def test_no_plan_without_the_unit(monkeypatch):
+    """It would end the process."""
+    monkeypatch.setattr(bf16x3, "matrix_unit", lambda: False)
+    with pytest.raises(ValueError, match="no matrix unit"):
+        ALGORITHMS["bf16x3"].plan(ConvProblem(1, 4, 5, 5, 4, 3, 3), 1)
 
 
 @unit

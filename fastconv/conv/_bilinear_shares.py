@@ -3,7 +3,8 @@
 Tiles stand in bundles of a register tile's rows.  Either all filters are mapped before tasks begin,
 and every task fetches what it multiplies by from memory, or at best from the cache; or, where tiles
 are so few that no two tasks need the same filters, a task maps its own, a chunk of channels at a
-time, and they never leave its cache.
+time, and they never leave its cache.  Tasks whose outputs go to planes may take whole rows of
+tiles: no two of them then write to the same cache lines.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Cutting:
 
     def __init__(
         self, grid: TileGrid, vector: int, itemsize: int, mr: int, nv: int, beyond: int,
-        planes: bool = False,
+        planes: bool,
     ):  # fmt: skip
         self.grid, self.beyond, self.planes = grid, beyond, planes
         self.vector, self.mr, self.nv = vector, mr, nv
@@ -117,7 +118,7 @@ class Cutting:
 
     def mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
         """Any number of bundles, filters in one part or enough for one or two tasks a thread."""
-        return self._mapped_before(threads, whole, self.mr, self.grid.tiles)
+        return self._mapped_before(threads, whole, self.mr, round_up(self.grid.tiles, self.mr))
 
     def rows_mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
         """The same with whole rows of tiles."""
@@ -127,7 +128,7 @@ class Cutting:
     def _mapped_before(self, threads: int, whole: bool, step: int, most: int) -> Iterator[Share]:
         bundle = self.layout(Share(0, 1, self.run_channels, False)).bundle
         fitting = self.mr * min(-(-self.grid.tiles // self.mr), max(1, COMPONENT_BYTES // bundle))
-        for tiles in range(step, min(fitting, round_up(most, self.mr)) + 1, step):
+        for tiles in range(step, min(fitting, most) + 1, step):
             wanted = (-(-n * threads // self.stretches(tiles)) for n in (0, 1, 2))
             for n in {1} if whole else {self._parts(n) for n in wanted}:
                 yield Share(tiles, n, self.run_channels, False)
@@ -157,8 +158,10 @@ class Cutting:
         products = self.components * self.grid.depth * lane_vectors
         maps = -(-self.grid.depth // self.vector) * map_instructions(INPUT, self.grid.tiling)
         tasks = -(-self.stretches(share.tiles) * share.splits // threads)
-        others = self._within if share.maps else self._before
-        before, each = others(share, threads, lane_vectors)
+        if share.maps:
+            before, each = 0.0, self._within(share, lane_vectors)
+        else:
+            before, each = self._before(share, threads)
         products *= round_up(share.tiles, self.mr) / tile_speed(self.mr, self.nv)
         if self.planes and share.tiles < self.grid.tiles and share.tiles % self.grid.shape[1]:
             t = self.grid.tiling
@@ -171,7 +174,7 @@ class Cutting:
         t = self.grid.tiling
         return map_instructions(WEIGHT, t) + 2 * t.r_rows * t.r_columns
 
-    def _before(self, share: Share, threads: int, lane_vectors: int) -> tuple[float, float]:
+    def _before(self, share: Share, threads: int) -> tuple[float, float]:
         """What is done before tasks begin, and by each of them, if filters are mapped before.
 
         Every task fetches its part of the filters, from the cache if they stay there, and
@@ -186,15 +189,15 @@ class Cutting:
         mapped = vectors * self._filter_map + (0 if near else filters // 4)
         return self.grid.c.groups * mapped // threads, far // 8
 
-    def _within(self, share: Share, threads: int, lane_vectors: int) -> tuple[float, float]:
-        """Likewise if tasks map the filters: for every chunk they fetch and store all sums."""
+    def _within(self, share: Share, lane_vectors: int) -> float:
+        """What a task does beside if it maps the filters: for every chunk it moves all sums."""
         depth, lane_tiles = self.grid.depth, lane_vectors // self.nv
         chunks = -(-self.run_channels // share.chunk)
         filters = depth * lane_vectors * (self._filter_map + _MAPPED * self.components)
         sums = chunks * share.tiles * lane_vectors * _SUMS
         calls = chunks * share.tiles // self.mr * lane_tiles * _CALL
         inputs = share.tiles * -(-depth // self.vector) * lane_tiles * _INPUTS
-        return 0, filters + self.components * (sums + calls + inputs)
+        return filters + self.components * (sums + calls + inputs)
 
 
 def best_cutting(

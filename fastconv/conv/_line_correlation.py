@@ -72,8 +72,8 @@ class LineCorrelation(UnfoldedCorrelation):
         self._share(threads)
         self.lines = self._lines() if self.planes else 1
         results = self.lines * c.columns.outputs if self.planes else self.mr
-        self.room = results * self.width * itemsize
-        self.worker_bytes = aligned(self.room + _window_bytes(self.c, self.rows, itemsize))
+        self.room_bytes = results * self.width * itemsize
+        self.worker_bytes = aligned(self.room_bytes + _window_bytes(self.c, self.rows, itemsize))
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
@@ -143,7 +143,7 @@ class LineCorrelation(UnfoldedCorrelation):
             I=c.rows.outputs,
             J=c.columns.outputs,
             planes=self.planes,
-            room=self.room,
+            room_bytes=self.room_bytes,
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             filters=c.filters,

@@ -14,8 +14,8 @@ from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
-    # whether results go to planes, so many lines at a time; room for them on their way
-    "counter profile tasks scratch scratch_bytes relu y yn yg yk yh yw I J planes lines room "
+    # whether results go to planes, so many lines at a time; bytes of room for them
+    "counter profile tasks scratch scratch_bytes relu y yn yg yk yh yw I J planes lines room_bytes "
     # packed filters, bytes of a tile of them
     "w bias w_tile tiles filters groups "
     # the window: its rows; input rows from one to the next, rows and columns from output to output
@@ -100,7 +100,7 @@ def line_kernel(itemsize: int) -> Kernel:
         like = element(itemsize)
         mr, row = a.tile.mr, a.tile.nr * itemsize
         pixels = a.scratch + worker * a.scratch_bytes
-        buffer = pixels + a.room
+        buffer = pixels + a.room_bytes
         pixel = a.input.block * itemsize
         pitch, line = a.column_advance * pixel, a.buffer_columns * pixel
         clock = started(a.profile)

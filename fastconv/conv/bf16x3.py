@@ -34,6 +34,13 @@ class Bf16x3(ProductAlgorithm):
             return "this processor has no matrix unit for bfloat16 (AMX)"
         return super().refuses(problem)
 
+    def plan(self, problem: ConvProblem, threads: int) -> Plan:
+        """Raises ``ValueError`` on what is refused: the unit's instructions end other processes."""
+        reason = self.refuses(problem)
+        if reason is not None:
+            raise ValueError(f"{self.name} cannot run this: {reason}")
+        return super().plan(problem, threads)
+
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         cost = super().cost(problem, threads)
         parts = [part for _, some in parts_of(self, problem, threads) for part in some]

@@ -47,8 +47,8 @@ def spare_copies(workers: int, units: int, weight: int, pixels: int) -> int:
     ``weight`` allows.
     """
     fair = pixels * min(units, workers) // workers // _COPY_PIXELS
-    lightest = weight - (_FIRST_WEIGHT - 1) * workers
-    copies = min(_MOST_COPIES * workers, fair, lightest)
+    allowed = weight - (_FIRST_WEIGHT - 1) * workers
+    copies = min(_MOST_COPIES * workers, fair, allowed)
     return copies if workers > 1 and 2 * copies >= 3 * workers else 1
 
 
