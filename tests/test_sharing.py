@@ -85,9 +85,12 @@ def test_tiles_met(n_blocks, tiles, groups):
 
 
 def test_large_sums_are_divided_into_parts():
-    copies, parts = share_out(2, 1000, 16, 64 << 20, 10**9)
-    assert (copies, parts) == (1, 2)
-    copies, parts = share_out(8, 1000, 3, 64 << 20, 10**9)
+    large = 64 << 20, 10**9
+    assert share_out(1, 1000, 16, *large, 4) == (1, 1)
+    assert share_out(2, 1000, 16, *large, 1) == (1, 2)
+    assert share_out(2, 1000, 16, *large, 4) == (1, 8)
+    assert share_out(2, 1000, 5, *large, 4) == (1, 5)
+    copies, parts = share_out(8, 1000, 3, *large, 4)
     assert copies * parts <= 8 and parts <= 3 and copies > 1
 
 

@@ -24,6 +24,7 @@ from ._weight_stages import multiply_stage, sum_stage
 from .correlation import unfolded
 
 PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
+_TURNS = 4  # parts of the units for each worker, with taps enough to pack the operands for each
 _LARGEST_WINDOW = 4 << 20
 _PIXEL_BYTES = 512
 
@@ -151,9 +152,11 @@ class BlockedWeight:
     def _share_workers(self, flops: int) -> None:
         """How workers divide pixels and units."""
         workers = workers_for(flops, self.blocks * self.units, self.threads)
+        several = self.c.rows.window * self.c.columns.window > 1
         self.copies, self.parts = share_out(
-            workers, self.blocks, self.units, self.copy_bytes, self.c.pixels
-        )
+            workers, self.blocks, self.units, self.copy_bytes, self.c.pixels,
+            _TURNS if several else 1,
+        )  # fmt: skip
         self.workers = min(workers, self.copies * self.parts)
 
     def _worker_bytes(self) -> int:

@@ -29,6 +29,7 @@ from .correlation import unfolded
 
 _SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the operands through the cache
 _SPEED = 2  # pixels are summed in the time of one on vectors, splitting included
+_TURNS = 2  # parts of the units for each worker, with taps enough to split the operands for each
 _PLANE_BYTES = 4 << 20  # of all channels of the left operand in a block of pixels
 
 
@@ -115,8 +116,9 @@ class SplitWeight:
         """How workers divide pixels and units."""
         workers = workers_for(self.flops // 4, self.blocks * self.units, self.threads)
         self.copies, self.parts = share_out(
-            workers, self.blocks, self.units, self.copy_bytes, self.c.pixels // _SPEED
-        )
+            workers, self.blocks, self.units, self.copy_bytes, self.c.pixels // _SPEED,
+            _TURNS if self.taps > 1 else 1,
+        )  # fmt: skip
         self.workers = min(workers, self.copies * self.parts)
 
     @property

@@ -23,11 +23,13 @@ def workers_for(flops: float, tasks: int, threads: int) -> int:
 
 
 def share_out(
-    workers: int, blocks: int, units: int, copy_bytes: int, pixels: int
+    workers: int, blocks: int, units: int, copy_bytes: int, pixels: int, turns: int
 ) -> tuple[int, int]:
     """Copies of sums of ``copy_bytes`` over blocks of pixels, and parts.
 
-    Every worker has a copy, or several, if that stays in the cache; or if units are too few.
+    Every worker has a copy, or several, if that stays in the cache; or if units are too few.  Else
+    it has so many parts, one after the other, if there are enough: whoever is done early takes
+    another.
     """
     small = 2 * copy_bytes <= machine().l2
     if small or units < workers:
@@ -35,8 +37,7 @@ def share_out(
         parts = min(units, workers // copies)
         spare = spare_copies(workers, units, blocks // EVEN, pixels) if small else 1
         return max(copies, spare), parts
-    parts = min(workers, units)
-    return max(1, min(workers // parts, blocks)), parts
+    return 1, min(turns * workers, units) if workers > 1 else 1
 
 
 def spare_copies(workers: int, units: int, weight: int, pixels: int) -> int:
