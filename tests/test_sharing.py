@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from fastconv.conv._sum_tasks import sum_tasks, tiles_met
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import threads
 from fastconv.core.machine import matrix_unit
+from fastconv.gemm import sharing
 from fastconv.gemm.sharing import EVEN, cuts, share_out, spare_copies, total_weight
 
 CASES = {
@@ -89,14 +91,38 @@ def test_large_sums_are_divided_into_parts():
     assert share_out(1, 1000, 16, *large, 4) == (1, 1)
     assert share_out(2, 1000, 16, *large, 1) == (1, 2)
     assert share_out(2, 1000, 16, *large, 4) == (1, 8)
-    assert share_out(2, 1000, 5, *large, 4) == (1, 5)
+    assert share_out(2, 1000, 3, *large, 4) == (1, 2)
     copies, parts = share_out(8, 1000, 3, *large, 4)
     assert copies * parts <= 8 and parts <= 3 and copies > 1
+
+
+@pytest.mark.parametrize("turns", [2, 4])
+@pytest.mark.parametrize("workers", [2, 3, 8, 64])
+def test_more_parts_take_equal_workers_no_longer(workers, turns):
+    for units in range(workers, 40 * workers):
+        copies, parts = share_out(workers, 9, units, 64 << 20, 10**9, turns)
+        tasks = [(part + 1) * units // parts - part * units // parts for part in range(parts)]
+        done = [0] * workers
+        for task in tasks:
+            done[done.index(min(done))] += task
+        assert copies == 1 and min(tasks) > 0 and max(done) <= -(-units // workers)
 
 
 @pytest.mark.parametrize("order", ["nchw", "nhwc"])
 @pytest.mark.parametrize("algorithm", CASES)
 def test_results_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
+    _assert_the_same_by_whomever(CASES[algorithm], algorithm, order, monkeypatch)
+
+
+@pytest.mark.parametrize("order", ["nchw", "nhwc"])
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "bf16x3"])
+def test_parts_of_large_sums_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
+    monkeypatch.setattr(sharing, "machine", lambda: SimpleNamespace(l2=1))
+    case = Case("many-units", 3, 128, 12, 14, 256, 3, 3, padding=1)
+    _assert_the_same_by_whomever(case, algorithm, order, monkeypatch)
+
+
+def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
     """One worker after the other: the first takes every task but those that others begin with."""
     if algorithm == "bf16x3" and not matrix_unit():
         pytest.skip("no matrix unit for bfloat16")
@@ -108,7 +134,7 @@ def test_results_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
 
     for module in (_bilinear_weight, _depthwise_weight, _split_weight, _weight_stages):
         monkeypatch.setattr(module, "sum_tasks", noted)
-    trial = Trial(CASES[algorithm], "backward_weight", "float32", order)
+    trial = Trial(case, "backward_weight", "float32", order)
     plan = ALGORITHMS[algorithm].plan(trial.problem, 2)
     operands = trial.operands()
     results = []

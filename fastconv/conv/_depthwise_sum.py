@@ -24,7 +24,7 @@ from .correlation import Correlation
 
 # Vectors of a long strip, and of those that cover what it leaves; with 16 registers and with 32.
 _SIZES = (((8, 5),), ((10, 5), (8, 5)))
-# The same where windows are strided: long strips reach so far that memory is not read in order.
+# The same where windows are strided: strips of ten reach so far that memory is not read in order.
 _STRIDED_SIZES = (((8, 5),), ((5, 2),))
 _PACKING = 16  # multiply-adds that take the time of copying a vector into the planes
 # The time of rows along the lanes, in that of channels transposed to them: with few taps, with many

@@ -13,7 +13,7 @@ from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.sharing import EVEN, spare_copies, workers_for
 from fastconv.gemm.tiling import even_split
 from fastconv.gemm.windows import window_record
-from fastconv.simd.taps import FEWEST_SUMS, TapTile
+from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
 
 from ._depthwise_kernel import WINDOW_BYTES
@@ -29,7 +29,8 @@ _PACKING = 4  # multiply-adds that take the time of copying a vector into the pl
 _TRANSPOSED = (1.2, 1.5)
 _ROW_TASKS = 32  # for each thread, where workers share the rows
 _MOST_PARTS = 12  # of the units, for each worker, on planes
-_NEAR = 6  # columns of x in a patch of strided windows that is summed for all units at once
+_FEW_TAPS = 10  # of strided windows: little is computed on what is read
+_NEAR = 3  # columns of a patch that then is summed for all units at once
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -121,9 +122,8 @@ class DepthwiseWeight:
         self.rows = rows_in_order(c, self.units, c.columns.outputs, self.units.count)
         self.rows = self._fair_rows(FEWEST_ROWS)
         tile, near, at_once = self._tile(alone=False), None, 1
-        if c.columns.advance > 1 and tile.sums <= FEWEST_SUMS:
-            # Little is computed on what is read: memory had better be read in order.
-            near, at_once = max(1, _NEAR // c.columns.advance), self.units.count
+        if c.columns.advance > 1 and c.steps <= _FEW_TAPS:  # memory had better be read in order
+            near, at_once = _NEAR, self.units.count
         patches = self._patches(tile, exact=True, columns=near)
         packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
         wide = c.columns.inputs >= patches.tile.taps * c.columns.spread

@@ -144,6 +144,7 @@ class SplitWeight:
         n, i, _ = self.share
         right = self.n_blocks * self.image_slots * self.block * self.parities
         left = self.left_tiles * i * self.slots * self.left_tile
+        left *= min(self.n_blocks, -(-self.parts // self.c.groups))
         return _SPLIT_TRIPS * 4 * self.c.groups * self.blocks * n * (left + right)
 
     @functools.cached_property

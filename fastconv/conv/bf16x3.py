@@ -35,7 +35,7 @@ class Bf16x3(ProductAlgorithm):
         return super().refuses(problem)
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
-        """Raises ``ValueError`` on what is refused: the unit's instructions end other processes."""
+        """Raises ``ValueError`` where it refuses: without the unit the process would be killed."""
         reason = self.refuses(problem)
         if reason is not None:
             raise ValueError(f"{self.name} cannot run this: {reason}")

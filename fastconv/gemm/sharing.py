@@ -15,6 +15,7 @@ EVEN = 4  # blocks for a weight of 1: enough not to show that there are only who
 _MOST_COPIES = 4  # for each worker
 _COPY_PIXELS = 1024  # for each copy: its sums are added in the time of some 35
 _FIRST_WEIGHT = 3
+_LEAST_PART = 2  # units, where there are more parts than workers: they share what is packed
 
 
 def workers_for(flops: float, tasks: int, threads: int) -> int:
@@ -28,8 +29,7 @@ def share_out(
     """Copies of sums of ``copy_bytes`` over blocks of pixels, and parts.
 
     Every worker has a copy, or several, if that stays in the cache; or if units are too few.  Else
-    it has so many parts, one after the other, if there are enough: whoever is done early takes
-    another.
+    it has up to so many ``turns``, each with a part: whoever is done early takes another.
     """
     small = 2 * copy_bytes <= machine().l2
     if small or units < workers:
@@ -37,7 +37,17 @@ def share_out(
         parts = min(units, workers // copies)
         spare = spare_copies(workers, units, blocks // EVEN, pixels) if small else 1
         return max(copies, spare), parts
-    return 1, min(turns * workers, units) if workers > 1 else 1
+    return 1, _parts(workers, units, turns) if workers > 1 else 1
+
+
+def _parts(workers: int, units: int, turns: int) -> int:
+    """Parts of the units for up to so many turns, as long as equal workers take no longer."""
+    longest = -(-units // workers)
+    for turn in range(turns, 1, -1):
+        parts = max(workers, min(turn * workers, units // _LEAST_PART))
+        if -(-parts // workers) * -(-units // parts) <= longest:
+            return parts
+    return min(workers, units)
 
 
 def spare_copies(workers: int, units: int, weight: int, pixels: int) -> int:
