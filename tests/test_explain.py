@@ -10,6 +10,7 @@ from fakes import Clock, Fake, only
 
 import fastconv as fc
 from fastconv.conv import _contest
+from fastconv.conv._contest import _MATRIX_HANDICAP
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.problem import DIRECTIONS, FORMATS, ConvProblem
 
@@ -48,7 +49,8 @@ def test_what_is_explained_is_what_runs():
     explanation = fc.explain(*SHAPES)
     if explanation.why == "measured":
         times = {r.algorithm: r.measured for r in explanation.rows if r.measured is not None}
-        assert times[explanation.chosen] == min(times.values())
+        # All but the matrix unit's, which have to lead by more.
+        assert times[explanation.chosen] <= _MATRIX_HANDICAP * min(times.values())
     forced = fc.explain(*SHAPES, algorithm="im2col")
     assert (forced.chosen, forced.why) == ("im2col", "asked for")
 

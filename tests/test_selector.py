@@ -102,6 +102,14 @@ def test_close_ones_are_measured_by_the_first_call(register):
     assert choice.measured == pytest.approx({"one": 6 * MS, "two": 4 * MS})
 
 
+@pytest.mark.parametrize(("actual", "winner"), [(4.7 * MS, 2), (4.5 * MS, 1)])
+def test_matrix_units_have_to_lead(register, actual, winner):
+    """They may be slower tomorrow."""
+    matrix, _ = register(matrix=(5 * MS, actual), plain=(5 * MS, 5 * MS))
+    matrix.vector = False
+    assert call() == winner
+
+
 def test_the_best_on_vector_units_contests_a_matrix_unit(register):
     matrix, *_ = register(
         matrix=(5 * MS, 9 * MS), plain=(9 * MS, 6 * MS), next=(9.1 * MS, 1 * MS), far=(11 * MS,)

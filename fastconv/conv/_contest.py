@@ -22,6 +22,8 @@ _LASTING = 0.12  # … seconds: longer than others on the host disturb short run
 _HOPELESS = 1.5  # times the fastest so far: not timed again, after the least rounds and …
 _DOUBTFUL = 0.04  # … seconds, for which a busy host may slow down one of them and no other
 
+_MATRIX_HANDICAP = 1.08  # for an algorithm on matrix units, which may be slower tomorrow
+
 _lock = Lock()  # contests of several Python threads would disturb each other
 
 
@@ -53,9 +55,13 @@ class Contest:
             return ALGORITHMS[decision.algorithm].plan(problem, threads)
         plans = {name: ALGORITHMS[name].plan(problem, threads) for name in self._contenders}
         seconds = fastest(plans, operands)
-        winner = min(seconds, key=seconds.__getitem__)
+        winner = min(seconds, key=lambda name: seconds[name] * _handicap(name))
         _decisions.remember(*self._key, Decision(winner, seconds))
         return plans[winner]
+
+
+def _handicap(name: str) -> float:
+    return 1.0 if ALGORITHMS[name].vector else _MATRIX_HANDICAP
 
 
 def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
