@@ -41,13 +41,16 @@ def share_out(
 
 
 def _parts(workers: int, units: int, turns: int) -> int:
-    """Parts of the units for up to so many turns, as long as equal workers take no longer."""
+    """Parts of the units for up to so many turns, as long as equal workers take no longer.
+
+    There are as many units as workers, or more.
+    """
     longest = -(-units // workers)
     for turn in range(turns, 1, -1):
         parts = max(workers, min(turn * workers, units // _LEAST_PART))
         if -(-parts // workers) * -(-units // parts) <= longest:
             return parts
-    return min(workers, units)
+    return workers
 
 
 def spare_copies(workers: int, units: int, weight: int, pixels: int) -> int:
