@@ -15,7 +15,8 @@ from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
 from fastconv.core.stage import Stage
-from fastconv.simd.copying import get_word, next_task, put_word
+from fastconv.simd.copying import get_word, put_word
+from fastconv.simd.tasks import next_task
 
 CASES = (
     cases.Case("turns-3x3", 2, 40, 15, 18, 72, 3, 3, 2, 1),
@@ -34,7 +35,7 @@ def _count_kernel():
         mine = a.scratch + worker * a.scratch_bytes
         put_word(mine, 0)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             put_word(mine, get_word(mine) + 1)  # tasks of one call

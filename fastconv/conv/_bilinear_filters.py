@@ -26,8 +26,9 @@ from fastconv.core.stage import Call, Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
-from fastconv.simd.copying import fence, next_task
+from fastconv.simd.copying import fence
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
 from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import WEIGHT
@@ -79,7 +80,7 @@ def map_all_filters(itemsize: int) -> Kernel:
         packed = a.scratch + worker * a.scratch_bytes
         clock = started(a.profile)
         while True:
-            task = next_task(packing.counter)
+            task = next_task(packing.counter, worker, packing.tasks)
             if task >= packing.tasks:
                 break
             block, tile = task % packing.n_blocks, task // packing.n_blocks

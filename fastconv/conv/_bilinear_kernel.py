@@ -10,9 +10,10 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT
-from fastconv.simd.copying import next_task, zero
+from fastconv.simd.copying import zero
 from fastconv.simd.microkernel import UNROLL
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
@@ -111,7 +112,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
         n_chunks = -(-a.run_channels // a.chunk)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             split, rest = task % a.splits, task // a.splits

@@ -10,8 +10,9 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
-from fastconv.simd.copying import accumulate, next_task, put_word, zero
+from fastconv.simd.copying import accumulate, put_word, zero
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
@@ -135,7 +136,7 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
         phases = taps.row_phases * taps.column_phases
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             unit, c0 = task // a.n_blocks, task % a.n_blocks * a.block

@@ -11,8 +11,9 @@ from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.problem import ConvProblem
 from fastconv.core.profile import OUTPUT
 from fastconv.core.stage import Stage, address
-from fastconv.simd.copying import next_task, zero
+from fastconv.simd.copying import zero
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 
 _SHARE = 1 << 18  # bytes of a task
 
@@ -23,7 +24,7 @@ def _clear_kernel() -> Kernel:
     def clear(worker, a):
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             zero(a.target + task * a.share, min(a.share, a.nbytes - task * a.share))

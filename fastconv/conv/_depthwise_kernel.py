@@ -7,11 +7,12 @@ import functools
 from fastconv.core.jit import Kernel, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import copy, get_word, move, next_task
+from fastconv.simd.copying import copy, get_word, move
 from fastconv.simd.dealing import deal
 from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import put_even
 from fastconv.simd.taps import GROUP_WORDS, put_splat, sum_strips
+from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
@@ -102,7 +103,7 @@ def depthwise_kernel(
         unit_bytes = a.unit_lanes * itemsize
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             split = task % a.splits

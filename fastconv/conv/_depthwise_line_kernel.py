@@ -6,8 +6,8 @@ import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record
 from fastconv.core.profile import MULTIPLY
-from fastconv.simd.copying import next_task
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import lanes
 
@@ -37,7 +37,7 @@ def depthwise_line_kernel(itemsize: int) -> Kernel:
         together = a.tile.nr // vector
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             split, n = task % a.splits, task // a.splits

@@ -7,10 +7,11 @@ import functools
 from fastconv.core.jit import Kernel, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.windows import pack_block
-from fastconv.simd.copying import accumulate, copy, get_word, move, next_task, zero
+from fastconv.simd.copying import accumulate, copy, get_word, move, zero
 from fastconv.simd.dealing import deal
 from fastconv.simd.phases import lap, started
 from fastconv.simd.taps import PATCH, correlate_taps, put_sum
+from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
 
 from ._depthwise_kernel import PLANES, WINDOW, WINDOW_BYTES, pack_planes
@@ -114,7 +115,7 @@ def depthwise_add_kernel(itemsize: int) -> Kernel:
         like = element(itemsize)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             sums = a.sums + task * a.unit_bytes

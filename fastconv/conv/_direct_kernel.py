@@ -8,8 +8,9 @@ from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
-from fastconv.simd.copying import get_word, next_task, put_word
+from fastconv.simd.copying import get_word, put_word
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
@@ -89,7 +90,7 @@ def direct_kernel(itemsize: int) -> Kernel:
             put_word(relative + m * 8, m * row)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.grid.tasks)
             if task >= a.grid.tasks:
                 break
             split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)

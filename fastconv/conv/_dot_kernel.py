@@ -6,8 +6,8 @@ import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record
 from fastconv.core.profile import MULTIPLY
-from fastconv.simd.copying import next_task
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 
 LAYOUT = record(
@@ -32,7 +32,7 @@ def dot_kernel() -> Kernel:
         mr = a.tile.mr
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             image, first = task // a.spans, task % a.spans * a.span

@@ -9,8 +9,9 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.columns import copy_listed
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import get_word, next_task, put_word
+from fastconv.simd.copying import get_word, put_word
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
@@ -91,7 +92,7 @@ def im2col_kernel(itemsize: int) -> Kernel:
             put_word(rows + m * 8, m * a.pitch)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.grid.tasks)
             if task >= a.grid.tasks:
                 break
             split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)

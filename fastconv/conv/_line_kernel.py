@@ -7,8 +7,9 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import copy, next_task
+from fastconv.simd.copying import copy
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
@@ -105,7 +106,7 @@ def line_kernel(itemsize: int) -> Kernel:
         pitch, line = a.column_advance * pixel, a.buffer_columns * pixel
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             first, rest = task % a.tasks_g * a.task_g, task // a.tasks_g

@@ -6,8 +6,9 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import MULTIPLY
-from fastconv.simd.copying import copy, next_task
+from fastconv.simd.copying import copy
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 
 _TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
@@ -66,7 +67,7 @@ def matrix_kernel(itemsize: int) -> Kernel:
         step = mr * pixel // (a.tiles * a.channels)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             split, rest = task % a.splits, task // a.splits

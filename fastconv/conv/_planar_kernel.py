@@ -7,9 +7,10 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW
-from fastconv.simd.copying import copy, get_word, next_task
+from fastconv.simd.copying import copy, get_word
 from fastconv.simd.phases import lap, started
 from fastconv.simd.taps import put_splat
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
@@ -76,7 +77,7 @@ def planar_kernel(itemsize: int) -> Kernel:
         at_once = a.tile.nr // vector
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             group, rest = task % a.groups, task // a.groups

@@ -6,8 +6,9 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
-from fastconv.simd.copying import copy, copy_strided, move, next_task, put_word, zero
+from fastconv.simd.copying import copy, copy_strided, move, put_word, zero
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
@@ -96,7 +97,7 @@ def pointwise_kernel(itemsize: int) -> Kernel:
             put_word(staged_rows + m * 8, m * row)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             split, rest = task % a.splits, task // a.splits

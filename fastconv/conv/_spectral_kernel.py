@@ -11,8 +11,9 @@ from fastconv.core.jit import Kernel, address_of, call, kernel, record, record_a
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import accumulate, next_task, zero
+from fastconv.simd.copying import accumulate, zero
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
@@ -51,7 +52,7 @@ def spectral_kernel(itemsize: int) -> Kernel:
         row_step, step = tiling.lattice_rows * a.yh, tiling.lattice_columns * a.yw
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             unit, first = task // a.splits, task % a.splits * tiling.share
@@ -101,7 +102,7 @@ def spectral_weight_kernel(itemsize: int) -> Kernel:
         temp = inputs + a.room_bytes
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             unit, first = task // a.splits, task % a.splits * tiling.share
@@ -140,7 +141,7 @@ def spectral_sum_kernel(itemsize: int) -> Kernel:
         temp = staged + a.room_bytes
         clock = started(a.profile)
         while True:
-            unit = next_task(a.counter)
+            unit = next_task(a.counter, worker, a.tasks)
             if unit >= a.tasks:
                 break
             total = a.sums + unit * a.splits * a.sum_bytes

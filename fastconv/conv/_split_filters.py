@@ -24,9 +24,9 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
-from fastconv.simd.copying import next_task
 from fastconv.simd.matrix import DEPTH, LANES, TILE_BYTES, split_pairs
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
 from ._correlation_plan import PackedFilters
@@ -65,7 +65,7 @@ def filter_split_kernel(nt: int) -> Kernel:
         packed = a.scratch + worker * a.scratch_bytes
         clock = started(a.profile)
         while True:
-            task = next_task(a.packing.counter)
+            task = next_task(a.packing.counter, worker, a.packing.tasks)
             if task >= a.packing.tasks:
                 break
             target = a.packing.target + task * a.steps * step_bytes

@@ -9,7 +9,7 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT, store_planes
 from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
 from fastconv.gemm.windows import WINDOW, element_at, pack_block, reach
-from fastconv.simd.copying import accumulate, next_task, put_word, zero
+from fastconv.simd.copying import accumulate, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
     LANES,
@@ -23,6 +23,7 @@ from fastconv.simd.matrix import (
     split_pixels,
 )
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
 from ._pixel_tasks import GRID, locate
@@ -151,7 +152,7 @@ def split_kernel(mt: int, nt: int) -> Kernel:
         configure(a.shape)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.grid.tasks)
             if task >= a.grid.tasks:
                 break
             split, group, n0, i0, j0, images, _, _ = locate(a.grid, task)

@@ -6,9 +6,10 @@ import functools
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate, copy, next_task
+from fastconv.simd.copying import accumulate, copy
 from fastconv.simd.matrix import LANES, TILE_BYTES
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element
 
@@ -51,7 +52,7 @@ def split_sum_kernel() -> Kernel:
         tile_bytes = a.left_tile // LANES * TILE_BYTES
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             sums = a.sums + task * a.unit_bytes

@@ -7,8 +7,8 @@ import functools
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import INPUT, OUTPUT
 from fastconv.simd.blocks import LEFT, RIGHT, block_sums
-from fastconv.simd.copying import next_task
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
 BLOCKS = ("b11", "b12", "b21", "b22")
@@ -32,7 +32,7 @@ def block_sums_kernel(itemsize: int, operation: int) -> Kernel:
         like = element(itemsize)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             first = task // a.pieces * a.share

@@ -6,7 +6,8 @@ import numpy as np
 
 from fastconv.core.jit import inner, record
 from fastconv.gemm.sharing import cuts
-from fastconv.simd.copying import get_word, next_task
+from fastconv.simd.copying import get_word
+from fastconv.simd.tasks import next_number
 
 # A task is a copy of the sums × a part of its units; where the blocks of each copy begin.
 SUM_TASKS = record("counter workers copies parts units cuts")
@@ -28,7 +29,7 @@ def all_tasks(t):
 @inner
 def another_task(t):
     """The next task that nobody has; every worker begins with the one of its own number."""
-    return t.workers + next_task(t.counter)
+    return t.workers + next_number(t.counter)
 
 
 @inner

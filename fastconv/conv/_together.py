@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.stage import Call, Stage
-from fastconv.simd.copying import copy, next_task, put_word
+from fastconv.simd.copying import copy, put_word
+from fastconv.simd.tasks import next_task
 
 # A kernel and its record: the address, words in it, and which of them are the counter of tasks and
 # their number; and that number.
@@ -28,16 +29,17 @@ def _turns_kernel() -> Kernel:
     def turns(worker, a):
         mine = a.copies + worker * a.copy_words * _WORD
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             for i in range(a.n_runs):
                 run = record_at(a.runs + i * _RUN_BYTES, RUN)
                 if task < run.run_count:
-                    # A copy of the record that has this task only.
+                    # A copy of the record for one worker, who has this task left.
                     counter = mine + run.run_words * _WORD
                     copy(mine, run.run_record, run.run_words * _WORD)
-                    put_word(counter, task)
+                    put_word(counter, 1)
+                    put_word(counter + _WORD, task)
                     put_word(mine + run.run_counter * _WORD, counter)
                     put_word(mine + run.run_tasks * _WORD, task + 1)
                     call(run.run_kernel, worker, mine)
@@ -50,7 +52,7 @@ class _Turns(NamedTuple):
 
     stage: Stage
     runs: array  # a :data:`RUN` for each, without the record and the number of tasks
-    words: int  # of a worker's copy: a record and a counter
+    words: int  # of a worker's copy: a record, and two to count tasks with
 
 
 @functools.lru_cache(maxsize=256)
@@ -59,7 +61,7 @@ def _turns(stages: tuple[Stage, ...]) -> _Turns:
     for stage in stages:
         places = (stage.place("counter"), stage.place("tasks"))
         runs.extend((stage.kernel.address, 0, len(stage.kernel.words), *places, 0))
-    words = 1 + max(len(stage.kernel.words) for stage in stages)
+    words = 2 + max(len(stage.kernel.words) for stage in stages)
     workers = max(stage.workers for stage in stages)
     own = Stage(_turns_kernel(), workers, n_runs=len(stages), copy_words=words)
     return _Turns(own, runs, words)

@@ -6,8 +6,9 @@ import functools
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate, copy, copy_strided, next_task
+from fastconv.simd.copying import accumulate, copy, copy_strided
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
@@ -35,7 +36,7 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
         staged = a.scratch + worker * a.scratch_bytes
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             sums = a.sums + task * a.block_bytes

@@ -18,8 +18,9 @@ from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import WEIGHT
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import ALIGN, aligned
-from fastconv.simd.copying import next_task, put_word, same
+from fastconv.simd.copying import put_word, same
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 
 if TYPE_CHECKING:
     from ._correlation_plan import PackedFilters
@@ -33,7 +34,7 @@ def _compare_kernel() -> Kernel:
     def compare(worker, a):
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             at = task * a.share

@@ -29,17 +29,17 @@ class Stage:
     """``kernel`` with ``constants`` for its arguments, to be run by ``workers`` at once.
 
     A constant that is an array is handed on as its address, and lives as long as the stage.
-    The argument ``workers`` is their number, ``counter`` the address of a task counter that starts
-    at 0 in every run, ``profile`` that of :mod:`.profile`.
+    The argument ``workers`` is their number, ``counter`` the address of that number and of a word
+    for each of them to count its tasks in, 0 at first; ``profile`` is that of :mod:`.profile`.
     """
 
     def __init__(self, kernel: Kernel, workers: int, **constants: int | np.ndarray):
         self.kernel = kernel
         self.workers = workers
         self._index = {name: i for i, name in enumerate(kernel.words)}
-        # An array of the standard library: NumPy's take twice as long to set an element.  The last
-        # word is the counter.
-        self._template = array("q", bytes(8 * (len(kernel.words) + 1)))
+        # An array of the standard library: NumPy's take twice as long to set an element.
+        self._template = array("q", bytes(8 * (len(kernel.words) + 1 + workers)))
+        self._template[len(kernel.words)] = workers
         self._counts = "counter" in self._index
         self._noted = "profile" in self._index
         self._tables = [value for value in constants.values() if isinstance(value, np.ndarray)]

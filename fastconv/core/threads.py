@@ -2,8 +2,8 @@
 
 ``launch(kernel, args, workers)`` calls ``kernel(worker, args)`` for ``worker = 0 … workers−1``,
 in parallel under whichever threading layer numba has chosen.  Workers share the work out among
-themselves (an atomic task counter in ``args``), so a launch needs no barrier and also runs one
-worker after the other.
+themselves (by atomic counters in ``args``), so a launch needs no barrier and also runs one worker
+after the other.
 """
 
 from __future__ import annotations

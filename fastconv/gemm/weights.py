@@ -24,9 +24,10 @@ from fastconv.core.jit import (
     record_at,
 )
 from fastconv.core.profile import WEIGHT
-from fastconv.simd.copying import copy, get_word, move, next_task, zero
+from fastconv.simd.copying import copy, get_word, move, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import gather_lanes
+from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_half, transpose_taps, transpose_tile
 from fastconv.simd.vector import element, lanes
 
@@ -225,7 +226,7 @@ def pack_weights(itemsize: int) -> Kernel:
         size = a.packing.n_taps * a.packing.block * a.packing.tile * itemsize
         clock = started(a.profile)
         while True:
-            task = next_task(a.packing.counter)
+            task = next_task(a.packing.counter, worker, a.packing.tasks)
             if task >= a.packing.tasks:
                 break
             call(a.pack, address_of(a), task, a.packing.target + task * size)

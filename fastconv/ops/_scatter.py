@@ -10,8 +10,9 @@ from fastconv.core import threads
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.sharing import workers_for
-from fastconv.simd.copying import get_word, next_task, put_word, zero
+from fastconv.simd.copying import get_word, put_word, zero
 from fastconv.simd.pooling import accumulate
+from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
 from ._arrays import contiguous, dense, empty
@@ -33,7 +34,7 @@ def scatter_kernel(itemsize: int) -> Kernel:
     def scatter_add(worker, a):
         like = element(itemsize)
         while True:
-            task = next_task(a.counter)
+            task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             n, first = task // a.blocks, task % a.blocks * a.block

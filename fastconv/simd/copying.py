@@ -102,17 +102,6 @@ def put_word(typingctx, address, value):
 
 
 @intrinsic
-def next_task(typingctx, counter):
-    """Atomically take the next number from the counter at an address."""
-
-    def codegen(context, builder, signature, arguments):
-        pointer = builder.inttoptr(arguments[0], I64.as_pointer())
-        return builder.atomic_rmw("add", pointer, i64(1), "monotonic")
-
-    return types.int64(types.int64), codegen
-
-
-@intrinsic
 def fence(typingctx):
     """Make every store before, streamed ones too, visible to other threads."""
 
