@@ -18,7 +18,7 @@ from fastconv.simd.vector import element, lanes
 
 from ._bilinear_taps import TAPS, gather_taps
 from ._bilinear_tiles import PHASES, TILING, spread_tiles
-from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, units_of
+from ._sum_tasks import SUM_TASKS, blocks_of, units_of
 
 AHEAD = 8  # tiles whose components are asked for before they are multiplied
 
@@ -26,7 +26,7 @@ LAYOUT = record(
     "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
     # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
     "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map",
-    tasks=SUM_TASKS,
+    shares=SUM_TASKS,
     tile=TILE,
     tiling=TILING,
 )
@@ -80,11 +80,13 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
         v = room + a.room_bytes
         m = v + tiling.components * a.v_component
         clock = started(a.profile)
-        task = worker
-        while task < all_tasks(a.tasks):
-            first_unit, last_unit = units_of(a.tasks, task)
-            first_stretch, last_stretch = blocks_of(a.tasks, task)
-            sums = a.sums + task % a.tasks.copies * a.copy_bytes
+        while True:
+            task = next_task(a.shares.counter, worker, a.shares.tasks)
+            if task >= a.shares.tasks:
+                break
+            first_unit, last_unit = units_of(a.shares, task)
+            first_stretch, last_stretch = blocks_of(a.shares, task)
+            sums = a.sums + task % a.shares.copies * a.copy_bytes
             for stretch in range(first_stretch, last_stretch):
                 first = stretch * tiling.share
                 count = min(tiling.share, tiling.all_tiles - first)
@@ -118,7 +120,6 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
                                 target += mr * row
                     clock = lap(a.profile, worker, MULTIPLY, clock)
                     unit += k_end - k0
-            task = another_task(a.tasks)
 
     return bilinear_weight
 

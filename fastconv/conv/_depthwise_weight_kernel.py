@@ -15,7 +15,7 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
 
 from ._depthwise_kernel import PLANES, WINDOW, WINDOW_BYTES, pack_planes
-from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, units_of
+from ._sum_tasks import SUM_TASKS, blocks_of, units_of
 
 WEIGHT_LAYOUT = record(
     "profile scratch scratch_bytes "
@@ -23,7 +23,7 @@ WEIGHT_LAYOUT = record(
     + "I J dy_window dy_set gradient_bytes in_place dy_in_place at_once sums copy_bytes unit_bytes "
     # tables: patches of the blocks, records of the patches
     "block_patches patches",
-    tasks=SUM_TASKS,
+    shares=SUM_TASKS,
 )
 PATCH_BYTES = 8 * len(PATCH)
 
@@ -52,11 +52,13 @@ def depthwise_weight_kernel(
         gradient = planes + a.planes_bytes
         dy, size = y.x, a.filters * a.unit_bytes
         clock = started(a.profile)
-        task = worker
-        while task < all_tasks(a.tasks):
-            first, last = units_of(a.tasks, task)
-            first_block, last_block = blocks_of(a.tasks, task)
-            sums = a.sums + task % a.tasks.copies * a.copy_bytes
+        while True:
+            task = next_task(a.shares.counter, worker, a.shares.tasks)
+            if task >= a.shares.tasks:
+                break
+            first, last = units_of(a.shares, task)
+            first_block, last_block = blocks_of(a.shares, task)
+            sums = a.sums + task % a.shares.copies * a.copy_bytes
             zero(sums + first * size, (last - first) * size)
             for block in range(first_block, last_block):
                 rows_of, n = block % a.tasks_i, block // a.tasks_i
@@ -94,7 +96,6 @@ def depthwise_weight_kernel(
                                     at + u * y.block * y.xc, target + u * size,
                                 )  # fmt: skip
                         clock = lap(a.profile, worker, MULTIPLY, clock)
-            task = another_task(a.tasks)
 
     return depthwise_weight
 

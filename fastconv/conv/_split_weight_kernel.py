@@ -27,9 +27,10 @@ from fastconv.simd.matrix import (
     split_planes,
 )
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
-from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, tiles_met, units_of
+from ._sum_tasks import SUM_TASKS, blocks_of, tiles_met, units_of
 
 OPERAND = record("row_stride column_stride in_place", window=WINDOW)
 LAYOUT = record(
@@ -44,7 +45,7 @@ LAYOUT = record(
     "tiles n_tiles steps "
     # units: bytes of the sums of one, tiles of left channels, blocks of right ones
     "unit_bytes left_tiles n_blocks staged_bytes",
-    tasks=SUM_TASKS,
+    shares=SUM_TASKS,
 )  # fmt: skip
 
 
@@ -159,11 +160,13 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
         zero(pairs, 2 * a.right_low)
         configure(a.shape)
         clock = started(a.profile)
-        task = worker
-        while task < all_tasks(a.tasks):
-            first_unit, last_unit = units_of(a.tasks, task)
-            sums = a.sums + task % a.tasks.copies * a.copy_bytes
-            first_block, last_block = blocks_of(a.tasks, task)
+        while True:
+            task = next_task(a.shares.counter, worker, a.shares.tasks)
+            if task >= a.shares.tasks:
+                break
+            first_unit, last_unit = units_of(a.shares, task)
+            sums = a.sums + task % a.shares.copies * a.copy_bytes
+            first_block, last_block = blocks_of(a.shares, task)
             for pixels in range(first_block, last_block):
                 j0 = pixels % a.tasks_j * a.task_j
                 i0 = pixels // a.tasks_j % a.tasks_i * a.task_i
@@ -200,7 +203,6 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
                         add_up(like, target, before, product, vectors, a.flags)
                         target += mt * nt * TILE_BYTES
                     clock = lap(a.profile, worker, MULTIPLY, clock)
-            task = another_task(a.tasks)
         release()
 
     return split_weight

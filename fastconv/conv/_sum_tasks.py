@@ -7,29 +7,22 @@ import numpy as np
 from fastconv.core.jit import inner, record
 from fastconv.gemm.sharing import cuts
 from fastconv.simd.copying import get_word
-from fastconv.simd.tasks import next_number
 
 # A task is a copy of the sums × a part of its units; where the blocks of each copy begin.
-SUM_TASKS = record("counter workers copies parts units cuts")
+SUM_TASKS = record("counter tasks copies parts units cuts")
 
 
 def sum_tasks(
     workers: int, copies: int, parts: int, units: int, blocks: int
 ) -> dict[str, int | np.ndarray]:
     """What a plan settles of :data:`SUM_TASKS`."""
-    return dict(copies=copies, parts=parts, units=units, cuts=cuts(blocks, copies, workers))
-
-
-@inner
-def all_tasks(t):
-    """How many there are."""
-    return t.copies * t.parts
-
-
-@inner
-def another_task(t):
-    """The next task that nobody has; every worker begins with the one of its own number."""
-    return t.workers + next_number(t.counter)
+    return dict(
+        tasks=copies * parts,
+        copies=copies,
+        parts=parts,
+        units=units,
+        cuts=cuts(blocks, copies, workers),
+    )
 
 
 @inner

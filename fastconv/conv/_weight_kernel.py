@@ -17,10 +17,11 @@ from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.simd.copying import copy, get_word, put_word, zero
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-from ._sum_tasks import SUM_TASKS, all_tasks, another_task, blocks_of, tiles_met, units_of
+from ._sum_tasks import SUM_TASKS, blocks_of, tiles_met, units_of
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
@@ -36,7 +37,7 @@ LAYOUT = record(
     "products_down products_across row_spread column_spread row_reach column_reach "
     # tiles: channels or columns of one product, lanes of filters
     "tiles_m tiles_k n_blocks",
-    tasks=SUM_TASKS,
+    shares=SUM_TASKS,
     tile=TILE,
 )
 
@@ -152,11 +153,13 @@ def weight_kernel(itemsize: int) -> Kernel:
         zero(nothing, row)
         tap_bytes = a.tiles_m * mr * row
         clock = started(a.profile)
-        task = worker
-        while task < all_tasks(a.tasks):
-            first_unit, last_unit = units_of(a.tasks, task)
-            sums = a.sums + task % a.tasks.copies * a.copy_bytes
-            first_block, last_block = blocks_of(a.tasks, task)
+        while True:
+            task = next_task(a.shares.counter, worker, a.shares.tasks)
+            if task >= a.shares.tasks:
+                break
+            first_unit, last_unit = units_of(a.shares, task)
+            sums = a.sums + task % a.shares.copies * a.copy_bytes
+            first_block, last_block = blocks_of(a.shares, task)
             for pixels in range(first_block, last_block):
                 n0, i0, j0 = _corner(a, pixels)
                 images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
@@ -228,6 +231,5 @@ def weight_kernel(itemsize: int) -> Kernel:
                             )  # fmt: skip
                             target += tap_bytes
                     clock = lap(a.profile, worker, MULTIPLY, clock)
-            task = another_task(a.tasks)
 
     return weight

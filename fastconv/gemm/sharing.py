@@ -78,8 +78,8 @@ def cuts(blocks: int, copies: int, workers: int) -> np.ndarray:
 
 
 def _weights(copies: int, workers: int) -> np.ndarray:
-    """Of copies to spare the first ones, with which workers begin, are the largest."""
+    """Of copies to spare those with which workers begin are the largest."""
     weights = np.ones(copies, np.int64)
     if copies > workers:
-        weights[:workers] = _FIRST_WEIGHT
+        weights[np.arange(workers) * copies // workers] = _FIRST_WEIGHT
     return weights

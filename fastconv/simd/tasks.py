@@ -35,12 +35,6 @@ def _add(typingctx, address, value):
 
 
 @inner
-def next_number(counter):
-    """How often the counter was asked before, by any worker; not together with tasks."""
-    return _add(counter + _WORD, 1)
-
-
-@inner
 def next_task(counter, worker, tasks):
     """A task that nobody has taken before; ``tasks`` if there is none left."""
     workers = get_word(counter)
