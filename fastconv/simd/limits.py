@@ -17,7 +17,7 @@ from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 
-from .copying import copy
+from .copying import copy_far
 from .vector import Vectors, element, i64, lanes
 
 _ROUNDS = 50_000  # of multiply-adds in one run: about a millisecond
@@ -67,7 +67,7 @@ def _copy_kernel() -> Kernel:
     @kernel(_COPY)
     def memory_copy(worker, a):
         for _ in range(a.repeats):
-            copy(a.target + worker * a.nbytes, a.source + worker * a.nbytes, a.nbytes)
+            copy_far(a.target + worker * a.nbytes, a.source + worker * a.nbytes, a.nbytes)
 
     return memory_copy
 

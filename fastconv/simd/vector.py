@@ -103,6 +103,35 @@ class Vectors:
         at = self.offset(address, vector * self.nbytes)
         self.builder.store(value, self._pointer(at, self.type), align=self.itemsize)
 
+    def first_lanes(self, count):
+        """The mask of the first ``count`` lanes."""
+        kind = ir.VectorType(I32, self.lanes)
+        numbers = ir.Constant(kind, list(range(self.lanes)))
+        one = self.builder.insert_element(
+            ir.Constant(kind, ir.Undefined), self.builder.trunc(count, I32), I32(0)
+        )
+        all_of_it = self.builder.shuffle_vector(one, one, ir.Constant(kind, [0] * self.lanes))
+        return self.builder.icmp_signed("<", numbers, all_of_it)
+
+    def load_some(self, address, mask):
+        """The lanes of a vector that ``mask`` has; the others are 0, and not read."""
+        pointer = self._pointer(address, self.type)
+        kind = ir.FunctionType(self.type, [pointer.type, I32, mask.type, self.type])
+        function = self._masked("load", kind)
+        return self.builder.call(function, [pointer, I32(self.itemsize), mask, self.zero])
+
+    def store_some(self, value, address, mask):
+        """Store the lanes that ``mask`` has."""
+        pointer = self._pointer(address, self.type)
+        kind = ir.FunctionType(ir.VoidType(), [self.type, pointer.type, I32, mask.type])
+        function = self._masked("store", kind)
+        self.builder.call(function, [value, pointer, I32(self.itemsize), mask])
+
+    def _masked(self, name: str, kind):
+        suffix = "f32" if self.itemsize == 4 else "f64"
+        name = f"llvm.masked.{name}.v{self.lanes}{suffix}.p0"
+        return cgutils.get_or_insert_function(self.builder.module, kind, name)
+
     def stream(self, value, address):
         """Store a vector past the caches, at an address aligned to vectors; see ``fence``."""
         store = self.builder.store(value, self._pointer(address, self.type), align=self.nbytes)
