@@ -68,14 +68,6 @@ def test_a_task_takes_several_groups_of_channels_last_pixels():
     assert part.task_g == min(8, 256 // (VECTOR * 4)) and part.tasks_g == 8 // part.task_g
 
 
-@pytest.mark.skipif(machine().isa.registers < 32, reason="tiles of one tap score less")
-def test_parities_of_a_strided_gradient_are_lines():
-    shape, w = (2, VECTOR, 32, 32), (VECTOR, VECTOR, 3, 3)
-    problem = described(shape, w, 2, 1, 1, 1, "backward_input", "float32", "nhwc")
-    parts = Direct()._build(problem, 2)
-    assert [isinstance(part, LineCorrelation) for part in parts] == [False, True, True, True]
-
-
 @pytest.mark.skipif(machine().isa.registers < 32, reason="rows of whole vectors fill the tiles")
 def test_lines_too_short_for_planar_vectors_go_to_planes():
     width = VECTOR - 1

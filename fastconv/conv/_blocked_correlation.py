@@ -126,6 +126,11 @@ class BlockedCorrelation:
         return -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
 
     @property
+    def folds(self) -> bool:
+        """Whether vectors hold outputs of several pixels."""
+        return self.c.folded
+
+    @property
     def outputs(self) -> int:
         """Outputs of one filter, over all images."""
         return self.c.pixels * self.c.rows.block * self.c.columns.block

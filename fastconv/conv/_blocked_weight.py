@@ -38,6 +38,7 @@ class BlockedWeight:
 
     kind = "product"  # of work (:data:`.calibration.KINDS`)
     gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
 
     # Set by _choose_products:
     block: int  # channels of a block

@@ -104,7 +104,8 @@ class PackedFilters:
             wk, wc, wr, ws = strides
             offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
             offsets[self.taps[..., 0] < 0] = NO_TAP
-            order = reading_order(offsets, wk, wc, self.itemsize)
+            whole = self.correlation.filters % lanes(self.itemsize) == 0
+            order = reading_order(offsets, wk, wc, self.itemsize, whole)
             read = reader(self.itemsize, order).address
             return dict(order=order, read=read, taps=address(offsets)), offsets
 

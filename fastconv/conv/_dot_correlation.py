@@ -52,6 +52,7 @@ class DotCorrelation:
 
     kind = "product"  # of work (:data:`.calibration.KINDS`)
     gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
     packed_bytes = worker_bytes = nbytes = 0
 
     def __init__(self, c: Correlation, itemsize: int, threads: int):

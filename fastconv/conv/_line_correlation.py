@@ -27,12 +27,11 @@ _MOST_CHANNELS = 2  # vectors of them
 _NEIGHBOURS = 256  # bytes of a pixel that a task takes: the cache fetches lines in pairs
 
 
-def groups_together(c: Correlation, itemsize: int, y_format: str) -> int:
-    """Groups whose filters fill a vector of channels-last pixels together."""
+def groups_together(c: Correlation, itemsize: int) -> int:
+    """Groups whose filters fill a vector together."""
     vector = lanes(itemsize)
     together = vector // c.filters
-    fitting = y_format == "nhwc" and together * c.filters == vector
-    return together if fitting and c.groups % together == 0 else 1
+    return together if together * c.filters == vector and c.groups % together == 0 else 1
 
 
 def _tile(c: Correlation, vector: int, together: int) -> LineTile | None:
@@ -54,13 +53,23 @@ def _window_bytes(c: Correlation, rows: int, itemsize: int) -> int:
     return pixels * c.channels * itemsize
 
 
+def windows_are_near(c: Correlation, itemsize: int, together: int) -> bool:
+    """Whether channels are few, sums short, and the window of a row stays in the cache."""
+    return (
+        c.channels <= _MOST_CHANNELS * lanes(itemsize)
+        and c.steps <= _MOST_TERMS
+        and together * _window_bytes(c, 1, itemsize) <= machine().l2 // 2
+    )
+
+
 class LineCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
-        self.together = together = groups_together(c, itemsize, y_format)
-        self.kind = "taps" if together > 1 else "product"  # a vector is loaded for every product
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
-        _, self.mr, self.nv = _tile(c, self.vector, together)
+        self.planes = y_format == "nchw"
+        self.together = together = self._groups_together(c)
+        self.kind = "taps" if together > 1 else "product"  # a vector is loaded for every product
+        _, self.mr, self.nv = self._choose_tile(c)
         self.width = self.nv * self.vector
         # Groups together are one group of filters; its channels stand side by side in memory too,
         # but each filter sums those of its own group.
@@ -68,7 +77,6 @@ class LineCorrelation(UnfoldedCorrelation):
         self.filters = PackedFilters(joined, itemsize, self.width, c.channels, threads)
         self.c = joined._replace(channels=together * c.channels)
         self.columns = _extent(c.columns, c.columns.outputs)
-        self.planes = y_format == "nchw"
         self._share(threads)
         self.lines = self._lines() if self.planes else 1
         results = self.lines * c.columns.outputs if self.planes else self.mr
@@ -76,6 +84,12 @@ class LineCorrelation(UnfoldedCorrelation):
         self.worker_bytes = aligned(self.room_bytes + _window_bytes(self.c, self.rows, itemsize))
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _groups_together(self, c: Correlation) -> int:
+        return 1 if self.planes else groups_together(c, self.itemsize)
+
+    def _choose_tile(self, c: Correlation) -> LineTile:
+        return _tile(c, self.vector, self.together)
 
     def _share(self, threads: int) -> None:
         """A task's rows, whose windows stay in the first cache, and its groups."""
@@ -102,14 +116,13 @@ class LineCorrelation(UnfoldedCorrelation):
     @staticmethod
     def applies(c: Correlation, itemsize: int, y_format: str) -> bool:
         """Whether this plan can run ``c`` and suits it: few channels, tiles that fit the lines."""
-        vector, together = lanes(itemsize), groups_together(c, itemsize, y_format)
+        vector = lanes(itemsize)
+        together = groups_together(c, itemsize) if y_format == "nhwc" else 1
         if (
             c.folded
-            or c.channels > _MOST_CHANNELS * vector
             or c.rows.window * c.columns.window == together == 1
-            or c.steps > _MOST_TERMS
-            or together * _window_bytes(c, 1, itemsize) > machine().l2 // 2
             or (y_format == "nchw" and c.columns.step > 1)
+            or not windows_are_near(c, itemsize, together)
         ):
             return False
         tile = _tile(c, vector, together)
@@ -121,6 +134,14 @@ class LineCorrelation(UnfoldedCorrelation):
         """Executed, vectors filled up with zeros: a filter sums the channels of its group."""
         return super().flops // self.together
 
+    def _tile(self) -> dict[str, int]:
+        """The register tile, compiled when first asked for."""
+        c = self.c
+        return tile_line(
+            self.itemsize, self.mr, self.nv, c.columns.window, c.columns.advance, c.columns.spread,
+            c.channels // self.together, self.together,
+        )  # fmt: skip
+
     @functools.cached_property
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
@@ -128,16 +149,20 @@ class LineCorrelation(UnfoldedCorrelation):
         return Stage(
             line_kernel(self.itemsize),
             self.workers,
-            **tile_line(
-                self.itemsize,
-                self.mr,
-                self.nv,
-                c.columns.window,
-                c.columns.advance,
-                c.columns.spread,
-                c.channels // self.together,
-                self.together,
-            ),
+            **self._constants(),
+            tiles=self.filters.tiles,
+            filters=c.filters,
+            window_rows=c.rows.window,
+            row_spread=c.rows.spread,
+            row_advance=c.rows.advance,
+            column_advance=c.columns.advance,
+        )
+
+    def _constants(self) -> dict[str, int]:
+        """The arguments that every kernel over lines takes."""
+        c = self.c
+        return dict(
+            **self._tile(),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             I=c.rows.outputs,
@@ -145,13 +170,7 @@ class LineCorrelation(UnfoldedCorrelation):
             planes=self.planes,
             room_bytes=self.room_bytes,
             w_tile=self.filters.tile_bytes,
-            tiles=self.filters.tiles,
-            filters=c.filters,
             groups=c.groups,
-            window_rows=c.rows.window,
-            row_spread=c.rows.spread,
-            row_advance=c.rows.advance,
-            column_advance=c.columns.advance,
             task_i=self.rows,
             task_g=self.task_g,
             tasks_g=self.tasks_g,
@@ -170,6 +189,14 @@ class LineCorrelation(UnfoldedCorrelation):
             vector=self.vector,
         )
 
+    def _places(self, y_strides) -> tuple[dict[str, int], tuple]:
+        """Where outputs with these strides go, in words; and what must live as long."""
+        c = self.c
+        _, _, yh, yw = y_strides
+        # Together, lines stand one behind the other.
+        lines = self.lines if yh * c.rows.step == yw * c.columns.outputs else 1
+        return dict(yh=yh * c.rows.step, yw=yw * c.columns.step, lines=lines), ()
+
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         c = self.c
         if self.together > 1 and not forward:
@@ -180,6 +207,7 @@ class LineCorrelation(UnfoldedCorrelation):
             w, forward = w.reshape(-1, filters, *taps), True
         filters = self.filters.prepare(base, w, forward, bias)
         (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
+        places, memory = self._places(y.strides)
         multiplying = self.stage.call(
             scratch=room,
             relu=relu,
@@ -193,10 +221,7 @@ class LineCorrelation(UnfoldedCorrelation):
             yn=yn,
             yg=yk * c.filters,
             yk=yk,
-            yh=yh * c.rows.step,
-            # Together, lines stand one behind the other.
-            lines=self.lines if yh * c.rows.step == yw * c.columns.outputs else 1,
-            yw=yw * c.columns.step,
+            **places,
             **filters.words,
         )
-        return Prepared(multiplying, filters, memory=(w,))
+        return Prepared(multiplying, filters, memory=(w, memory))

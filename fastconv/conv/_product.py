@@ -50,7 +50,7 @@ class ProductAlgorithm(Algorithm):
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         c, workers = part.c, part.workers
         columns = c.groups * c.pixels * c.steps * part.itemsize if part.gathers else 0
-        columns += _moved_singly(c, part.itemsize)
+        columns += _moved_singly(part)
         return (
             Work("copy", 0, part.packed_bytes, workers),
             Work("gather", 0, 2 * columns, workers, launches=0),
@@ -94,7 +94,7 @@ class ProductAlgorithm(Algorithm):
         if problem.direction == "backward_weight":
             return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
         plan = plan_of_parts(problem, parts, threads)
-        if not any(part.c.folded for part in parts):
+        if not any(part.folds for part in parts):
             return plan
 
         def run(first, second, out, bias, relu):
@@ -109,13 +109,14 @@ class ProductAlgorithm(Algorithm):
         return run
 
 
-def _moved_singly(c: Correlation, itemsize: int) -> int:
+def _moved_singly(part) -> int:
     """Bytes of the vectors that could be moved while a few channels, or folded outputs, are."""
+    c, itemsize = part.c, part.itemsize
     vector = lanes(itemsize)
     moved = 0
     if c.channels < vector:
         moved += c.N * c.rows.inputs * c.columns.inputs
-    if c.folded:
+    if part.folds:
         moved += c.pixels * c.lanes
     return c.groups * moved * vector * itemsize if c.groups > 1 else 0
 

@@ -14,6 +14,7 @@ class UnfoldedCorrelation:
     width: int  # lanes of a tile
     kind = "product"  # of work (:data:`.calibration.KINDS`)
     gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
 
     @property
     def outputs(self) -> int:

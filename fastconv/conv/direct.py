@@ -8,9 +8,11 @@ from ._direct_correlation import DirectCorrelation, packs_filters_itself
 from ._direct_weight import direct_weight
 from ._in_place import in_place
 from ._line_correlation import LineCorrelation, groups_together
+from ._parity_correlation import ParityCorrelation
 from ._planar_correlation import PlanarCorrelation
 from ._product import ProductAlgorithm
 from .algorithm import Cost
+from .correlation import joined_parities
 
 
 def or_direct(cost: Cost, problem: ConvProblem, threads: int) -> Cost:
@@ -24,9 +26,16 @@ class Direct(ProductAlgorithm):
     weight = staticmethod(direct_weight)
 
     def fills_lanes(self, c, itemsize, x_format, y_format):
-        if groups_together(c, itemsize, y_format) > 1:
+        if y_format == "nhwc" and groups_together(c, itemsize) > 1:
             return LineCorrelation.applies(c, itemsize, y_format)
         return PlanarCorrelation.applies(c, itemsize, x_format, y_format)
+
+    def _build(self, problem, threads, folding=True):
+        if problem.direction == "backward_input" and problem.stride != problem.dilation == (1, 1):
+            c = joined_parities(problem)
+            if ParityCorrelation.applies(c, problem.itemsize):
+                return [ParityCorrelation(c, problem.itemsize, problem.x_format, threads)]
+        return super()._build(problem, threads, folding)
 
     def correlation(self, c, itemsize, x_format, y_format, threads):
         if not packs_filters_itself(c, x_format, threads):

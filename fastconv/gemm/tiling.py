@@ -108,6 +108,24 @@ def line_tile(
     return max(found, default=None)
 
 
+def parity_tile(
+    columns: int, taps: list[int], nv: int, window: int, groups: int
+) -> LineTile | None:
+    """The best tile for lines of windows of which ``nv`` vectors take so many taps in each row.
+
+    A window reaches over ``window`` pixels of the line; None if too few registers hold its sums.
+    """
+    most = (machine().isa.registers - max(taps) - 1) // nv
+    if most < 1:
+        return None
+    mr = even_split(columns, most)
+    products = mr * sum(taps)
+    waiting = max(1, _FEWEST_SUMS / (mr * nv))
+    loads = len(taps) * groups * (mr + window - 1) + sum(taps)
+    used = columns / round_up(columns, mr)
+    return LineTile(used * products / (waiting * products + 0.25 * loads), mr, nv)
+
+
 def tile_speed(mr: int, nv: int) -> float:
     """How fast a register tile of packed operands is, by the fastest of this machine."""
     return _efficiency(mr, nv, False) / max(_efficiency(*t, False) for t in machine().isa.tiles)

@@ -38,16 +38,20 @@ PACKING = record(
 )
 LAYOUT = record("profile pack", packing=PACKING)
 
-# How a run of 16 lanes can be read, by the axis of the filters that is contiguous in memory.  RUNS
-# are of all taps, then of those of the next channel.
-SCATTERED, CHANNELS, LANES, RUNS, TAPS, TAPS_REVERSED, STRIDED = range(7)
+# How a run of 16 lanes can be read: with taps that no weight joins, element by element or by lanes;
+# else by the axis of the filters that is contiguous in memory.  RUNS are of all taps, then of those
+# of the next channel.
+SCATTERED, GAPS, CHANNELS, LANES, RUNS, TAPS, TAPS_REVERSED, STRIDED = range(8)
 NO_TAP = -(2**62)
 
 
-def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int) -> int:
-    """The fastest way to read filters with these strides; ``offsets[fold, tap]`` in bytes."""
+def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int, whole: bool) -> int:
+    """The fastest way to read filters with these strides; ``offsets[fold, tap]`` in bytes.
+
+    ``whole`` says that the lanes of a vector are all of one fold.
+    """
     if len(offsets) > 1 or NO_TAP in offsets:
-        return SCATTERED
+        return GAPS if whole else SCATTERED
     ascending = np.arange(offsets.shape[1]) * itemsize
     if wk == itemsize:
         return LANES
@@ -79,13 +83,16 @@ def _scattered(like, a, taps, w, target, first, count, row, start, valid):
 
 
 @inner
-def _strided(like, a, w, target, first, count, row, start, valid):
+def _strided(like, a, taps, w, target, first, count, row, start, valid):
     """Some taps of filters that stand further apart: all of a channel, which share cache lines."""
+    fold, k = first // a.filters, first % a.filters
+    taps += fold * a.n_taps * 8
     for c in range(valid):
-        source = w + first * a.wk + (start + c) * a.wc
+        source = w + k * a.wk + (start + c) * a.wc
         for t in range(a.n_taps):
-            to = target + (t * a.block + c) * row
-            gather_lanes(like, to, source + get_word(a.taps + t * 8), a.wk, count)
+            offset = get_word(taps + t * 8)
+            if offset != NO_TAP:
+                gather_lanes(like, target + (t * a.block + c) * row, source + offset, a.wk, count)
 
 
 @inner
@@ -160,8 +167,8 @@ def reader(itemsize: int, order: int) -> Function:
             _scattered(like, a, taps, w, target, first, count, row, start, valid)
         elif order == RUNS:
             _runs(like, a, w, target, first, count, row, start, valid)
-        elif order == STRIDED:
-            _strided(like, a, w, target, first, count, row, start, valid)
+        elif order in (GAPS, STRIDED):
+            _strided(like, a, taps, w, target, first, count, row, start, valid)
         elif order == LANES:
             _by_lanes(like, a, w, target, first, count, row, start, valid)
         elif order == CHANNELS:
@@ -194,7 +201,7 @@ def pack_task(like, a, item, vector, task, target):
     start = block % a.phase_blocks * a.block
     taps = a.taps + block // a.phase_blocks * a.folds * a.n_taps * 8
     valid = min(a.block, a.channels - start)
-    if ahead < a.tile or valid < a.block or a.order == SCATTERED:
+    if ahead < a.tile or valid < a.block or a.order <= GAPS:
         zero(target, size)
     for lane in range(0, ahead, vector):
         call(

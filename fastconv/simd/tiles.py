@@ -16,7 +16,7 @@ from fastconv.core.jit import Function, callee, record
 from .dots import emit_dots
 from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
 from .vector import Vectors, element, lanes, literal
-from .window_tiles import emit_lanes, emit_line, emit_planar, emit_sliding
+from .window_tiles import emit_lanes, emit_line, emit_parities, emit_planar, emit_sliding
 
 
 @intrinsic(prefer_literal=True)
@@ -39,6 +39,7 @@ _KINDS = {
     "packed": emit_packed,
     "dots": emit_dots,
     "line": emit_line,
+    "parities": emit_parities,
     "lanes": emit_lanes,
     "panel": emit_panel,
     "sliding": emit_sliding,
@@ -163,6 +164,31 @@ def tile_line(
         )  # fmt: skip
 
     return _tile(line, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_parities(
+    itemsize: int,
+    mr: int,
+    channels: int,
+    groups: int,
+    rows: tuple[int, int, int],
+    columns: tuple[int, int, int],
+) -> dict[str, int]:
+    """The tile of ``mr`` pixels of a line whose windows are those of a vector for each parity.
+
+    Along each axis: parities, taps of a window, and bit ``parity·taps + tap`` for each that has an
+    effect.  It reads what ``tile_line`` does; B is ``[row][tap][channel][parity]``.  Vector j of
+    pixel m goes to ``c + m·c_pitch + places[j]``.
+    """
+    sizes = (mr, channels, groups, *rows, *columns)
+    tile = "parities " + " ".join(map(str, sizes))
+
+    @callee(8)
+    def parities(a, a_step, b, init, relu, c, c_pitch, places):
+        _multiply(element(itemsize), tile, a, a_step, b, init, relu, c, c_pitch, places)
+
+    return _tile(parities, itemsize, mr, rows[0] * columns[0])
 
 
 @functools.cache

@@ -6,7 +6,8 @@ They compute what those of :mod:`.microkernel` do; neighbouring pixels share mos
   a step, the next one reads in the step after, so an element is broadcast once for all of them.
 * ``line``: rows are pixels of a line, evenly apart, and what one tap of a pixel reads other taps of
   its neighbours read too: an element is broadcast once for all of them.
-* ``lanes``: the same without a sum over channels, which are the lanes of all operands.
+* ``parities``: the same where every vector is of other outputs, which take other taps.
+* ``lanes``: a line without a sum over channels, which are the lanes of all operands.
 * ``planar``: a packed panel of filters, against vectors of neighbouring pixels wherever they are.
 """
 
@@ -87,6 +88,12 @@ def emit_sliding(
     finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)
 
 
+def _far_apart(places) -> list[int]:
+    """An order of pixels: neighbours add to the same sums, and would wait for one another."""
+    part = -(-len(places) // _APART)
+    return [at for first in range(part) for at in sorted(places)[first::part]]
+
+
 def emit_line(
     v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch
 ):  # fmt: skip
@@ -97,17 +104,13 @@ def emit_line(
     for m, tap in itertools.product(range(mr), range(taps)):
         met.setdefault(m * advance + tap * spread, []).append((m, tap))
 
-    # Neighbouring pixels add to the same sums, which would wait for one another: from far apart.
-    part = -(-len(met) // _APART)
-    order = [at for first in range(part) for at in sorted(met)[first::part]]
-
     def channel(index, carried):
         a, b, *acc = carried
         panels = [
             [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
             for tap in range(taps)
         ]
-        for at in order:
+        for at in _far_apart(met):
             x = v.deal([v.offset(a, at * pixel + g * group) for g in range(groups)])
             for m, tap in met[at]:
                 for j in range(nv):
@@ -126,6 +129,46 @@ def emit_line(
         return v.offset(c, builder.mul(c_pitch, i64(m)))
 
     finish(v, acc, init, i64(0), relu, target, mr, nv)
+
+
+def emit_parities(v: Vectors, shape, a, a_step, b, init, relu, c, c_pitch, places):
+    builder, (mr, channels, groups, *axes) = v.builder, shape
+    (down, rows, reach_rows), (across, columns, reach_columns) = axes[:3], axes[3:]
+    nv, group = down * across, channels * v.itemsize
+    pixel, width = groups * group, nv * v.nbytes
+
+    def reached(u, tap):
+        """The vectors whose outputs take a tap of the window."""
+        for i, j in itertools.product(range(down), range(across)):
+            if reach_rows >> (i * rows + u) & 1 and reach_columns >> (j * columns + tap) & 1:
+                yield i * across + j
+
+    acc = [v.zero] * (mr * nv)
+    for u in range(rows):
+        taps = {tap: list(reached(u, tap)) for tap in range(columns)}
+
+        def channel(index, carried, taps=taps):
+            a, b, *acc = carried
+            panels = {
+                tap: {j: v.load(v.offset(b, tap * channels * width), j) for j in vectors}
+                for tap, vectors in taps.items()
+            }
+            for at in _far_apart(range(mr + columns - 1)):
+                x = v.deal([v.offset(a, at * pixel + g * group) for g in range(groups)])
+                for tap in range(max(0, at - mr + 1), min(columns, at + 1)):
+                    for j, weights in panels[tap].items():
+                        k = (at - tap) * nv + j
+                        acc[k] = v.fma(x, weights, acc[k])
+            return [v.offset(a, v.itemsize), v.offset(b, width), *acc]
+
+        acc = v.loop(v.opaque(i64(channels)), [a, b, *acc], channel)[2:]
+        a, b = builder.add(a, a_step), v.offset(b, columns * channels * width)
+    floor = v.floor(relu)
+    for m in range(mr):
+        row = v.offset(c, builder.mul(c_pitch, i64(m)))
+        for j in range(nv):
+            value = builder.fadd(acc[m * nv + j], v.load(init, j))
+            v.store(v.at_least(value, floor), builder.add(row, word(v, places, j)))
 
 
 def emit_lanes(
