@@ -24,6 +24,7 @@ from .correlation import Axis, Correlation
 
 _MOST_TERMS = 512  # of a sum
 _MOST_CHANNELS = 2  # vectors of them
+_FEW_ROWS = 4  # of a task: the window of fewer has too many rows more
 _NEIGHBOURS = 256  # bytes of a pixel that a task takes: the cache fetches lines in pairs
 
 
@@ -95,7 +96,12 @@ class LineCorrelation(UnfoldedCorrelation):
         """A task's rows, whose windows stay in the first cache, and its groups."""
         c, pixel = self.c, self.c.channels * self.itemsize
         most = max(1, machine().l1 // 2 // (self.columns * pixel * c.rows.advance))
-        fair = max(1, c.N * c.rows.outputs // (4 * threads))
+        # Whether workers stay with groups, for their filters take up room and come from afar; or go
+        # on to the next ones, whose pixels stand beside.
+        stay = self.filters.nbytes >= machine().l2 // 8
+        fair = c.N * c.rows.outputs // (4 * threads)
+        few = fair * -(-c.groups * pixel // _NEIGHBOURS)  # where groups make tasks too
+        fair = max(1, few if stay else max(fair, min(_FEW_ROWS, few)))
         self.rows = even_split(c.rows.outputs, min(most, fair))
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.buffer_rows = _extent(c.rows, self.rows)
@@ -104,6 +110,7 @@ class LineCorrelation(UnfoldedCorrelation):
             fair = max(1, c.N * self.tasks_i * c.groups // (4 * threads))
             self.task_g = even_split(c.groups, min(max(1, _NEIGHBOURS // pixel), fair))
         self.tasks_g = -(-c.groups // self.task_g)
+        self.turn = c.N * self.tasks_i if stay else 1
         self.tasks = c.N * self.tasks_g * self.tasks_i
 
     def _lines(self) -> int:
@@ -174,6 +181,7 @@ class LineCorrelation(UnfoldedCorrelation):
             task_i=self.rows,
             task_g=self.task_g,
             tasks_g=self.tasks_g,
+            turn=self.turn,
             tasks_i=self.tasks_i,
             buffer_rows=self.buffer_rows,
             buffer_columns=self.columns,

@@ -21,11 +21,20 @@ LAYOUT = record(
     "w bias w_tile tiles filters groups "
     # the window: its rows; input rows from one to the next, rows and columns from output to output
     "window_rows row_spread row_advance column_advance "
-    # output rows and groups of a task, tasks along either; the buffer of their window
-    "task_i tasks_i task_g tasks_g buffer_rows buffer_columns",
+    # output rows and groups of a task, tasks along either; how many in a row have the same groups;
+    # the buffer of their window
+    "task_i tasks_i task_g tasks_g turn buffer_rows buffer_columns",
     tile=TILE,
     input=WINDOW,
 )
+
+
+@inner
+def locate_lines(a, task):
+    """Where the lines of a task are: first group, image, first row."""
+    first = task // a.turn % a.tasks_g * a.task_g
+    rest = task % a.turn + task // (a.turn * a.tasks_g) * a.turn
+    return first, rest // a.tasks_i, rest % a.tasks_i * a.task_i
 
 
 @inner
@@ -109,8 +118,7 @@ def line_kernel(itemsize: int) -> Kernel:
             task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
-            first, rest = task % a.tasks_g * a.task_g, task // a.tasks_g
-            image, i0 = rest // a.tasks_i, rest % a.tasks_i * a.task_i
+            first, image, i0 = locate_lines(a, task)
             for group in range(first, min(first + a.task_g, a.groups)):
                 pack_block(
                     like, a.input, itemsize, buffer, image, group, 0,

@@ -56,7 +56,8 @@ class MatrixCorrelation(UnfoldedCorrelation):
         self.width = self.nv * lanes(itemsize)
         self.filters = PackedFilters(c, itemsize, self.width, c.channels, threads)
         self.worker_bytes = aligned(self.mr * self.width * itemsize)
-        tasks = c.groups * -(-c.pixels // self.mr) * self.filters.tiles
+        self.all_tiles = c.groups * self.filters.tiles
+        tasks = -(-c.pixels // self.mr) * self.all_tiles
         self.workers = workers_for(self.flops, tasks, threads)
         self.splits = self._choose_splits()
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
@@ -67,8 +68,8 @@ class MatrixCorrelation(UnfoldedCorrelation):
         With s of them each worker reads 1/s of the filters and s / workers of the pixels: least
         where both are as much.
         """
-        least = math.sqrt(self.c.filters * self.workers / self.c.pixels)
-        return max(1, min(self.filters.tiles, self.workers, round(least)))
+        least = math.sqrt(self.c.groups * self.c.filters * self.workers / self.c.pixels)
+        return max(1, min(self.all_tiles, self.workers, round(least)))
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
@@ -100,9 +101,9 @@ class MatrixCorrelation(UnfoldedCorrelation):
             scratch_bytes=self.worker_bytes,
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
+            all_tiles=self.all_tiles,
             filters=c.filters,
             channels=c.channels,
-            groups=c.groups,
             fetches_y=c.filters >= c.channels,
             splits=self.splits,
         )
@@ -114,8 +115,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
             images, lines, length = pixel_lines(c, x, y)
         tiles = -(-length // self.mr)
-        all_tiles = images * lines * tiles * c.groups * self.splits
-        most = min(_TILES, -(-all_tiles // (6 * self.workers)))
+        most = min(_TILES, -(-images * lines * tiles * self.splits // (6 * self.workers)))
         span = even_split(tiles, most) * self.mr
         spans = -(-length // span)
         filters = self.filters.prepare(base, w, forward, bias)
@@ -138,6 +138,6 @@ class MatrixCorrelation(UnfoldedCorrelation):
             length=length,
             span=span,
             spans=spans,
-            tasks=images * lines * spans * c.groups * self.splits,
+            tasks=images * lines * spans * self.splits,
         )
         return Prepared(multiplying, filters, memory=(x,))

@@ -17,8 +17,8 @@ LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu "
     # the arrays: bytes between images, lines, groups, pixels; lines of an image
     "x xn xh xg xw y yn yh yg yw lines "
-    # packed filters, bytes of a tile of them
-    "w bias w_tile tiles filters channels groups "
+    # packed filters, bytes of a tile of them; tiles of a group and of all
+    "w bias w_tile tiles all_tiles filters channels "
     # pixels of a line, of a task; tasks of a line
     "length span spans "
     # parts of the filters, which have tasks of their own
@@ -30,26 +30,27 @@ LAYOUT = record(
 
 
 @inner
-def _multiply(a, item, mr, row, x, y, ahead, step, group, split, tile):
-    """``mr`` pixels by a part of a group's filters; fetches what stands ``ahead`` meanwhile."""
-    for t in range(split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits):
-        index = group * a.tiles + t
+def _multiply(a, item, mr, row, x, y, ahead, step, split, tile):
+    """``mr`` pixels by a part of the filters; fetches what stands ``ahead`` meanwhile."""
+    for index in range(split * a.all_tiles // a.splits, (split + 1) * a.all_tiles // a.splits):
+        group, t = index // a.tiles, index % a.tiles
+        source, result = x + group * a.xg, y + group * a.yg + t * row
         left = a.filters * item - t * row
         w, init, pitch = a.w + index * a.w_tile, a.bias + index * row, 0
         for c in range(0, a.channels, _TERMS):
             last = c + _TERMS >= a.channels
             target, to = tile, row
             if last and left >= row:
-                target, to = y + t * row, a.yw
+                target, to = result, a.yw
             call(
-                a.tile.multiply, x + c * item, a.xw, min(_TERMS, a.channels - c), w + c * row,
-                ahead + (t * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
+                a.tile.multiply, source + c * item, a.xw, min(_TERMS, a.channels - c), w + c * row,
+                ahead + (index * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
                 target, to,
             )  # fmt: skip
             init, pitch = tile, row
         if left < row:
             for m in range(mr):
-                copy(y + m * a.yw + t * row, tile + m * row, left)
+                copy(result + m * a.yw, tile + m * row, left)
 
 
 @functools.cache
@@ -64,25 +65,23 @@ def matrix_kernel(itemsize: int) -> Kernel:
         mr, row = a.tile.mr, a.tile.nr * itemsize
         tile = a.scratch + worker * a.scratch_bytes
         pixel = a.yw if a.fetches_y else a.xw
-        step = mr * pixel // (a.tiles * a.channels)
+        step = mr * pixel // (a.all_tiles * a.channels)
         clock = started(a.profile)
         while True:
             task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
             split, rest = task % a.splits, task // a.splits
-            group, rest = rest % a.groups, rest // a.groups
             line, first = rest // a.spans, rest % a.spans * a.span
             image, line = line // a.lines, line % a.lines
-            x = a.x + image * a.xn + line * a.xh + group * a.xg
-            y = a.y + image * a.yn + line * a.yh + group * a.yg
+            x = a.x + image * a.xn + line * a.xh
+            y = a.y + image * a.yn + line * a.yh
             for start in range(first, min(first + a.span, a.length), mr):
                 p = min(start, a.length - mr)
                 ahead = (y if a.fetches_y else x) + (p + mr) * pixel
                 _multiply(
-                    a, itemsize, mr, row, x + p * a.xw, y + p * a.yw, ahead, step, group, split,
-                    tile,
-                )  # fmt: skip
+                    a, itemsize, mr, row, x + p * a.xw, y + p * a.yw, ahead, step, split, tile
+                )
         lap(a.profile, worker, MULTIPLY, clock)
 
     return matrix

@@ -14,6 +14,8 @@ from fastconv.simd.tiles import TILE
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
+from ._line_kernel import locate_lines
+
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu "
     # the result, whether it is on planes; rows and columns of it, all and of a block
@@ -22,8 +24,9 @@ LAYOUT = record(
     "I J places staged room_bytes "
     # packed filters, bytes of those of a group
     "w bias w_tile groups "
-    # rows of blocks and groups of a task, tasks along either; the buffer of their window
-    "task_i tasks_i task_g tasks_g buffer_rows buffer_columns",
+    # rows of blocks and groups of a task, tasks along either; how many in a row have the same
+    # groups; the buffer of their window
+    "task_i tasks_i task_g tasks_g turn buffer_rows buffer_columns",
     tile=TILE,
     input=WINDOW,
 )
@@ -92,8 +95,7 @@ def parity_kernel(itemsize: int) -> Kernel:
             task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
-            first, rest = task % a.tasks_g * a.task_g, task // a.tasks_g
-            image, i0 = rest // a.tasks_i, rest % a.tasks_i * a.task_i
+            first, image, i0 = locate_lines(a, task)
             for group in range(first, min(first + a.task_g, a.groups)):
                 pack_block(
                     like, a.input, itemsize, buffer, image, group, 0, a.input.row_first + i0,
