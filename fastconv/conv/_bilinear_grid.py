@@ -134,8 +134,13 @@ class TileGrid:
         stored = min(share, self.output_segment(pixel, folds))
         outputs = stored * folds * t.m_rows * t.m_columns
         channels = max(self.c.channels, self.c.filters)
-        inputs = self._window_pixels(self.segment(share, channels, vector, pixel))
-        return aligned((t.components + max(inputs, outputs)) * pixel)
+        segment = self.segment(share, channels, vector, pixel)
+        line = 0
+        if self.joined(vector):  # a row of the input, before its phases are joined
+            columns = (segment - 1) * t.m_columns + t.columns
+            line = columns * self.advance[1] * self.c.channels * pixel // vector
+        inputs = self._window_pixels(segment) * pixel + line
+        return aligned(t.components * pixel + max(inputs, outputs * pixel))
 
     def constants(self, share: int, pixel: int, folds: int = 1) -> dict[str, int]:
         """The arguments of :data:`._bilinear_tiles.TILING`."""
@@ -157,7 +162,7 @@ class TileGrid:
         )
 
     def x_window(self, share: int, vector: int, pixel: int) -> dict[str, int]:
-        """The arguments of :data:`._bilinear_tiles.PHASES` for the input."""
+        """The arguments of :data:`._bilinear_phases.PHASES` for the input."""
         rows, columns = self.c.rows, self.c.columns
         segment = self.segment(share, self.c.channels, vector, pixel)
         size, first = (rows.inputs, columns.inputs), (rows.first, columns.first)

@@ -19,7 +19,8 @@ from fastconv.simd.vector import element, lanes
 
 from . import _bilinear_output
 from ._bilinear_output import gather_output
-from ._bilinear_tiles import PHASES, TILING, in_bundles, spread_tiles
+from ._bilinear_phases import PHASES
+from ._bilinear_tiles import TILING, in_bundles, spread_tiles
 
 TERMS = 128  # of a sum in one go: sums of equal terms stray the further the longer they are
 

@@ -13,8 +13,9 @@ which the outputs do.
 from __future__ import annotations
 
 from fastconv.core.jit import call, inner, record
-from fastconv.gemm.windows import WINDOW, element_at, pack_block, pack_lane
-from fastconv.simd.copying import zero
+from fastconv.gemm.windows import element_at, pack_block
+
+from ._bilinear_phases import join_phases, joined_blocks
 
 # Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task, and most
 # of a segment of outputs.
@@ -23,16 +24,6 @@ from fastconv.simd.copying import zero
 TILING = record(
     "lattice_rows lattice_columns grid_rows grid_columns all_tiles share output_segment "
     "m_rows m_columns tile_rows tile_columns components temp_bytes bundle"
-)
-
-
-# A window to pack with the phases of its stride, most tiles of a segment of it; the bytes from one
-# to the next of components, bundles of tiles, tiles, vectors of channels and phases in what it is
-# spread to.
-PHASES = record(
-    "segment row_advance column_advance row_phases column_phases "
-    "v_component v_bundle v_tile v_block v_phase",
-    window=WINDOW,
 )
 
 
@@ -130,20 +121,11 @@ def _spread_joined(
     like, a, x, item, spread, rows, columns, image, group, row0, column0, tile, length, to, room
 ):
     """A segment of all phases at once: so few channels that those of several fill a vector."""
-    window = x.window
-    pixel = window.vector * item
+    pixel = x.window.vector * item
     buffer = room + a.temp_bytes
     width = (length - 1) * a.m_columns + columns
-    depth = x.row_phases * x.column_phases * window.channels
-    for first in range(0, depth, window.vector):
-        zero(buffer, rows * width * pixel)
-        for lane in range(min(window.vector, depth - first)):
-            phase, c = (first + lane) // window.channels, (first + lane) % window.channels
-            pack_lane(
-                like, window, item, buffer + lane * item, pixel, image, group, c,
-                row0 + phase // x.column_phases, rows, column0 + phase % x.column_phases, width,
-            )  # fmt: skip
-        block = first // window.vector
+    for block in range(joined_blocks(x)):
+        join_phases(like, x, item, buffer, image, group, block, row0, rows, column0, width)
         _spread_copy(a, x, spread, buffer, width, pixel, tile, length, to + block * x.v_block, room)
 
 

@@ -25,8 +25,8 @@ from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling
 
 from ._arrays import input_words
 from ._bilinear_grid import COMPONENT_BYTES, TileGrid, staggered
+from ._bilinear_phases import PHASES
 from ._bilinear_taps import StagedTaps
-from ._bilinear_tiles import PHASES
 from ._bilinear_weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel, table_bytes
 from ._sum_tasks import sum_tasks
 from .correlation import unfolded

@@ -16,8 +16,9 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
+from ._bilinear_phases import PHASES
 from ._bilinear_taps import TAPS, gather_taps
-from ._bilinear_tiles import PHASES, TILING, spread_tiles
+from ._bilinear_tiles import TILING, spread_tiles
 from ._sum_tasks import SUM_TASKS, blocks_of, units_of
 
 AHEAD = 8  # tiles whose components are asked for before they are multiplied

@@ -14,8 +14,9 @@ from fastconv.simd.phases import lap, started
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
+from ._bilinear_phases import PHASES
 from ._bilinear_taps import TAPS, gather_taps
-from ._bilinear_tiles import PHASES, TILING, spread_tiles
+from ._bilinear_tiles import TILING, spread_tiles
 from ._bilinear_weight_kernel import AHEAD, list_rows
 
 LAYOUT = record(

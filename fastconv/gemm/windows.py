@@ -81,23 +81,6 @@ def reach(a, column, columns):
 
 
 @inner
-def pack_lane(like, a, item, target, pixel, image, group, channel, row, rows, column, columns):
-    """One channel of ``rows`` × ``columns`` positions, ``pixel`` bytes apart in ``target``.
-
-    Positions that the source does not have are left as they are.
-    """
-    low, high = reach(a, column, columns)
-    step = a.column_source * a.xw
-    source = element_at(a, image, group, channel, 0, column)
-    for b in range(rows):
-        h = row + b * a.row_source
-        if 0 <= h < a.height:
-            at, to = source + h * a.xh, target + b * columns * pixel
-            for j in range(low, high):
-                move(like, to + j * pixel, at + j * step)
-
-
-@inner
 def _joins_rows(a, count, item):
     """Whether planes are transposed whose rows, of ``count`` pixels, follow one another.
 
