@@ -7,7 +7,6 @@ A filter in every lane would leave most of them empty.
 
 from __future__ import annotations
 
-from .transposing import load_masked, mask, store_masked
 from .vector import Vectors, i64
 
 _MOST_ROWS = 8  # whose addresses fit the registers
@@ -37,12 +36,12 @@ def emit_dots(v: Vectors, shape, a, a_pitch, length, b, b_pitch, init, relu, c):
 
     whole = builder.sdiv(length, i64(v.lanes))
     rest = builder.srem(length, i64(v.lanes))
-    across = mask(v, rest)
+    across = v.first_lanes(rest)
     ragged = v.opaque(builder.zext(builder.icmp_signed("!=", rest, i64(0)), rest.type))
     carried = v.loop(whole, [i64(0), *[v.zero] * (mr * nk)], step(v.load))
-    _, *sums = v.loop(ragged, carried, step(lambda at: load_masked(v, at, across)))
+    _, *sums = v.loop(ragged, carried, step(lambda at: v.load_some(at, across)))
     lines = v.transpose(sums + [v.zero] * (v.lanes - mr * nk))
     while len(lines) > 1:
         lines = [builder.fadd(x, y) for x, y in zip(lines[::2], lines[1::2], strict=True)]
     total = v.at_least(builder.fadd(lines[0], v.load(init)), v.floor(relu))
-    store_masked(v, total, c, mask(v, i64(mr * nk)))
+    v.store_some(total, c, v.first_lanes(i64(mr * nk)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from .vector import I32, I64, Vectors, i64, outlined
@@ -37,8 +37,7 @@ def _below(v: Vectors, count):
     """Lanes with a number below ``count``; all of them if it is None."""
     if count is None:
         return ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [1] * v.lanes)
-    lanes = ramp(v, I32)
-    return v.builder.icmp_signed("<", lanes, splat(v, v.builder.trunc(count, I32), lanes.type))
+    return v.first_lanes(count)
 
 
 def valid(v: Vectors, part: Part, stride: int, first: int = 0, count=None):
@@ -49,24 +48,6 @@ def valid(v: Vectors, part: Part, stride: int, first: int = 0, count=None):
     limit = splat(v, builder.trunc(part.limit, I32), lanes.type)
     inside = builder.icmp_unsigned("<", element, limit)
     return builder.and_(inside, _below(v, part.count if count is None else count))
-
-
-def _masked(v: Vectors, name: str, value, pointer, mask):
-    """LLVM's masked ``load``, ``gather`` (unread lanes are ``value``'s), ``store``, ``scatter``."""
-    element = {"float": "f32", "double": "f64"}.get(str(value.type.element), "i64")
-    vector = f"v{v.lanes}"
-    space = f"{vector}p0" if name in ("gather", "scatter") else "p0"
-    align = ir.Constant(I32, v.itemsize)
-    if name in ("load", "gather"):
-        result, operands = value.type, [pointer, align, mask, value]
-    else:
-        result, operands = ir.VoidType(), [value, pointer, align, mask]
-    function = cgutils.get_or_insert_function(
-        v.builder.module,
-        ir.FunctionType(result, [operand.type for operand in operands]),
-        f"llvm.masked.{name}.{vector}{element}.{space}",
-    )
-    return v.builder.call(function, operands)
 
 
 def _pointers(v: Vectors, address, stride: int):
@@ -85,7 +66,7 @@ def read(v: Vectors, address, stride: int, part: Part | None, fill: float):
         if part is None:
             return v.load(at)
         mask = valid(v, part, 1, first, count)
-        return _masked(v, "load", filled, v._pointer(at, v.type), mask)
+        return v.masked("load", filled, v._pointer(at, v.type), mask)
 
     if stride == 1:
         return load(0, None)
@@ -98,7 +79,7 @@ def read(v: Vectors, address, stride: int, part: Part | None, fill: float):
         pick = [e if e < v.lanes else e + 1 for e in even]
         return v.shuffle(load(0, low), load(v.lanes - 1, high), pick)
     mask = _below(v, None) if part is None else valid(v, part, stride)
-    return _masked(v, "gather", filled, _pointers(v, address, stride), mask)
+    return v.masked("gather", filled, _pointers(v, address, stride), mask)
 
 
 def write(v: Vectors, value, address, stride: int, count):
@@ -109,7 +90,7 @@ def write(v: Vectors, value, address, stride: int, count):
     if stride == 1 and count is None:
         v.builder.store(value, v._pointer(address, value.type), align=v.itemsize)
     elif stride == 1:
-        _masked(v, "store", value, v._pointer(address, value.type), _below(v, count))
+        v.masked("store", value, v._pointer(address, value.type), _below(v, count))
     elif stride == 2:  # every lane twice, and every second of those stored
         even = ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [1, 0] * (v.lanes // 2))
         for first in (0, v.lanes // 2):
@@ -119,9 +100,9 @@ def write(v: Vectors, value, address, stride: int, count):
                 rest = v.builder.shl(v.builder.sub(count, i64(first)), i64(1))
                 mask = v.builder.and_(even, _below(v, rest))
             at = v._pointer(v.offset(address, 2 * first * v.itemsize), v.type)
-            _masked(v, "store", twice, at, mask)
+            v.masked("store", twice, at, mask)
     else:
-        _masked(v, "scatter", value, _pointers(v, address, stride), _below(v, count))
+        v.masked("scatter", value, _pointers(v, address, stride), _below(v, count))
 
 
 def _spread_tile(v: Vectors, target, target_step, source, source_step, rows, columns):
@@ -257,7 +238,7 @@ def gather_lanes(typingctx, like, target, source, step, count):
             builder.add(splat(v, source, steps.type), steps),
             ir.VectorType(v.element.as_pointer(), v.lanes),
         )
-        value = _masked(v, "gather", v.zero, lanes, _below(v, count))
+        value = v.masked("gather", v.zero, lanes, _below(v, count))
         write(v, value, target, 1, count)
         return context.get_dummy_value()
 

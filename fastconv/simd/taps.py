@@ -15,7 +15,6 @@ from numba.extending import intrinsic
 from fastconv.core.machine import machine
 
 from .microkernel import word
-from .transposing import load_masked, mask
 from .vector import I64, Vectors, i64, literal, outlined
 
 CHUNK = 4  # most taps that share their loads of x
@@ -185,7 +184,7 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
         targets += [builder.add(target, word(v, words["targets"], i)) for i in range(tile.sums)]
         target = builder.add(target, words["sums_next"])
         gradient_of.append(builder.add(gradient_of[f], words["y_next"]))
-    across = mask(v, words["tail"])
+    across = v.first_lanes(words["tail"])
     ragged = builder.zext(builder.icmp_signed("!=", words["tail"], i64(0)), I64)
     ragged = v.opaque(ragged)
 
@@ -226,7 +225,7 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
     def part(index, carried):
         # Lanes outside are cleared in both factors: infinity times zero would be NaN.
         at, y_at, *acc = carried
-        gradients = [load_masked(v, builder.add(y_at, of), across) for of in gradient_of[:-1]]
+        gradients = [v.load_some(builder.add(y_at, of), across) for of in gradient_of[:-1]]
         acc = multiply(at, acc, gradients, lambda a: builder.select(across, v.load(a), v.zero))
         return [at, y_at, *acc]
 

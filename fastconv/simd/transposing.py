@@ -3,40 +3,10 @@
 from __future__ import annotations
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
-from .vector import I32, Vectors, i64, outlined
-
-
-def mask(v: Vectors, valid):
-    """Lanes below ``valid``."""
-    builder = v.builder
-    kind = ir.VectorType(I32, v.lanes)
-    count = builder.insert_element(
-        ir.Constant(kind, ir.Undefined), builder.trunc(valid, I32), ir.Constant(I32, 0)
-    )
-    count = builder.shuffle_vector(count, count, ir.Constant(kind, [0] * v.lanes))
-    return builder.icmp_signed("<", ir.Constant(kind, list(range(v.lanes))), count)
-
-
-def _masked(v: Vectors, name: str, result, arguments):
-    kinds = [a.type for a in arguments]
-    suffix = f"v{v.lanes}f{8 * v.itemsize}.p0"
-    function = cgutils.get_or_insert_function(
-        v.builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.{suffix}"
-    )
-    return v.builder.call(function, arguments)
-
-
-def load_masked(v: Vectors, address, mask):
-    pointer = v._pointer(address, v.type)
-    return _masked(v, "load", v.type, [pointer, ir.Constant(I32, v.itemsize), mask, v.zero])
-
-
-def store_masked(v: Vectors, value, address, mask):
-    pointer = v._pointer(address, v.type)
-    return _masked(v, "store", ir.VoidType(), [value, pointer, ir.Constant(I32, v.itemsize), mask])
+from .vector import Vectors, i64, outlined
 
 
 def _transpose(v: Vectors, targets: list, source, source_step, rows, columns):
@@ -54,22 +24,22 @@ def _transpose(v: Vectors, targets: list, source, source_step, rows, columns):
             for line, target in zip(lines, targets, strict=True):
                 v.store(line, target)
         with otherwise:
-            across, down = mask(v, columns), mask(v, rows)
+            across, down = v.first_lanes(columns), v.first_lanes(rows)
             nothing = ir.Constant(across.type, [0] * v.lanes)
             lines = []
             for i, at in enumerate(sources):
                 inside = builder.icmp_signed("<", i64(i), rows)
-                lines.append(load_masked(v, at, builder.select(inside, across, nothing)))
+                lines.append(v.load_some(at, builder.select(inside, across, nothing)))
             lines = list(zip(v.transpose(lines), targets, strict=True))
             every = builder.icmp_signed("==", columns, whole)
             with builder.if_else(every) as (straight, branching):
                 with straight:
                     for line, target in lines:
-                        store_masked(v, line, target, down)
+                        v.store_some(line, target, down)
                 with branching:
                     for j, (line, target) in enumerate(lines):
                         with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
-                            store_masked(v, line, target, down)
+                            v.store_some(line, target, down)
 
 
 def _apart(v: Vectors, first, step) -> list:

@@ -106,31 +106,35 @@ class Vectors:
     def first_lanes(self, count):
         """The mask of the first ``count`` lanes."""
         kind = ir.VectorType(I32, self.lanes)
-        numbers = ir.Constant(kind, list(range(self.lanes)))
-        one = self.builder.insert_element(
-            ir.Constant(kind, ir.Undefined), self.builder.trunc(count, I32), I32(0)
+        undefined = ir.Constant(kind, ir.Undefined)
+        one = self.builder.insert_element(undefined, self.builder.trunc(count, I32), I32(0))
+        limit = self.builder.shuffle_vector(one, one, ir.Constant(kind, [0] * self.lanes))
+        return self.builder.icmp_signed("<", ir.Constant(kind, list(range(self.lanes))), limit)
+
+    def masked(self, name: str, value, pointer, mask):
+        """LLVM's masked ``load`` or ``gather`` (or ``value``'s lanes), ``store`` or ``scatter``."""
+        element = {"float": "f32", "double": "f64"}.get(str(value.type.element), "i64")
+        vector = f"v{self.lanes}"
+        space = f"{vector}p0" if name in ("gather", "scatter") else "p0"
+        align = ir.Constant(I32, self.itemsize)
+        if name in ("load", "gather"):
+            result, operands = value.type, [pointer, align, mask, value]
+        else:
+            result, operands = ir.VoidType(), [value, pointer, align, mask]
+        function = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(result, [operand.type for operand in operands]),
+            f"llvm.masked.{name}.{vector}{element}.{space}",
         )
-        all_of_it = self.builder.shuffle_vector(one, one, ir.Constant(kind, [0] * self.lanes))
-        return self.builder.icmp_signed("<", numbers, all_of_it)
+        return self.builder.call(function, operands)
 
     def load_some(self, address, mask):
         """The lanes of a vector that ``mask`` has; the others are 0, and not read."""
-        pointer = self._pointer(address, self.type)
-        kind = ir.FunctionType(self.type, [pointer.type, I32, mask.type, self.type])
-        function = self._masked("load", kind)
-        return self.builder.call(function, [pointer, I32(self.itemsize), mask, self.zero])
+        return self.masked("load", self.zero, self._pointer(address, self.type), mask)
 
     def store_some(self, value, address, mask):
         """Store the lanes that ``mask`` has."""
-        pointer = self._pointer(address, self.type)
-        kind = ir.FunctionType(ir.VoidType(), [self.type, pointer.type, I32, mask.type])
-        function = self._masked("store", kind)
-        self.builder.call(function, [value, pointer, I32(self.itemsize), mask])
-
-    def _masked(self, name: str, kind):
-        suffix = "f32" if self.itemsize == 4 else "f64"
-        name = f"llvm.masked.{name}.v{self.lanes}{suffix}.p0"
-        return cgutils.get_or_insert_function(self.builder.module, kind, name)
+        self.masked("store", value, self._pointer(address, self.type), mask)
 
     def stream(self, value, address):
         """Store a vector past the caches, at an address aligned to vectors; see ``fence``."""
