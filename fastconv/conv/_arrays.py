@@ -1,24 +1,20 @@
-"""An array among the arguments of a kernel: where it is, and its strides in bytes."""
+"""The arrays among the arguments of a kernel: their strides in bytes, as words."""
 
 from __future__ import annotations
-
-import numpy as np
-
-from fastconv.core.address import address
 
 from .correlation import Correlation
 
 
-def input_words(array: np.ndarray, channels: int) -> dict[str, int]:
-    """What a window reads from, with so many channels in a group."""
-    n, c, h, w = array.strides
-    return dict(x=address(array), xn=n, xg=c * channels, xc=c, xh=h, xw=w)
+def input_words(strides: tuple[int, ...], channels: int) -> dict[str, int]:
+    """What a window is read from, with so many channels in a group."""
+    n, c, h, w = strides
+    return dict(xn=n, xg=c * channels, xc=c, xh=h, xw=w)
 
 
-def output_words(array: np.ndarray, correlation: Correlation) -> dict[str, int]:
+def output_words(strides: tuple[int, ...], correlation: Correlation) -> dict[str, int]:
     """What the results of a correlation go to: its lanes and neighbouring pixels apart."""
-    n, k, h, w = array.strides
+    n, k, h, w = strides
     return dict(
-        y=address(array), yn=n, yg=k * correlation.filters, yh=h, yw=w,
+        yn=n, yg=k * correlation.filters, yh=h, yw=w,
         lane_step=k, pixel_step=w * correlation.columns.step,
     )  # fmt: skip

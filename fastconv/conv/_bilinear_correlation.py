@@ -143,20 +143,28 @@ class BilinearCorrelation:
             store_rows=row_storer(self.itemsize, self.store).address,
         )
 
+    def _words(self, x_strides, y_strides) -> dict[str, int | np.ndarray]:
+        """The arguments for arrays with these strides."""
+        return dict(
+            **input_words(x_strides, self.c.channels),
+            **output_words(y_strides, self.c),
+            lane_table=lane_table(self.c, *y_strides[1:]),
+        )
+
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
         """Compute y; whether every result is finite."""
         spoilt = np.zeros(1, np.int64)
-        table = lane_table(self.c, *y.strides[1:])
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
         with Scratch(self.nbytes) as base:
             filters = self.filters.prepare(base, w, forward, bias, self.share.maps)
             filters.pack()
-            self.stage.run(
+            stage.run(
                 scratch=base + self.filter_bytes,
                 relu=relu,
                 flag=address(spoilt),
-                **input_words(x, self.c.channels),
-                **output_words(y, self.c),
-                lane_table=address(table),
+                x=address(x),
+                y=address(y),
                 **filters.words,
             )
         return not spoilt[0]

@@ -32,7 +32,7 @@ from ._sum_tasks import sum_tasks
 from .correlation import unfolded
 
 _WINDOW_WORDS = words(PHASES)
-_ARRAY_WORDS = ["x", "xn", "xg", "xc", "xh", "xw"]  # in the order of input_words
+_ARRAY_WORDS = ["x", "xn", "xg", "xc", "xh", "xw"]  # the address, and those of input_words
 _ARRAY = slice(_WINDOW_WORDS.index("x"), _WINDOW_WORDS.index("xw") + 1)
 assert _WINDOW_WORDS[_ARRAY] == _ARRAY_WORDS
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
@@ -212,8 +212,10 @@ class BilinearWeight:
     def _windows(self, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same with the arrays of a call."""
         x_window, dy_window = (template.copy() for template in self._templates)
-        x_window[_ARRAY] = tuple(input_words(x, self.c.channels).values())
-        dy_window[_ARRAY] = tuple(input_words(dy, self.c.filters).values())
+        for window, array, channels in (
+            (x_window, x, self.c.channels), (dy_window, dy, self.c.filters)
+        ):  # fmt: skip
+            window[_ARRAY] = (address(array), *input_words(array.strides, channels).values())
         return x_window, dy_window
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:

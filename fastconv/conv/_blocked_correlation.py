@@ -11,7 +11,6 @@ import functools
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import choose_tile, even_split, round_up
@@ -57,7 +56,6 @@ class BlockedCorrelation:
         self.worker_bytes = self._worker_bytes()
         self.workers = workers_for(self.flops, self.tasks, threads)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
-        self._tables: dict[tuple[int, ...], tuple] = {}
 
     def _choose_block(self, x_format: str) -> int:
         """Channels of a block."""
@@ -191,33 +189,24 @@ class BlockedCorrelation:
             store=self.store,
         )
 
-    def _tables_for(self, x_strides, y_strides) -> tuple:
-        """Where pixels read and write and where lanes go, for arrays with these strides.
-
-        The tables and their addresses.
-        """
-
-        def make():
-            c = self.c
-            yn, yk, yh, yw = y_strides
-            steps = (c.rows.block * c.rows.step, c.columns.block * c.columns.step)
-            writing = self.pixels.writing(yn, yh, yw, steps)
-            tables = (self._reading(x_strides), writing, lane_table(c, yk, yh, yw))
-            return tables, *map(address, tables)
-
-        return once(self._tables, (*x_strides, *y_strides), make)
+    def _words(self, x_strides, y_strides) -> dict[str, int | np.ndarray]:
+        """The arguments for arrays with these strides."""
+        c = self.c
+        yn, yk, yh, yw = y_strides
+        steps = (c.rows.block * c.rows.step, c.columns.block * c.columns.step)
+        return dict(
+            **input_words(x_strides, c.channels),
+            **output_words(y_strides, c),
+            lane_table=lane_table(c, yk, yh, yw),
+            reading=self._reading(x_strides),
+            writing=self.pixels.writing(yn, yh, yw, steps),
+        )
 
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         filters = self.filters.prepare(base, w, forward, bias, self.packs)
-        _, reading, writing, lanes_at = self._tables_for(x.strides, y.strides)
-        multiplying = self.stage.call(
-            scratch=room,
-            relu=relu,
-            **input_words(x, self.c.channels),
-            **output_words(y, self.c),
-            lane_table=lanes_at,
-            reading=reading,
-            writing=writing,
-            **filters.words,
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
+        multiplying = stage.call(
+            scratch=room, relu=relu, x=address(x), y=address(y), **filters.words
         )
         return Prepared(multiplying, filters)

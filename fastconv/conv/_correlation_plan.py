@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.jit import Function
-from fastconv.core.once import once
 from fastconv.core.stage import Call, Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
@@ -61,7 +60,6 @@ class PackedFilters:
         self.tile_bytes = self.n_blocks * self.block_bytes
         self.bias_bytes = aligned(c.groups * self.tiles * width * itemsize)
         self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
-        self._readings: dict[tuple[int, int, int, int], tuple[dict[str, int], np.ndarray]] = {}
 
     @property
     def packer(self) -> Function:
@@ -97,23 +95,36 @@ class PackedFilters:
         """The arguments that say where the packed filters go."""
         return dict(target=packed)
 
-    def _reading(self, strides) -> tuple[dict[str, int], np.ndarray]:
-        """How filters with these strides (k, c, r, s) are read: in words; and the tap offsets."""
+    def _reading(self, w_strides, forward: bool) -> dict[str, int | np.ndarray]:
+        """How filters with these strides are read.
 
-        def make():
-            wk, wc, wr, ws = strides
-            offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
-            offsets[self.taps[..., 0] < 0] = NO_TAP
-            whole = self.correlation.filters % lanes(self.itemsize) == 0
-            order = reading_order(offsets, wk, wc, self.itemsize, whole)
-            read = reader(self.itemsize, order).address
-            return dict(order=order, read=read, taps=address(offsets)), offsets
-
-        return once(self._readings, strides, make)
+        Forward, lanes are the filters k and sums run over c; for the input gradient it is the
+        other way round.
+        """
+        c = self.correlation
+        sk, sc, wr, ws = w_strides
+        wk, wc = (sk, sc) if forward else (sc, sk)
+        offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
+        offsets[self.taps[..., 0] < 0] = NO_TAP
+        order = reading_order(offsets, wk, wc, self.itemsize, c.filters % lanes(self.itemsize) == 0)
+        return dict(
+            wk=wk,
+            wc=wc,
+            wg=c.filters * wk if forward else c.channels * wc,
+            order=order,
+            read=reader(self.itemsize, order).address,
+            taps=offsets,
+        )
 
     def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
         """What packs ``w`` and ``bias`` at ``target``."""
-        return self.stage.call(**self._words(target, w, forward, bias))
+        key = *w.strides, forward
+        return self.stage.settled(key, lambda: self._reading(w.strides, forward)).call(
+            w=address(w),
+            bias=0 if bias is None else address(bias),
+            bias_target=target,
+            **self._arguments(target + self.bias_bytes),
+        )
 
     def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
         """Where the packed filters and biases are: at ``target``, unless they are kept."""
@@ -142,27 +153,6 @@ class PackedFilters:
             return Filters(words | {"bias": target}, None, call.record)
         packed, biases = self.places(target)
         return Filters({"w": packed, "bias": biases}, call)
-
-    def _words(self, target: int, w: np.ndarray, forward: bool, bias) -> dict[str, int]:
-        """The arguments of a call.
-
-        Forward, lanes are the filters k and sums run over c; for the input gradient it is the
-        other way round.
-        """
-        sk, sc, sr, ss = w.strides
-        wk, wc = (sk, sc) if forward else (sc, sk)
-        group = self.correlation.filters * wk if forward else self.correlation.channels * wc
-        reading, _ = self._reading((wk, wc, sr, ss))
-        return dict(
-            w=address(w),
-            wg=group,
-            wk=wk,
-            wc=wc,
-            bias=0 if bias is None else address(bias),
-            bias_target=target,
-            **reading,
-            **self._arguments(target + self.bias_bytes),
-        )
 
 
 def output_order(c: Correlation, y_format: str) -> int:

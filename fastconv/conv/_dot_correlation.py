@@ -104,10 +104,10 @@ class DotCorrelation:
         )
 
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
-        images, lines, length = pixel_lines(self.c, x, y)
+        images, lines, length = pixel_lines(self.c, x.strides, y.strides)
         if lines > 1:  # rows of a part of an array; y is whole
             x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-            images, _, length = pixel_lines(self.c, x, y)
+            images, _, length = pixel_lines(self.c, x.strides, y.strides)
         w = self.filters.arranged(w, forward)
         start = np.zeros(self.vector, w.dtype)
         if bias is not None:

@@ -17,6 +17,7 @@ from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score
 from fastconv.simd.tiles import tile_line
 from fastconv.simd.vector import lanes
 
+from ._arrays import input_words
 from ._correlation_plan import PackedFilters, Prepared
 from ._line_kernel import line_kernel
 from ._unfolded import UnfoldedCorrelation
@@ -197,13 +198,18 @@ class LineCorrelation(UnfoldedCorrelation):
             vector=self.vector,
         )
 
-    def _places(self, y_strides) -> tuple[dict[str, int], tuple]:
-        """Where outputs with these strides go, in words; and what must live as long."""
+    def _words(self, x_strides, y_strides) -> dict:
+        """The arguments for arrays with these strides."""
         c = self.c
-        _, _, yh, yw = y_strides
+        yn, yk, yh, yw = y_strides
         # Together, lines stand one behind the other.
         lines = self.lines if yh * c.rows.step == yw * c.columns.outputs else 1
-        return dict(yh=yh * c.rows.step, yw=yw * c.columns.step, lines=lines), ()
+        steps = dict(yn=yn, yg=yk * c.filters, yk=yk, yh=yh * c.rows.step, yw=yw * c.columns.step)
+        return dict(**input_words(x_strides, c.channels), **steps, lines=lines)
+
+    def _first(self, y_strides) -> int:
+        """Where the first output is."""
+        return self.c.rows.start * y_strides[2] + self.c.columns.start * y_strides[3]
 
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         c = self.c
@@ -214,22 +220,8 @@ class LineCorrelation(UnfoldedCorrelation):
             w = w.reshape(-1, filters, channels, *taps).swapaxes(1, 2)
             w, forward = w.reshape(-1, filters, *taps), True
         filters = self.filters.prepare(base, w, forward, bias)
-        (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
-        places, memory = self._places(y.strides)
-        multiplying = self.stage.call(
-            scratch=room,
-            relu=relu,
-            x=address(x),
-            xn=xn,
-            xg=xc * c.channels,
-            xc=xc,
-            xh=xh,
-            xw=xw,
-            y=address(y) + c.rows.start * yh + c.columns.start * yw,
-            yn=yn,
-            yg=yk * c.filters,
-            yk=yk,
-            **places,
-            **filters.words,
-        )
-        return Prepared(multiplying, filters, memory=(w, memory))
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
+        to = address(y) + self._first(y.strides)
+        multiplying = stage.call(scratch=room, relu=relu, x=address(x), y=to, **filters.words)
+        return Prepared(multiplying, filters, memory=(w,))

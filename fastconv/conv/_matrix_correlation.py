@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
@@ -37,12 +38,12 @@ def is_dense(c: Correlation) -> bool:
     )
 
 
-def pixel_lines(c: Correlation, x, y) -> tuple[int, int, int]:
+def pixel_lines(c: Correlation, x_strides, y_strides) -> tuple[int, int, int]:
     """How the pixels lie: images, lines of an image, and pixels of a line, evenly apart."""
     images, lines, length = c.N, c.rows.outputs, c.columns.outputs
-    if is_dense(c) and all(a.strides[2] == length * a.strides[3] for a in (x, y)):
+    if is_dense(c) and all(rows == length * pixels for *_, rows, pixels in (x_strides, y_strides)):
         lines, length = 1, lines * length
-        if all(a.strides[0] == length * a.strides[3] for a in (x, y)):
+        if all(image == length * pixels for image, *_, pixels in (x_strides, y_strides)):
             images, length = 1, images * length
     return images, lines, length
 
@@ -60,6 +61,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
         tasks = -(-c.pixels // self.mr) * self.all_tiles
         self.workers = workers_for(self.flops, tasks, threads)
         self.splits = self._choose_splits()
+        self._lines: dict[tuple, tuple[int, int, int]] = {}
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _choose_splits(self) -> int:
@@ -108,36 +110,47 @@ class MatrixCorrelation(UnfoldedCorrelation):
             splits=self.splits,
         )
 
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+    def _words(self, lines: tuple[int, int, int], x_strides, y_strides) -> dict[str, int]:
+        """The arguments for arrays with these strides, whose pixels lie as :func:`pixel_lines`."""
         c = self.c
-        images, lines, length = pixel_lines(c, x, y)
-        if length < self.mr:  # rows of a part of an array; y is whole
-            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-            images, lines, length = pixel_lines(c, x, y)
+        images, n_lines, length = lines
         tiles = -(-length // self.mr)
-        most = min(_TILES, -(-images * lines * tiles * self.splits // (6 * self.workers)))
+        most = min(_TILES, -(-images * n_lines * tiles * self.splits // (6 * self.workers)))
         span = even_split(tiles, most) * self.mr
         spans = -(-length // span)
-        filters = self.filters.prepare(base, w, forward, bias)
-        (xn, xc, xh, xw), (yn, yk, yh, yw) = x.strides, y.strides
-        multiplying = self.stage.call(
-            scratch=room,
-            relu=relu,
-            x=address(x) + c.rows.first * xh + c.columns.first * xw,
+        (xn, xc, xh, xw), (yn, yk, yh, yw) = x_strides, y_strides
+        return dict(
             xn=xn,
             xh=c.rows.advance * xh,
             xg=xc * c.channels,
             xw=c.columns.advance * xw,
-            y=address(y) + c.rows.start * yh + c.columns.start * yw,
             yn=yn,
             yh=c.rows.step * yh,
             yg=yk * c.filters,
             yw=c.columns.step * yw,
-            lines=lines,
-            **filters.words,
+            lines=n_lines,
             length=length,
             span=span,
             spans=spans,
-            tasks=images * lines * spans * self.splits,
+            tasks=images * n_lines * spans * self.splits,
+        )
+
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        strides = x.strides, y.strides
+        lines = once(self._lines, strides, lambda: pixel_lines(self.c, *strides))
+        if lines[2] < self.mr:  # rows of a part of an array; y is whole
+            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+            strides = x.strides, y.strides
+            lines = pixel_lines(self.c, *strides)
+        filters = self.filters.prepare(base, w, forward, bias)
+        stage = self.stage.settled(strides, lambda: self._words(lines, *strides))
+        rows, columns = self.c.rows, self.c.columns
+        (_, _, xh, xw), (_, _, yh, yw) = strides
+        multiplying = stage.call(
+            scratch=room,
+            relu=relu,
+            x=address(x) + rows.first * xh + columns.first * xw,
+            y=address(y) + rows.start * yh + columns.start * yw,
+            **filters.words,
         )
         return Prepared(multiplying, filters, memory=(x,))

@@ -11,12 +11,12 @@ import functools
 
 import numpy as np
 
-from fastconv.core.once import once
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.gemm.tiling import LineTile, parity_tile
 from fastconv.simd.tiles import tile_parities
 from fastconv.simd.vector import lanes
 
+from ._arrays import input_words
 from ._line_correlation import LineCorrelation, groups_together, windows_are_near
 from ._parity_kernel import parity_kernel
 from .correlation import Axis, Correlation
@@ -102,11 +102,8 @@ class ParityCorrelation(LineCorrelation):
         rows, columns = np.indices((self.c.rows.block, self.c.columns.block))
         return (rows * row_step + columns * step).ravel()
 
-    @functools.cached_property
-    def _tables(self) -> dict[tuple[int, int], np.ndarray]:
-        return {}
-
-    def _places(self, y_strides):
-        _, _, yh, yw = y_strides
-        table = once(self._tables, (yh, yw), lambda: self._table(yh, yw))
-        return dict(yh=yh, yw=yw, places=address(table)), (table,)
+    def _words(self, x_strides, y_strides):
+        yn, yk, yh, yw = y_strides
+        steps = dict(yn=yn, yg=yk * self.c.filters, yk=yk, yh=yh, yw=yw)
+        words = input_words(x_strides, self.c.channels)
+        return dict(**words, **steps, places=self._table(yh, yw))

@@ -106,28 +106,26 @@ class PointwiseCorrelation(UnfoldedCorrelation):
             splits=self.splits,
         )
 
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+    def _words(self, x_strides, y_strides) -> dict[str, int]:
+        """The arguments for arrays with these strides."""
         c = self.c
-        filters = self.filters.prepare(base, w, forward, bias)
-        (xn, xc, xh, xw), (yn, yk, _, _) = x.strides, y.strides
+        (xn, xc, xh, xw), (yn, yk, _, _) = x_strides, y_strides
         line = c.columns.outputs
         if c.rows.advance * xh == line * c.columns.advance * xw:  # all rows of a plane in one step
             line *= c.rows.outputs
-        multiplying = self.stage.call(
+        y_steps = dict(yn=yn, yg=yk * c.filters, yk=yk)
+        return dict(xn=xn, xg=xc * c.channels, xc=xc, xh=xh, xw=xw, **y_steps, line=line)
+
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        filters = self.filters.prepare(base, w, forward, bias)
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
+        multiplying = stage.call(
             scratch=room,
             relu=relu,
             x=address(x),
-            xn=xn,
-            xg=xc * c.channels,
-            xc=xc,
-            xh=xh,
-            xw=xw,
             y=address(y),
-            yn=yn,
-            yg=yk * c.filters,
-            yk=yk,
             **filters.words,
             biased=bias is not None,
-            line=line,
         )
         return Prepared(multiplying, filters)

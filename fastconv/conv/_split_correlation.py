@@ -204,15 +204,21 @@ class SplitCorrelation(UnfoldedCorrelation):
             store=self.store,
         )
 
+    def _words(self, x_strides, y_strides) -> dict[str, int]:
+        """The arguments for arrays with these strides."""
+        return input_words(x_strides, self.c.channels) | output_words(y_strides, self.c)
+
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
         filters = self.filters.prepare(base, w, forward, bias, self.packs)
         flags = np.zeros(2, np.int64)
-        multiplying = self.stage.call(
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
+        multiplying = stage.call(
             scratch=room,
             relu=relu,
             flags=address(flags),
-            **input_words(x, self.c.channels),
-            **output_words(y, self.c),
+            x=address(x),
+            y=address(y),
             **filters.words,
         )
 

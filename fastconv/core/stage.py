@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from array import array
+from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from . import profile, threads
 from .address import address
 from .jit import Kernel
+from .once import once
 
 __all__ = ["Stage", "address"]
 
@@ -42,13 +45,33 @@ class Stage:
         self._template[len(kernel.words)] = workers
         self._counts = "counter" in self._index
         self._noted = "profile" in self._index
-        self._tables = [value for value in constants.values() if isinstance(value, np.ndarray)]
+        self._tables: list[np.ndarray] = []
+        self._settled: dict[Hashable, Stage] = {}
         if "workers" in self._index:
             constants["workers"] = workers
+        self._settle(constants)
+
+    def _settle(self, constants: Mapping[str, int | np.ndarray]) -> None:
         for name, value in constants.items():
             if isinstance(value, np.ndarray):
+                self._tables.append(value)
                 value = address(value)
             self._template[self._index[name]] = value
+
+    def settled(self, key: Hashable, more: Callable[[], Mapping[str, int | np.ndarray]]) -> Stage:
+        """The same with ``more`` constants, which hold for every call with this ``key``.
+
+        A call takes as long as it has arguments: what its arrays' strides say is settled once.
+        """
+
+        def make() -> Stage:
+            stage = copy.copy(self)
+            stage._template, stage._tables = self._template[:], self._tables[:]
+            stage._settled = {}
+            stage._settle(more())
+            return stage
+
+        return once(self._settled, key, make)
 
     def run(self, **arguments: int) -> None:
         self.call(**arguments).run()
