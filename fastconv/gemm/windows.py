@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.core.jit import inner, record
 from fastconv.simd.copying import copy, copy_strided, move, zero
-from fastconv.simd.strided import MOST_PLANES, interleave, take_even
+from fastconv.simd.strided import MOST_PLANES, interleave, take_even, take_fourth
 from fastconv.simd.transposing import transpose_taps, transpose_tile
 
 # What a kernel that packs windows needs in its arguments: the source, whose rows are read
@@ -67,6 +67,8 @@ def _pixels(like, a, target, source, count, valid, item):
                 )  # fmt: skip
     elif step == 2 * item and a.block == 1 and count >= a.vector:
         take_even(like, target, source, count)
+    elif step == 4 * item and a.block == 1 and count >= a.vector:
+        take_fourth(like, target, source, count)
     else:
         for c in range(valid):
             for j in range(count):

@@ -70,14 +70,17 @@ def read(v: Vectors, address, stride: int, part: Part | None, fill: float):
 
     if stride == 1:
         return load(0, None)
-    if stride == 2:  # the even elements of two vectors, which overlap so as not to read beyond
+    # The even elements of two vectors, which overlap so as not to read beyond.
+    pick = [e if e < v.lanes else e + 1 for e in range(0, 2 * v.lanes, 2)]
+    if stride == 2:
         low = high = None
         if part is not None:
             twice = v.builder.shl(part.count, i64(1))
             low, high = v.builder.sub(twice, i64(1)), v.builder.sub(twice, i64(v.lanes))
-        even = range(0, 2 * v.lanes, 2)
-        pick = [e if e < v.lanes else e + 1 for e in even]
         return v.shuffle(load(0, low), load(v.lanes - 1, high), pick)
+    if stride == 4 and part is None:
+        far = v.offset(address, 2 * (v.lanes - 1) * v.itemsize)
+        return v.shuffle(read(v, address, 2, None, fill), read(v, far, 2, None, fill), pick)
     mask = _below(v, None) if part is None else valid(v, part, stride)
     return v.masked("gather", filled, _pointers(v, address, stride), mask)
 
@@ -146,20 +149,17 @@ def _whole_vectors(v: Vectors, count, body) -> None:
     v.loop(builder.sdiv(builder.add(last, i64(2 * v.lanes - 1)), lanes), [], step)
 
 
-def _halves(double: bool):
-    """``target[i] = source[2i]``, or with ``double`` ``target[2i] = source[i]``."""
+def _apart(taken: int, put: int):
+    """``target[put·i] = source[taken·i]``."""
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
         target, source, count = arguments[1:]
 
         def body(i):
-            near = builder.mul(i, i64(v.itemsize))
-            far = builder.mul(i, i64(2 * v.itemsize))
-            if double:
-                write(v, v.load(builder.add(source, near)), builder.add(target, far), 2, None)
-            else:
-                v.store(read(v, builder.add(source, far), 2, None, 0.0), builder.add(target, near))
+            near, far = (builder.mul(i, i64(step * v.itemsize)) for step in (put, taken))
+            value = read(v, builder.add(source, far), taken, None, 0.0)
+            write(v, value, builder.add(target, near), put, None)
 
         _whole_vectors(v, count, body)
         return context.get_dummy_value()
@@ -170,13 +170,19 @@ def _halves(double: bool):
 @intrinsic
 def take_even(typingctx, like, target, source, count):
     """``target[i] = source[2i]`` for ``count`` elements, at least a vector of them."""
-    return types.void(like, *[types.int64] * 3), _halves(False)
+    return types.void(like, *[types.int64] * 3), _apart(2, 1)
+
+
+@intrinsic
+def take_fourth(typingctx, like, target, source, count):
+    """``target[i] = source[4i]`` for ``count`` elements, at least a vector of them."""
+    return types.void(like, *[types.int64] * 3), _apart(4, 1)
 
 
 @intrinsic
 def put_even(typingctx, like, target, source, count):
     """``target[2i] = source[i]`` for ``count`` elements, at least a vector of them."""
-    return types.void(like, *[types.int64] * 3), _halves(True)
+    return types.void(like, *[types.int64] * 3), _apart(1, 2)
 
 
 MOST_PLANES = 4  # that :func:`interleave` takes
