@@ -138,3 +138,21 @@ def test_groups_together_add_their_own_biases():
     plain = fc.conv2d(x, w, None, *case.arguments, algorithm="direct")
     given = fc.conv2d(x, w, bias, *case.arguments, algorithm="direct", activation="relu")
     np.testing.assert_allclose(given, np.maximum(plain + bias[:, None, None], 0), atol=1e-5)
+
+
+STAYING = cases.Case("staying-groups", 2, 512, 14, 14, 512, 3, 3, 1, 1, groups=32)
+
+
+@pytest.mark.skipif(machine().l2 > 2 << 20, reason="so large a cache has room for all filters")
+def test_workers_stay_with_groups_of_many_filters():
+    (part,) = Direct()._build(Trial(STAYING, "forward", "float32", "nhwc").problem, 2)
+    assert isinstance(part, LineCorrelation) and part.turn == part.c.N * part.tasks_i
+    (part,) = Direct()._build(Trial(TOGETHER[0], "forward", "float32", "nhwc").problem, 2)
+    assert part.turn == 1
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+def test_results_where_workers_stay(direction, order):
+    trial = Trial(STAYING, direction, "float32", order)
+    assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))

@@ -19,7 +19,7 @@ VECTOR = lanes(4)
 CASES = (
     cases.Case("parities", 2, 16, 12, 14, 32, 3, 3, 2, 1),
     cases.Case("parities-odd", 3, 16, 13, 11, 8, 3, 3, 2, 1),
-    cases.Case("parities-one-row", 1, 16, 9, 30, 24, 3, 3, (1, 2), 1),
+    cases.Case("parities-2-by-3", 1, 16, 9, 30, 24, 3, 3, (2, 3), 1),
     cases.Case("parities-5x4", 2, 16, 14, 15, 12, 5, 4, 2, (2, 1)),
     cases.Case("parities-no-overlap", 2, 16, 12, 16, 32, 2, 2, 2),
     cases.Case("parities-gaps", 1, 16, 17, 16, 16, 2, 2, 3),
@@ -85,6 +85,8 @@ def test_others_are_not():
         ((2, VECTOR + 1, 16, 16), (16, VECTOR + 1, 3, 3), 2, 1, 1, 1),  # no whole vector
         ((2, VECTOR, 16, 16), (16, VECTOR, 3, 3), 1, 1, 1, 1),  # one parity
         ((2, VECTOR, 16, 16), (16, VECTOR, 3, 3), 2, 1, 2, 1),  # dilated
+        ((2, VECTOR, 16, 16), (16, VECTOR, 3, 3), (1, 2), 1, 1, 1),  # parities along one axis
+        ((2, VECTOR, 16, 16), (16, VECTOR, 1, 1), 2, 0, 1, 1),  # one tap
     ):
         problem = described(x, w, *rest, "backward_input", "float32", "nhwc")
         assert not any(isinstance(part, ParityCorrelation) for part in Direct()._build(problem, 2))

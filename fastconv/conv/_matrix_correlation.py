@@ -13,6 +13,7 @@ import math
 
 import numpy as np
 
+from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
@@ -68,10 +69,14 @@ class MatrixCorrelation(UnfoldedCorrelation):
         """Parts of the filters that have tasks of their own.
 
         With s of them each worker reads 1/s of the filters and s / workers of the pixels: least
-        where both are as much.
+        where both are as much.  Groups whose filters would not stay in the cache together are
+        parts, or several each.
         """
-        least = math.sqrt(self.c.groups * self.c.filters * self.workers / self.c.pixels)
-        return max(1, min(self.all_tiles, self.workers, round(least)))
+        c = self.c
+        apart = c.groups if self.filters.nbytes > machine().l2 // 2 else 1
+        filters, tiles = c.groups * c.filters // apart, self.all_tiles // apart
+        least = math.sqrt(filters * self.workers / c.pixels)
+        return apart * max(1, min(tiles, self.workers, round(least)))
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:

@@ -47,7 +47,12 @@ class ParityCorrelation(LineCorrelation):
     def applies(c: Correlation, itemsize: int) -> bool:
         """Whether this plan can run the gradient ``c`` of all parities, and suits it."""
         together = groups_together(c, itemsize)
-        if together * c.filters != lanes(itemsize) or not windows_are_near(c, itemsize, together):
+        if (
+            together * c.filters != lanes(itemsize)
+            or min(c.rows.block, c.columns.block) == 1  # with so few parities little is shared
+            or sum(_taps(c)) == 1
+            or not windows_are_near(c, itemsize, together)
+        ):
             return False
         tile = _best_tile(c, together)
         return tile is not None and tile.score >= _LEAST_SCORE

@@ -1,4 +1,4 @@
-"""What plans for special correlations say of themselves: a lane for each filter, none folded."""
+"""What plans for special correlations say of themselves: a vector has outputs of one pixel."""
 
 from __future__ import annotations
 

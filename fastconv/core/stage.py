@@ -32,8 +32,8 @@ class Stage:
     """``kernel`` with ``constants`` for its arguments, to be run by ``workers`` at once.
 
     A constant that is an array is handed on as its address, and lives as long as the stage.
-    The argument ``workers`` is their number, ``counter`` the address of that number and of a word
-    for each of them to count its tasks in, 0 at first; ``profile`` is that of :mod:`.profile`.
+    The argument ``counter`` is the address of the number of workers and of a word for each of them
+    to count its tasks in, 0 at first; ``profile`` is that of :mod:`.profile`.
     """
 
     def __init__(self, kernel: Kernel, workers: int, **constants: int | np.ndarray):
@@ -47,8 +47,6 @@ class Stage:
         self._noted = "profile" in self._index
         self._tables: list[np.ndarray] = []
         self._settled: dict[Hashable, Stage] = {}
-        if "workers" in self._index:
-            constants["workers"] = workers
         self._settle(constants)
 
     def _settle(self, constants: Mapping[str, int | np.ndarray]) -> None:

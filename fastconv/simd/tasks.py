@@ -34,6 +34,17 @@ def _add(typingctx, address, value):
     return types.int64(types.int64, types.int64), codegen
 
 
+@intrinsic
+def _look(typingctx, address):
+    """A word that others may be adding to."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], I64.as_pointer())
+        return builder.load_atomic(pointer, "monotonic", _WORD)
+
+    return types.int64(types.int64), codegen
+
+
 @inner
 def next_task(counter, worker, tasks):
     """A task that nobody has taken before; ``tasks`` if there is none left."""
@@ -42,7 +53,7 @@ def next_task(counter, worker, tasks):
         owner = (worker + distance) % workers
         first, end = owner * tasks // workers, (owner + 1) * tasks // workers
         at = counter + (1 + owner) * _WORD
-        taken = get_word(at)  # to leave alone what is done: adding takes the line from others
+        taken = _look(at)  # before adding to it, which takes the cache line from others
         if (taken & _LOW) + (taken >> 32) < end - first:
             taken = _add(at, 1 if distance == 0 else _FROM_END)
             begun, ended = taken & _LOW, taken >> 32

@@ -1,0 +1,60 @@
+"""1×1 filters on channels-last pixels, a product of matrices as they stand: groups, and strides."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+from harness import DTYPES, Trial, assert_close
+
+from fastconv.conv._matrix_correlation import MatrixCorrelation
+from fastconv.conv.direct import Direct
+from fastconv.conv.registry import ALGORITHMS
+from fastconv.core.machine import machine
+
+SMALL = cases.Case("small-groups", 2, 48, 9, 10, 36, 1, 1, groups=3)
+LARGE = cases.Case("large-groups", 2, 2048, 7, 7, 2048, 1, 1, groups=4)
+groups = pytest.mark.parametrize("case", [SMALL, LARGE], ids=lambda case: case.name)
+
+
+def _part(case, dtype="float32") -> MatrixCorrelation:
+    problem = Trial(case, "forward", dtype, "nhwc").problem
+    (c,) = (part.c for part in Direct()._build(problem, 2))
+    return MatrixCorrelation(c, problem.itemsize, 2)
+
+
+@pytest.mark.skipif(machine().l2 != 2 << 20, reason="the cases are of a cache of 2 MiB")
+def test_groups_are_taken_together_while_the_cache_has_room_for_their_filters():
+    assert _part(SMALL).splits == 1
+    assert _part(LARGE._replace(N=32)).splits == LARGE.groups
+    assert _part(LARGE).splits == 2 * LARGE.groups  # where pixels are few
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@groups
+def test_results(case, dtype, direction):
+    trial = Trial(case, direction, dtype, "nhwc")
+    assert_close(trial.run("im2col", *trial.operands()), trial.expected, trial.bound("im2col"))
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd", "bf16x3"])
+@pytest.mark.parametrize("filter_size", [1, 3])
+def test_one_plan_runs_arrays_of_different_strides(algorithm, filter_size):
+    """What strides say is settled for those strides alone."""
+    case = cases.Case(
+        "strides", 2, 32, 8, 9, 40, filter_size, filter_size, padding=filter_size // 2
+    )
+    trial = Trial(case, "forward", "float32", "nhwc")
+    if trial.refusal(algorithm):
+        pytest.skip(trial.refusal(algorithm))
+    plan = ALGORITHMS[algorithm].plan(trial.problem, 2)
+    x, w = trial.operands()
+    wide = np.zeros((2, 9, 12, 40), np.float32)[:, 1:, 2:-1, 3:-5]
+    wide[...] = x.transpose(0, 2, 3, 1)
+    turned = np.ascontiguousarray(w[::-1])[::-1]
+    for source in (x, wide.transpose(0, 3, 1, 2), x):
+        for filters in (w, turned, w):
+            y = np.full((2, 8, 9, 40), np.nan, np.float32).transpose(0, 3, 1, 2)
+            plan(source, filters, y, None, False)
+            assert_close(y, trial.expected, trial.bound(algorithm))
