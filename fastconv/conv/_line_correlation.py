@@ -36,7 +36,7 @@ def groups_together(c: Correlation, itemsize: int) -> int:
     return together if together * c.filters == vector and c.groups % together == 0 else 1
 
 
-def _tile(c: Correlation, vector: int, together: int) -> LineTile | None:
+def _best_tile(c: Correlation, vector: int, together: int) -> LineTile | None:
     columns = c.columns
     return line_tile(
         columns.outputs, together * c.filters, columns.window, columns.advance, columns.spread,
@@ -91,7 +91,7 @@ class LineCorrelation(UnfoldedCorrelation):
         return 1 if self.planes else groups_together(c, self.itemsize)
 
     def _choose_tile(self, c: Correlation) -> LineTile:
-        return _tile(c, self.vector, self.together)
+        return _best_tile(c, self.vector, self.together)
 
     def _share(self, threads: int) -> None:
         """A task's rows, whose windows stay in the first cache, and its groups."""
@@ -133,7 +133,7 @@ class LineCorrelation(UnfoldedCorrelation):
             or not windows_are_near(c, itemsize, together)
         ):
             return False
-        tile = _tile(c, vector, together)
+        tile = _best_tile(c, vector, together)
         other = tile_score(c.rows.outputs * c.columns.outputs, c.filters, vector)
         return tile is not None and tile.score >= other
 
@@ -142,7 +142,7 @@ class LineCorrelation(UnfoldedCorrelation):
         """Executed, vectors filled up with zeros: a filter sums the channels of its group."""
         return super().flops // self.together
 
-    def _tile(self) -> dict[str, int]:
+    def _tile_words(self) -> dict[str, int]:
         """The register tile, compiled when first asked for."""
         c = self.c
         return tile_line(
@@ -170,7 +170,7 @@ class LineCorrelation(UnfoldedCorrelation):
         """The arguments that every kernel over lines takes."""
         c = self.c
         return dict(
-            **self._tile(),
+            **self._tile_words(),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             I=c.rows.outputs,

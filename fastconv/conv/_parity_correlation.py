@@ -78,7 +78,7 @@ class ParityCorrelation(LineCorrelation):
         c = self.c
         return 2 * c.groups * c.pixels * sum(_taps(c)) * c.channels // self.together * self.vector
 
-    def _tile(self) -> dict[str, int]:
+    def _tile_words(self) -> dict[str, int]:
         c = self.c
         axes = [(a.block, a.window, _reach(a)) for a in (c.rows, c.columns)]
         return tile_parities(
