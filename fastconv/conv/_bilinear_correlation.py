@@ -56,7 +56,7 @@ class BilinearCorrelation:
         self.filter_bytes = self.filters.bias_bytes if share.maps else self.filters.nbytes
         self.tasks = self.cutting.stretches(share.tiles) * share.splits
         self.worker_bytes = self._worker_bytes()
-        self.workers = workers_for(self.flops, self.tasks, threads)
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filter_bytes + self.workers * self.worker_bytes
 
     def _worker_bytes(self) -> int:

@@ -205,7 +205,8 @@ def best_cutting(
 ) -> tuple[Cutting, Share]:
     """The register tile and the share that take least; ``whole`` if filters must not be cut."""
     found = []
-    for i, tile in enumerate(best_tiles(grid.tiles, grid.c.lanes, vector)[:_MOST_TILES]):
+    most = max(_MOST_TILES, threads)  # many threads need narrow ones
+    for i, tile in enumerate(best_tiles(grid.tiles, grid.c.lanes, vector)[:most]):
         cutting = Cutting(grid, vector, itemsize, *tile, beyond, planes)
         found += [(cutting, share) for share in cutting.mapped_within(threads)]
         if i == 0:

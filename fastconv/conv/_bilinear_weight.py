@@ -88,7 +88,10 @@ class BilinearWeight:
     def _share(self) -> None:
         """Tiles of a stretch, and how workers divide stretches and units."""
         tiling = self.tiling
-        workers = workers_for(self.flops, self.grid.tiles // 8 * self.units + 1, self.threads)
+        moved = self.c.moved(self.itemsize)
+        workers = workers_for(
+            self.flops, self.grid.tiles // 8 * self.units + 1, self.threads, moved
+        )
         l2 = machine().l2
         small = 2 * self.copy_bytes <= l2
         self.parts = 1 if small else _fair_parts(self.units, workers)

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.sharing import leave_idle, workers_for
 from fastconv.gemm.tiling import choose_tile, even_split, round_up
 from fastconv.simd.vector import lanes
 
@@ -54,7 +54,7 @@ class BlockedCorrelation:
         self.store = output_order(c, y_format)
         self._arrange()
         self.worker_bytes = self._worker_bytes()
-        self.workers = workers_for(self.flops, self.tasks, threads)
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _choose_block(self, x_format: str) -> int:
@@ -107,9 +107,10 @@ class BlockedCorrelation:
                 i = even_split(i, i // 2)
             else:
                 j = even_split(j, -(-j // 2))
-        busy = workers_for(self.flops, threads, threads)
-        while n * i > 1 and self._blocks(n, i, j) * c.groups * self.filters.tiles < busy:
-            n, i = (-(-n // 2), i) if n > 1 else (1, even_split(i, i // 2))
+        busy = workers_for(self.flops, threads, threads, c.moved(self.itemsize))
+        tiles = c.groups * self.filters.tiles
+        while n * i > 1 and leave_idle(self._blocks(n, i, j) * tiles, busy):
+            n, i = (n - 1, i) if n > 1 else (1, even_split(c.rows.outputs, i - 1))
         self.share = (n, i, j)
         self.most = round_up(n * i * j, self.mr)
         self.blocks = self._blocks(n, i, j)

@@ -152,7 +152,8 @@ class BlockedWeight:
 
     def _share_workers(self, flops: int) -> None:
         """How workers divide pixels and units."""
-        workers = workers_for(flops, self.blocks * self.units, self.threads)
+        moved = self.c.moved(self.itemsize)
+        workers = workers_for(flops, self.blocks * self.units, self.threads, moved)
         several = self.c.rows.window * self.c.columns.window > 1
         self.copies, self.parts = share_out(
             workers, self.blocks, self.units, self.copy_bytes, self.c.pixels,

@@ -14,6 +14,7 @@ from fastconv.core.stage import Call, Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
 from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import round_up
 from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reader, reading_order
 from fastconv.simd.vector import lanes
 
@@ -46,20 +47,33 @@ class Prepared(NamedTuple):
     memory: tuple = ()  # what must live as long
 
 
-class PackedFilters:
-    """The filters of a correlation, packed anew in every call into a workspace."""
+_TASKS = 2  # of packing, for each thread
+_LEAST_BLOCK = 64  # channels
 
-    def __init__(self, c: Correlation, itemsize: int, width: int, block: int, threads: int):
+
+class PackedFilters:
+    """The filters of a correlation, packed anew in every call into a workspace.
+
+    Filters of one tap may have any ``block`` of channels: None for what gives enough tasks.
+    """
+
+    def __init__(self, c: Correlation, itemsize: int, width: int, block: int | None, threads: int):
         self.correlation = c
-        self.width, self.block, self.threads = width, block, threads
+        self.width, self.threads = width, threads
         self.itemsize = itemsize
         self.taps = c.tap_table()
-        self.n_blocks = self.phase_blocks = -(-c.channels // block)
         self.tiles = -(-c.lanes // width)
-        self.block_bytes = self.taps.shape[1] * block * width * itemsize
+        self.block = block or self._fair_block()
+        self.n_blocks = self.phase_blocks = -(-c.channels // self.block)
+        self.block_bytes = self.taps.shape[1] * self.block * width * itemsize
         self.tile_bytes = self.n_blocks * self.block_bytes
         self.bias_bytes = aligned(c.groups * self.tiles * width * itemsize)
         self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
+
+    def _fair_block(self) -> int:
+        c = self.correlation
+        parts = -(-_TASKS * self.threads // (c.groups * self.tiles))
+        return min(c.channels, round_up(-(-c.channels // parts), _LEAST_BLOCK))
 
     @property
     def packer(self) -> Function:

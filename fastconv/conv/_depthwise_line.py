@@ -42,7 +42,7 @@ class DepthwiseLine:
         self.together = min(self.units.count, _together(c))
         self.splits = max(1, min(self.units.count // self.together, -(-3 * threads // c.N)))
         self.tasks = c.N * self.splits
-        self.workers = workers_for(self.flops, self.tasks, threads)
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
         self.filters = DepthwiseFilters([c], itemsize, threads)
         self.nbytes = self.filters.nbytes
 

@@ -61,7 +61,8 @@ class DepthwiseWeight:
         self.unit_bytes = (c.steps + 1) * vector_bytes
         self.sums = units.count * units.filters
         self.copy_bytes = self.sums * self.unit_bytes
-        workers = workers_for(self.flops, units.count * c.N * self.tasks_i, threads)
+        tasks = units.count * c.N * self.tasks_i
+        workers = workers_for(self.flops, tasks, threads, c.moved(itemsize))
         self.copies, self.parts = self._shares(workers, problem.x_format == "nchw")
         self.workers = min(workers, self.copies * self.parts)
         self.gradient_bytes = self.rows * c.columns.outputs * units.nbytes
@@ -168,7 +169,7 @@ class DepthwiseWeight:
         units = self.units
         return Stage(
             depthwise_add_kernel(self.itemsize),
-            workers_for(8 * self.copy_bytes, self.sums, self.threads),
+            workers_for(4 * self.copies * self.copy_bytes, self.sums, self.threads),
             tasks=self.sums,
             splat=units.splat,
             copy_bytes=self.copy_bytes,

@@ -61,7 +61,8 @@ class DotCorrelation:
         self.vector = lanes(itemsize)
         self.mr = dot_rows(c.filters, self.vector)
         self.filters = _Rows(c)
-        self.workers = workers_for(self.flops, -(-c.pixels // self.mr), threads)
+        tasks = -(-c.pixels // self.mr)
+        self.workers = workers_for(self.flops, tasks, threads, c.moved(itemsize))
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:

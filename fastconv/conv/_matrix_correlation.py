@@ -56,11 +56,11 @@ class MatrixCorrelation(UnfoldedCorrelation):
         self.threads = threads
         self.mr, self.nv = choose_tile(c.pixels, c.filters, lanes(itemsize))
         self.width = self.nv * lanes(itemsize)
-        self.filters = PackedFilters(c, itemsize, self.width, c.channels, threads)
+        self.filters = PackedFilters(c, itemsize, self.width, None, threads)
         self.worker_bytes = aligned(self.mr * self.width * itemsize)
         self.all_tiles = c.groups * self.filters.tiles
         tasks = -(-c.pixels // self.mr) * self.all_tiles
-        self.workers = workers_for(self.flops, tasks, threads)
+        self.workers = workers_for(self.flops, tasks, threads, c.moved(itemsize))
         self.splits = self._choose_splits()
         self._lines: dict[tuple, tuple[int, int, int]] = {}
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes

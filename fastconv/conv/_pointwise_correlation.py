@@ -38,7 +38,7 @@ class PointwiseCorrelation(UnfoldedCorrelation):
         self.itemsize = itemsize
         self.mr, self.nv = choose_tile(c.filters, c.pixels, lanes(itemsize), far=True)
         self.width = self.nv * lanes(itemsize)
-        self.filters = PackedFilters(c, itemsize, self.mr, c.channels, threads)
+        self.filters = PackedFilters(c, itemsize, self.mr, None, threads)
         tiles = -(-c.pixels // self.width)
         fitting = machine().l2 // 2 // _panel_bytes(c, itemsize, self.nv)
         share = max(1, min(_TILES, fitting, tiles // threads))
@@ -51,7 +51,7 @@ class PointwiseCorrelation(UnfoldedCorrelation):
         self.worker_bytes = aligned(
             2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 16
         )
-        self.workers = workers_for(self.flops, self.tasks, threads)
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @staticmethod

@@ -68,7 +68,8 @@ class SpectralCorrelation:
         temp = temp_vectors(rows.length, columns.length, widest, columns.outputs) * self.pixel
         self.spectrum_bytes = rows.length * columns.length * self.pixel
         self.worker_bytes = aligned(self.spectrum_bytes + self.room_bytes + temp)
-        self.workers = workers_for(2 * self.vector * self.instructions, self.tasks, threads)
+        work = 2 * self.vector * self.instructions
+        self.workers = workers_for(work, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.sharing import leave_idle, workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -59,7 +59,7 @@ class SplitCorrelation(UnfoldedCorrelation):
         self.worker_bytes = self.panel = aligned(64 + sums + 2 * self.line + 2 * self.low)
         if self.packs:
             self.worker_bytes += self.filters.tile_bytes + self.filters.worker_bytes
-        self.workers = workers_for(self.flops // 4, self.tasks, threads)
+        self.workers = workers_for(self.flops // 4, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _layout(self, n: int, i: int, j: int) -> None:
@@ -102,8 +102,12 @@ class SplitCorrelation(UnfoldedCorrelation):
             else:
                 break
             self._layout(n, i, j)
+        tiles = c.groups * self.filters.tiles
+        while n * i > 1 and leave_idle(self._blocks(n, i, j) * tiles, threads):
+            n, i = (n - 1, i) if n > 1 else (1, even_split(c.rows.outputs, i - 1))
+            self._layout(n, i, j)
         self.share = (n, i, j)
-        blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j) * c.groups
+        blocks = self._blocks(n, i, j) * c.groups
         self.splits = 1
         if threads > 1 and blocks < 3 * threads:
             self.splits = min(
@@ -113,6 +117,11 @@ class SplitCorrelation(UnfoldedCorrelation):
         self.tasks = blocks * self.splits
         # Whether every tile of filters serves one task, that splits it.
         self.packs = blocks == c.groups and self.tasks >= threads
+
+    def _blocks(self, n: int, i: int, j: int) -> int:
+        """How many blocks of (n, i, j) pixels there are."""
+        c = self.c
+        return -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
 
     def _rounds(self, blocks: int, splits: int, threads: int) -> float:
         """What tasks take if each of ``splits`` divides the filters, but splits its window anew."""

@@ -114,7 +114,9 @@ class SplitWeight:
 
     def _share_workers(self) -> None:
         """How workers divide pixels and units."""
-        workers = workers_for(self.flops // 4, self.blocks * self.units, self.threads)
+        workers = workers_for(
+            self.flops // 4, self.blocks * self.units, self.threads, self.c.moved(4)
+        )
         self.copies, self.parts = share_out(
             workers, self.blocks, self.units, self.copy_bytes, self.c.pixels // _SPEED,
             _TURNS if self.taps > 1 else 1,
@@ -210,7 +212,7 @@ class SplitWeight:
         left, right = self.channels
         return Stage(
             split_sum_kernel(),
-            workers_for(16 * self.copy_bytes, self.units, self.threads),
+            workers_for(8 * self.copies * self.copy_bytes, self.units, self.threads),
             tasks=self.units,
             copy_bytes=self.copy_bytes,
             copies=self.copies,

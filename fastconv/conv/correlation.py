@@ -74,6 +74,12 @@ class Correlation(NamedTuple):
         """Terms of each sum."""
         return self.rows.window * self.columns.window * self.channels
 
+    def moved(self, itemsize: int) -> int:
+        """Bytes of input and output, each read or written once."""
+        inputs = self.channels * self.rows.inputs * self.columns.inputs
+        outputs = self.lanes * self.rows.outputs * self.columns.outputs
+        return self.N * self.groups * (inputs + outputs) * itemsize
+
     def tap_table(self) -> np.ndarray:
         """(r, s) of every (block position, window position); −1 where no weight joins them."""
         r = np.array(self.rows.taps)[:, None, :, None]

@@ -21,6 +21,7 @@ from numba.core import types
 from . import jit
 from .machine import cpu_count
 
+_ALL = contextlib.nullcontext()
 _SIGNATURE = types.void(types.int64, types.int64, types.int64)
 
 
@@ -100,17 +101,35 @@ def threading_layer() -> str:
     return _state.layer or "none"
 
 
+@contextlib.contextmanager
+def _masked(n: int):
+    """Leave all but ``n`` of numba's threads asleep, which it would wake for any number of tasks.
+
+    ``n`` is not the number of workers: some layers start threads anew where it changes.
+    """
+    before = numba.get_num_threads()
+    numba.set_num_threads(n)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def _awake(n: int) -> contextlib.AbstractContextManager:
+    return _ALL if n == numba.config.NUMBA_NUM_THREADS else _masked(n)
+
+
 def launch(kernel: jit.Kernel, pointer: int, workers: int) -> None:
     """Call the kernel for every worker below ``workers``, with the arguments at ``pointer``."""
     if workers == 1 or _state.forked:
         _serial()(kernel.address, pointer, workers)
         return
-    with _state.lock:
+    with _state.lock, _awake(get_num_threads()):
         _parallel()(kernel.address, pointer, workers)
         if _state.layer is None:
             _state.layer = numba.threading_layer()
             if _state.layer != "workqueue":  # which aborts the process on concurrent launches
-                _state.lock = contextlib.nullcontext()
+                _state.lock = _ALL
 
 
 def _after_fork() -> None:

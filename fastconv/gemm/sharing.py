@@ -11,16 +11,27 @@ import numpy as np
 
 from fastconv.core.machine import machine
 
+from .tiling import round_up
+
 EVEN = 4  # blocks for a weight of 1: enough not to show that there are only whole ones
+_WORTH = 1_000_000  # floating-point operations of a worker: some ten microseconds
+_BYTE = 8  # of them in the time of a byte to or from memory
 _MOST_COPIES = 4  # for each worker
 _COPY_PIXELS = 1024  # for each copy: its sums are added in the time of some 35
 _FIRST_WEIGHT = 3
 _LEAST_PART = 2  # units, where there are more parts than workers: they share what is packed
 
 
-def workers_for(flops: float, tasks: int, threads: int) -> int:
-    """Threads worth starting: below about two megaflops each, starting them costs more."""
-    return max(1, min(threads, tasks, int(flops // 2_000_000) + 1))
+def workers_for(flops: float, tasks: int, threads: int, nbytes: int = 0) -> int:
+    """Threads worth starting for so much arithmetic, or for so many bytes if moving them takes
+    longer: what each has to do should take longer than starting it.
+    """
+    return max(1, min(threads, tasks, int(max(flops, _BYTE * nbytes) // _WORTH) + 1))
+
+
+def leave_idle(tasks: int, workers: int) -> bool:
+    """Whether so many equal tasks leave workers without one for over a quarter of the time."""
+    return 4 * tasks < 3 * round_up(tasks, workers)
 
 
 def share_out(
