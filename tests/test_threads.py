@@ -88,6 +88,34 @@ def test_context_is_of_one_python_thread():
     assert seen == [fc.get_num_threads()]
 
 
+def test_threads_left_out_stay_asleep():
+    """A launch is of the threads asked for, and leaves numba's own setting as it was."""
+    run(
+        """
+        import numba, numpy as np
+        import fastconv as fc
+        from fastconv.core import threads
+
+        awake, parallel = [], threads._parallel()
+
+        def watched(*args):
+            awake.append(numba.get_num_threads())
+            parallel(*args)
+
+        threads._parallel = lambda: watched
+        x, w = np.ones((4, 32, 20, 20), "f4"), np.ones((32, 32, 3, 3), "f4")
+        numba.set_num_threads(3)
+        for n in (2, 4, 3):
+            fc.set_num_threads(n)
+            awake.clear()
+            fc.conv2d(x, w)
+            assert set(awake) == {n}, (n, awake)
+            assert numba.get_num_threads() == 3
+        """,
+        NUMBA_NUM_THREADS="5",
+    )
+
+
 # Arrays of four convolutions that run in parallel, in one process with four threads.
 SETUP = """
     import os, signal, sys, threading, warnings

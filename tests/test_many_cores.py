@@ -1,0 +1,86 @@
+"""Plans for more cores than this machine may have: all of them are fed, and results are right."""
+
+from __future__ import annotations
+
+import cases
+import numpy as np
+import pytest
+from harness import DIRECTIONS, FORMATS, Trial, assert_close
+
+from fastconv.comparison.layers import shipped
+from fastconv.conv.registry import ALGORITHMS
+from fastconv.core import threads, workspace
+from fastconv.gemm.sharing import leave_idle, workers_for
+
+CORES = 16
+CASES = (
+    cases.Case("one-image", 1, 128, 14, 14, 192, 3, 3, padding=1),
+    cases.Case("one-image-pointwise", 1, 272, 14, 14, 256, 1, 1),
+    cases.Case("few-channels", 8, 1, 28, 28, 32, 5, 5, padding=2),
+    cases.Case("depthwise-strided", 4, 96, 28, 28, 96, 3, 3, 2, 1, groups=96),
+    cases.Case("grouped", 2, 64, 14, 14, 64, 3, 3, padding=1, groups=4),
+)
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    "algorithm", ["direct", "im2col", "winograd", "fft", "depthwise", "bf16x3"]
+)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_results(case, algorithm, direction, order):
+    trial = Trial(case, direction, "float32", order)
+    if algorithm not in ALGORITHMS or trial.refusal(algorithm):
+        pytest.skip("cannot run it")
+    problem = trial.problem
+    formats = {"forward": problem.y_format, "backward_input": problem.x_format}
+    order = formats.get(direction, "nchw")
+    result = workspace.empty(trial.expected.shape, "float32", order)
+    result[...] = np.nan
+    ALGORITHMS[algorithm].plan(problem, CORES)(*trial.operands(), result, None, False)
+    bound = ALGORITHMS[algorithm].cost(problem, CORES).error
+    assert_close(result, trial.expected, bound)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    ("layer", "algorithm"),
+    [
+        ("depthwise-3x3-s2", "depthwise"),
+        ("lenet-conv1", "direct"),
+        ("lenet-conv1", "winograd"),
+        ("batch1-14x14", "direct"),
+        ("batch1-14x14", "winograd"),
+        ("batch1-1x1", "direct"),
+        ("vgg16-conv5.2", "winograd"),
+        ("grouped-3x3-g32", "direct"),
+    ],
+)
+def test_layers_feed_all_cores(layer, algorithm, direction, monkeypatch):
+    workers = []
+    monkeypatch.setattr(threads, "launch", lambda kernel, pointer, n: workers.append(n))
+    (problem,) = (one.problem for one in shipped() if one.name == layer)
+    problem = problem._replace(direction=direction, x_format="nhwc", y_format="nhwc")
+    shapes = dict(x=problem.x_shape, y=problem.y_shape, w=problem.w_shape)
+    orders = dict(x="nhwc", y="nhwc", w="nchw")
+    names = {"forward": "xwy", "backward_input": "ywx", "backward_weight": "xyw"}[direction]
+    arrays = [workspace.empty(shapes[name], "float32", orders[name]) for name in names]
+    arrays[-1].fill(0)
+    ALGORITHMS[algorithm].plan(problem, CORES)(*arrays, None, False)
+    assert 0.7 * CORES < max(workers) <= CORES
+
+
+def test_workers_have_enough_to_do():
+    assert workers_for(0, 100, CORES) == 1
+    assert workers_for(10**9, 100, CORES) == CORES
+    assert workers_for(10**9, 3, CORES) == 3
+    assert workers_for(0, 100, CORES, 100 << 20) == CORES  # they wait for memory
+    counts = [workers_for(flops, 100, CORES) for flops in range(0, 40_000_000, 500_000)]
+    assert counts == sorted(counts) and set(counts) == set(range(1, CORES + 1))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "idle"), [(1, True), (11, True), (12, False), (16, False), (17, True), (24, False)]
+)
+def test_what_leaves_workers_idle(tasks, idle):
+    assert leave_idle(tasks, CORES) is idle
