@@ -15,11 +15,11 @@ from harness import DIRECTIONS, DTYPES, Trial, assert_close
 
 import fastconv as fc
 from fastconv.conv import _bilinear, _product
-from fastconv.conv._bilinear_grid import TileGrid
 from fastconv.conv.fft import Fft
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.conv.winograd import Winograd
 from fastconv.core.address import address
+from fastconv.plans.bilinear.grid import TileGrid
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
 from fastconv.transforms.program import apply

@@ -8,10 +8,10 @@ import pytest
 from harness import DTYPES, Trial, assert_close
 
 import fastconv as fc
-from fastconv.conv._depthwise_line import DepthwiseLine
 from fastconv.conv.arguments import described
 from fastconv.conv.depthwise import _parts
 from fastconv.core.machine import machine
+from fastconv.plans.depthwise.line import DepthwiseLine
 from fastconv.simd.vector import lanes
 
 VECTOR = lanes(4)

@@ -8,10 +8,10 @@ import pytest
 from harness import DTYPES, assert_close
 
 import fastconv as fc
-from fastconv.conv._dot_correlation import DotCorrelation
 from fastconv.conv.algorithm import sum_error
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
+from fastconv.plans.pointwise.dot import DotCorrelation
 from fastconv.simd.dots import dot_rows
 from fastconv.simd.vector import lanes
 

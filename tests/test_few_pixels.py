@@ -8,9 +8,9 @@ import pytest
 from harness import DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
-from fastconv.conv._direct_correlation import DirectCorrelation
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
+from fastconv.plans.blocked.direct import DirectCorrelation
 
 CASES = (
     cases.Case("few-pointwise", 1, 70, 7, 7, 260, 1, 1),

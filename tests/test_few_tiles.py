@@ -11,12 +11,12 @@ import pytest
 from harness import DTYPES, FORMATS, Fences, Trial, assert_close
 
 import fastconv as fc
-from fastconv.conv._few_tiles_weight import FewTilesWeight
 from fastconv.conv._product import parts_of
-from fastconv.conv.kept_filters import KeptFilters
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
 from fastconv.core.machine import machine
+from fastconv.plans.bilinear.few_tiles_weight import FewTilesWeight
+from fastconv.plans.kept_filters import KeptFilters
 
 # Chunks of channels that are not whole; filters that end within a tile of lanes; groups.
 CASES = (

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.conv import kept_filters
-from fastconv.conv._correlation_plan import PackedFilters
-from fastconv.conv.kept_filters import KeptFilters, _equal
+from fastconv.plans import kept_filters
+from fastconv.plans.kept_filters import KeptFilters, _equal
+from fastconv.plans.packed_filters import PackedFilters
 
 ALGORITHMS = ("direct", "im2col", "winograd", "fft", "strassen")
 

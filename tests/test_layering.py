@@ -23,7 +23,7 @@ LAYERS = (
     ("nn", "optim"),
     ("autograd",),
     ("conv",),
-    ("cuda", "ops"),
+    ("cuda", "ops", "plans"),
     ("gemm", "transforms"),
     ("simd",),
     ("core",),

@@ -8,11 +8,11 @@ import pytest
 from harness import DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
-from fastconv.conv._line_correlation import LineCorrelation
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.core.machine import machine
 from fastconv.gemm.tiling import LineTile, line_tile
+from fastconv.plans.lines.line import LineCorrelation
 from fastconv.simd.vector import lanes
 
 VECTOR = lanes(4)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from harness import DTYPES, Trial, assert_close
 
-from fastconv.conv._matrix_correlation import MatrixCorrelation
 from fastconv.conv.direct import Direct
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
+from fastconv.plans.pointwise.matrix import MatrixCorrelation
 
 SMALL = cases.Case("small-groups", 2, 48, 9, 10, 36, 1, 1, groups=3)
 LARGE = cases.Case("large-groups", 2, 2048, 7, 7, 2048, 1, 1, groups=4)

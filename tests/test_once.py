@@ -7,11 +7,11 @@ import weakref
 import numpy as np
 
 import fastconv as fc
-from fastconv.conv._direct_correlation import DirectCorrelation
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
 from fastconv.core.once import once
 from fastconv.core.stage import Stage
+from fastconv.plans.blocked.direct import DirectCorrelation
 from fastconv.simd.copying import get_word, put_word
 
 

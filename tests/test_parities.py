@@ -8,11 +8,11 @@ import pytest
 from harness import DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
-from fastconv.conv._parity_correlation import ParityCorrelation
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.core.machine import machine
 from fastconv.gemm.tiling import parity_tile
+from fastconv.plans.lines.parity import ParityCorrelation
 from fastconv.simd.vector import lanes
 
 VECTOR = lanes(4)

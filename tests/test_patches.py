@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from harness import Trial, assert_close, fenced
 
-from fastconv.conv._depthwise_weight import DepthwiseWeight
-from fastconv.conv._patches import Patches, _runs, tap_tile
 from fastconv.conv.arguments import described
-from fastconv.conv.correlation import unfolded
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
+from fastconv.plans.correlation import unfolded
+from fastconv.plans.depthwise.patches import Patches, _runs, tap_tile
+from fastconv.plans.depthwise.weight import DepthwiseWeight
 from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
 

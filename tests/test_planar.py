@@ -7,12 +7,12 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import fastconv as fc
-from fastconv.conv._planar_correlation import PlanarCorrelation
 from fastconv.conv.algorithm import sum_error
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.core.machine import machine
 from fastconv.gemm.tiling import planar_tiles
+from fastconv.plans.lines.planar import PlanarCorrelation
 from fastconv.simd.vector import lanes
 
 

@@ -10,19 +10,17 @@ import pytest
 from cases import Case
 from harness import Trial, assert_close
 
-from fastconv.conv import (
-    _bilinear_weight,
-    _blocked_weight,
-    _depthwise_weight,
-    _split_weight,
-    _weight_stages,
-)
-from fastconv.conv._sum_tasks import sum_tasks, tiles_met
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import threads
 from fastconv.core.machine import matrix_unit
 from fastconv.gemm import sharing
 from fastconv.gemm.sharing import EVEN, cuts, share_out, spare_copies, total_weight
+from fastconv.plans.bilinear import weight as bilinear_weight
+from fastconv.plans.blocked import weight as blocked_weight
+from fastconv.plans.blocked import weight_stages
+from fastconv.plans.depthwise import weight as depthwise_weight
+from fastconv.plans.split import weight as split_weight
+from fastconv.plans.sum_tasks import sum_tasks, tiles_met
 
 CASES = {
     "direct": Case("many-pixels", 8, 3, 40, 48, 20, 3, 3, padding=1),
@@ -133,7 +131,7 @@ def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
         shared.append((workers, copies * parts))
         return sum_tasks(workers, copies, parts, *rest)
 
-    for module in (_bilinear_weight, _depthwise_weight, _split_weight, _weight_stages):
+    for module in (bilinear_weight, depthwise_weight, split_weight, weight_stages):
         monkeypatch.setattr(module, "sum_tasks", noted)
     trial = Trial(case, "backward_weight", "float32", order)
     plan = ALGORITHMS[algorithm].plan(trial.problem, 2)
@@ -155,7 +153,7 @@ def _one_after_the_other(kernel, pointer, workers):
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 64])
 def test_plans_for_more_workers_than_threads(workers, monkeypatch):
-    monkeypatch.setattr(_blocked_weight, "workers_for", lambda flops, *most: min(most))
+    monkeypatch.setattr(blocked_weight, "workers_for", lambda flops, *most: min(most))
     trial = Trial(CASES["direct"], "backward_weight")
     result = np.full(trial.expected.shape, np.nan, np.float32)
     ALGORITHMS["direct"].plan(trial.problem, workers)(*trial.operands(), result, None, False)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from fastconv.conv._direct_weight import DirectWeight
 from fastconv.conv.arguments import described
 from fastconv.core.machine import machine
 from fastconv.gemm.tiling import SlidingTile, sliding_tile
+from fastconv.plans.blocked.direct_weight import DirectWeight
 from fastconv.simd.vector import lanes
 
 

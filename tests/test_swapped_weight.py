@@ -6,9 +6,9 @@ import cases
 import pytest
 from harness import DTYPES, FORMATS, Trial, assert_close
 
-from fastconv.conv._direct_weight import DirectWeight, SwappedWeight, direct_weight
 from fastconv.conv.arguments import described
 from fastconv.core.threads import num_threads
+from fastconv.plans.blocked.direct_weight import DirectWeight, SwappedWeight, direct_weight
 from fastconv.simd.vector import lanes
 
 wide = pytest.mark.skipif(lanes(4) < 8, reason="short vectors are full enough as it is")

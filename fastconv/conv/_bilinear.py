@@ -13,16 +13,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
+from fastconv.plans.bilinear.correlation import BilinearCorrelation
+from fastconv.plans.bilinear.few_tiles_weight import bilinear_weight
+from fastconv.plans.bilinear.grid import TileGrid
+from fastconv.plans.bilinear.weight import BilinearWeight
+from fastconv.plans.correlation import Correlation, joined_parities, unfolded
 from fastconv.simd.vector import lanes
 from fastconv.transforms.tile_map import Tiling
 
-from ._bilinear_correlation import BilinearCorrelation
-from ._bilinear_grid import TileGrid
-from ._bilinear_weight import BilinearWeight
-from ._few_tiles_weight import bilinear_weight
 from ._product import ProductAlgorithm
 from .algorithm import ACCURACIES, Cost, Plan, Work
-from .correlation import Correlation, joined_parities, unfolded
 from .direct import Direct, or_direct
 
 _LARGE_GROWTH = 100  # of the predicted errors, from which on measured ones grow in proportion

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
+from fastconv.plans.correlation import parities, unfolded
+from fastconv.plans.spectral.correlation import SpectralCorrelation
+from fastconv.plans.spectral.grid import has_sides
+from fastconv.plans.spectral.weight import SpectralWeight
 
 from ._product import ProductAlgorithm
-from ._spectral_correlation import SpectralCorrelation
-from ._spectral_grid import has_sides
-from ._spectral_weight import SpectralWeight
 from .algorithm import Cost, Plan, Work
-from .correlation import parities, unfolded
 from .depthwise import Depthwise
 from .direct import Direct
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
+from fastconv.plans import correlation
+from fastconv.plans.correlation import Correlation
 from fastconv.simd.vector import lanes
 
-from . import correlation
 from ._parts import plan_of_parts, workspace
 from ._pieces import Piece, pieces
 from .algorithm import WORKSPACE, Algorithm, Cost, Plan, Work, summation_error, too_large
-from .correlation import Correlation
 
 _TRIPS = 6  # through the cache take as long as transposing
 

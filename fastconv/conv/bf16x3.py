@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from fastconv.core.machine import matrix_unit
 from fastconv.core.problem import ConvProblem
+from fastconv.plans.split.correlation import SplitCorrelation
+from fastconv.plans.split.weight import SplitWeight
 
 from ._product import ProductAlgorithm, parts_of
-from ._split_correlation import SplitCorrelation
-from ._split_weight import SplitWeight
 from .algorithm import Cost, Plan, Work, sum_error
 from .direct import Direct, or_direct
 

@@ -1,8 +1,8 @@
 """``depthwise``: one or a few channels to a group; vectors of outputs, one multiply-add a tap.
 
-There is no reduction over channels to block for, so the data is cut into planes (:mod:`._planes`)
-in which any kernel size, stride and dilation is a table of offsets, and so is the channel of a
-group.
+There is no reduction over channels to block for, so the data is cut into planes
+(:mod:`fastconv.plans.depthwise.planes`) in which any kernel size, stride and dilation is a table of
+offsets, and so is the channel of a group.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import functools
 
 from fastconv.core.problem import ConvProblem
 from fastconv.gemm.sharing import workers_for
+from fastconv.plans import correlation
+from fastconv.plans.clearing import start_of
+from fastconv.plans.depthwise.correlation import DepthwiseSum
+from fastconv.plans.depthwise.line import DepthwiseLine
+from fastconv.plans.depthwise.weight import DepthwiseWeight
 from fastconv.simd.vector import lanes
 
-from . import correlation
-from ._clearing import start_of
-from ._depthwise_line import DepthwiseLine
-from ._depthwise_sum import DepthwiseSum
-from ._depthwise_weight import DepthwiseWeight
 from .algorithm import Algorithm, Cost, Plan, Work, summation_error, too_large
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from fastconv.core.problem import ConvProblem
+from fastconv.plans.blocked.direct import DirectCorrelation, packs_filters_itself
+from fastconv.plans.blocked.direct_weight import direct_weight
+from fastconv.plans.correlation import joined_parities
+from fastconv.plans.lines.line import LineCorrelation, groups_together
+from fastconv.plans.lines.parity import ParityCorrelation
+from fastconv.plans.lines.planar import PlanarCorrelation
+from fastconv.plans.pointwise.in_place import in_place
 
-from ._direct_correlation import DirectCorrelation, packs_filters_itself
-from ._direct_weight import direct_weight
-from ._in_place import in_place
-from ._line_correlation import LineCorrelation, groups_together
-from ._parity_correlation import ParityCorrelation
-from ._planar_correlation import PlanarCorrelation
 from ._product import ProductAlgorithm
 from .algorithm import Cost
-from .correlation import joined_parities
 
 
 def or_direct(cost: Cost, problem: ConvProblem, threads: int) -> Cost:

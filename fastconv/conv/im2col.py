@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ._direct_weight import direct_weight
-from ._im2col_correlation import Im2colCorrelation
-from ._im2col_weight import Im2colWeight
-from ._in_place import in_place
+from fastconv.plans.blocked.direct_weight import direct_weight
+from fastconv.plans.blocked.im2col import Im2colCorrelation
+from fastconv.plans.blocked.im2col_weight import Im2colWeight
+from fastconv.plans.pointwise.in_place import in_place
+
 from ._product import ProductAlgorithm
 
 

@@ -23,7 +23,7 @@ from . import files
 
 SUFFIX = ".code"
 
-_KERNEL_FOLDERS = ("core", "simd", "gemm", "transforms", "conv", "ops")
+_KERNEL_FOLDERS = ("core", "simd", "gemm", "transforms", "plans", "conv", "ops")
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def source_digest() -> str:
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256(numba.__version__.encode())
     for folder in _KERNEL_FOLDERS:
-        for path in sorted((root / folder).glob("*.py")):
+        for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

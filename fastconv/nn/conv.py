@@ -10,8 +10,8 @@ import numpy as np
 from fastconv.autograd import Tensor, functional, is_grad_enabled
 from fastconv.autograd.functional import Size
 from fastconv.conv import options
-from fastconv.conv.kept_filters import KeptFilters
 from fastconv.core import checks
+from fastconv.plans.kept_filters import KeptFilters
 
 from . import init
 from .module import Module

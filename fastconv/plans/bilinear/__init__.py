@@ -1,0 +1,1 @@
+"""Tiles that are mapped, multiplied component by component, and mapped back."""

@@ -1,0 +1,170 @@
+"""A correlation with unit advance as a bilinear algorithm: tables, block sizes, a call's stages.
+
+First the filters become components, then every stretch of tiles is spread, multiplied and gathered.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import Scratch, aligned
+from fastconv.gemm.results import PLANES, ROWS, SCATTER, row_storer
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import round_up
+from fastconv.plans.arrays import input_words, output_words
+from fastconv.plans.correlation import Correlation
+from fastconv.plans.packed_filters import lane_table
+from fastconv.simd.tiles import tile_packed
+from fastconv.simd.vector import lanes
+from fastconv.transforms.maps import gather, spread
+from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
+
+from .filters import MappedFilters
+from .grid import TileGrid
+from .kernel import TERMS, bilinear_kernel
+from .shares import best_cutting
+
+
+class BilinearCorrelation:
+    """One correlation of a plan, its tiles computed by the maps of ``tiling``."""
+
+    def __init__(self, c: Correlation, itemsize: int, y_format: str, tiling: Tiling, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.tiling = tiling
+        self.vector = lanes(itemsize)
+        self.pixel = self.vector * self.itemsize
+        self.grid = TileGrid(c, tiling)
+        self.store = ROWS if y_format == "nhwc" else PLANES
+        if self.store == PLANES and c.columns.spread > 1:
+            self.store = SCATTER
+        # A vector of a fold's last lanes reaches beyond it, after the last fold into nothing.
+        self.m_beyond = self.pixel if c.folded and c.filters % self.vector else 0
+        self.interleaved = self.store == PLANES and c.columns.block > 1  # folds
+        self.cutting, self.share = best_cutting(
+            self.grid, self.vector, itemsize, self.m_beyond, threads, self.store == PLANES,
+            self.interleaved,
+        )  # fmt: skip
+        self.mr, self.nv = self.cutting.mr, self.cutting.nv
+        self.width = self.nv * self.vector
+        share = self.share
+        self.layout = self.cutting.layout(share)
+        self.filters = MappedFilters(self.grid, itemsize, self.width, threads, share.maps)
+        self.filter_bytes = self.filters.bias_bytes if share.maps else self.filters.nbytes
+        self.tasks = self.cutting.stretches(share.tiles) * share.splits
+        self.worker_bytes = self._worker_bytes()
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        self.nbytes = self.filter_bytes + self.workers * self.worker_bytes
+
+    def _worker_bytes(self) -> int:
+        """Scratch of one worker."""
+        share, layout = self.share, self.layout
+        self.room_bytes = self.grid.room_bytes(
+            share.tiles, self.vector, self.pixel, self.c.columns.block
+        )
+        bundles = -(-share.tiles // self.mr)
+        self.v_bytes = 0 if layout.in_place else aligned(bundles * layout.v_bundle)
+        self.m_bytes = aligned(bundles * layout.m_bundle)
+        self.u_bytes = aligned(self.tiling.components * layout.u_component)
+        filters = self.u_bytes + self.filters.worker_bytes if share.maps else 0
+        return aligned(self.room_bytes + self.v_bytes + self.m_bytes + filters)
+
+    @property
+    def flops(self) -> int:
+        """Executed by the products, vectors filled up with zeros."""
+        lanes = round_up(self.c.lanes, self.vector)
+        return (
+            2 * self.c.groups * self.grid.tiles * self.tiling.components * self.grid.depth * lanes
+        )
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of the filters' components: written once, read once; or none."""
+        return 0 if self.share.maps else 2 * self.filters.nbytes
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The kernel and its arguments; compiled when first asked for."""
+        c, cutting, layout = self.c, self.cutting, self.layout
+        return Stage(
+            bilinear_kernel(self.itemsize, self.grid.joined(self.vector), self.interleaved),
+            self.workers,
+            **tile_packed(self.itemsize, self.mr, self.nv),
+            tasks=self.tasks,
+            scratch_bytes=self.worker_bytes,
+            room_bytes=self.room_bytes,
+            input_map=spread(self.itemsize, INPUT, *self.tiling).address,
+            output_map=gather(self.itemsize, OUTPUT, *self.tiling).address,
+            y_row_first=c.rows.start,
+            y_row_step=c.rows.block * c.rows.step,
+            y_column_first=c.columns.start,
+            y_column_step=c.columns.block * c.columns.step,
+            row_folds=c.rows.block,
+            column_folds=c.columns.block,
+            filters=c.filters,
+            y_rows=c.rows.size,
+            y_columns=c.columns.size,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            w_group=self.filters.group_bytes,
+            w_tile=self.filters.tile_bytes,
+            w_component=self.filters.component_bytes,
+            tiles=self.filters.tiles,
+            tile_lanes=self.width,
+            all_lanes=c.lanes,
+            splits=self.share.splits,
+            groups=c.groups,
+            runs=cutting.runs,
+            run_channels=cutting.run_channels,
+            runs_joined=cutting.runs if self.grid.depth <= TERMS else 1,
+            chunk=self.share.chunk,
+            w_blocks=self.filters.n_blocks,
+            w_block=self.filters.block,
+            v_component=layout.v_component,
+            v_bundle=layout.v_bundle,
+            v_tile=self.pixel,
+            v_block=layout.v_block,
+            v_phase=layout.v_phase,
+            v_bytes=self.v_bytes,
+            m_beyond=self.m_beyond,
+            m_bundle=layout.m_bundle,
+            m_row=layout.m_row,
+            m_component=layout.m_component,
+            m_bytes=self.m_bytes,
+            u_component=layout.u_component,
+            u_bytes=self.u_bytes,
+            **self.grid.constants(self.share.tiles, self.pixel, c.columns.block),
+            bundle=self.mr,
+            **self.grid.x_window(self.share.tiles, self.vector, self.pixel),
+            store=self.store,
+            store_rows=row_storer(self.itemsize, self.store).address,
+        )
+
+    def _words(self, x_strides, y_strides) -> dict[str, int | np.ndarray]:
+        """The arguments for arrays with these strides."""
+        return dict(
+            **input_words(x_strides, self.c.channels),
+            **output_words(y_strides, self.c),
+            lane_table=lane_table(self.c, *y_strides[1:]),
+        )
+
+    def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
+        """Compute y; whether every result is finite."""
+        spoilt = np.zeros(1, np.int64)
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
+        with Scratch(self.nbytes) as base:
+            filters = self.filters.prepare(base, w, forward, bias, self.share.maps)
+            filters.pack()
+            stage.run(
+                scratch=base + self.filter_bytes,
+                relu=relu,
+                flag=address(spoilt),
+                x=address(x),
+                y=address(y),
+                **filters.words,
+            )
+        return not spoilt[0]

@@ -1,0 +1,171 @@
+"""Filters of a bilinear correlation: ``[group][component][tile][channel][lane]``.
+
+Packed block by block into the cache, and mapped from there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+
+import numpy as np
+
+from fastconv.core.jit import (
+    Function,
+    Kernel,
+    address_of,
+    call,
+    callee,
+    kernel,
+    record,
+    record_at,
+)
+from fastconv.core.machine import machine
+from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
+from fastconv.core.stage import Call, Stage
+from fastconv.core.workspace import aligned, odd_lines
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.weights import PACKING, pack_task
+from fastconv.plans.packed_filters import PackedFilters
+from fastconv.simd.copying import fence
+from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
+from fastconv.simd.vector import element, lanes
+from fastconv.transforms.maps import spread
+from fastconv.transforms.tile_map import WEIGHT
+
+from .grid import TileGrid
+
+LAYOUT = record(
+    "profile scratch scratch_bytes map weight_map tap_columns w_group w_tile w_component",
+    packing=PACKING,
+)
+
+
+@functools.cache
+def map_filters(itemsize: int) -> Function:
+    """``map(args, task, target, component, packed)``: one task of :func:`map_all_filters`.
+
+    Its components are written to ``target``, ``component`` bytes apart; ``packed`` is room.
+    """
+    vector = lanes(itemsize)
+    pixel = vector * itemsize
+
+    @callee(5)
+    def map_block(args, task, target, component, packed):
+        a = record_at(args, LAYOUT)
+        packing = a.packing
+        row = packing.tile * itemsize
+        pack_task(element(itemsize), packing, itemsize, vector, task, packed)
+        temp = packed + packing.n_taps * packing.block * row
+        first = task % packing.n_blocks % packing.phase_blocks * packing.block
+        for c in range(min(packing.block, packing.channels - first)):
+            call(
+                a.weight_map, row // pixel, packed + c * row, pixel,
+                a.tap_columns * packing.block * row, packing.block * row, target + c * row, pixel,
+                component, temp,
+            )  # fmt: skip
+
+    return map_block
+
+
+@functools.cache
+def map_all_filters(itemsize: int) -> Kernel:
+    """Map packed filters to components; a task is one block of channels of one tile of lanes."""
+
+    @kernel(LAYOUT)
+    def map_all(worker, a):
+        packing = a.packing
+        row = packing.tile * itemsize
+        packed = a.scratch + worker * a.scratch_bytes
+        clock = started(a.profile)
+        while True:
+            task = next_task(packing.counter, worker, packing.tasks)
+            if task >= packing.tasks:
+                break
+            block, tile = task % packing.n_blocks, task // packing.n_blocks
+            phase, block = block // packing.phase_blocks, block % packing.phase_blocks
+            channel = phase * packing.channels + block * packing.block
+            target = packing.target + tile // packing.tiles * a.w_group
+            target += tile % packing.tiles * a.w_tile + channel * row
+            call(a.map, address_of(a), task, target, a.w_component, packed)
+        fence()
+        lap(a.profile, worker, WEIGHT_PHASE, clock)
+
+    return map_all
+
+
+class MappedFilters(PackedFilters):
+    """The components of the filters of a correlation, made anew in every call.
+
+    They are mapped ``within`` the tasks that need them, so few channels at a time that what is
+    packed stays in the first-level cache; or else before, so many that memory is written in long
+    stretches, though there are as many of those as components.
+    """
+
+    def __init__(
+        self, grid: TileGrid, itemsize: int, width: int, threads: int, within: bool = False
+    ):
+        c, tiling = grid.c, grid.tiling
+        taps = tiling.r_rows * tiling.r_columns
+        block = lanes(itemsize)
+        if not within:
+            block = max(1, min(c.channels, machine().l2 // 16 // (taps * width * itemsize)))
+        super().__init__(c, itemsize, width, block, threads)
+        self.tiling = tiling
+        self.taps = _phase_taps(self.taps, grid)
+        self.phase_blocks = self.n_blocks
+        self.n_blocks *= grid.phases[0] * grid.phases[1]
+        self.block_bytes = taps * block * width * itemsize
+        self.tile_bytes = grid.depth * width * itemsize
+        self.component_bytes = odd_lines(self.tiles * self.tile_bytes)
+        self.group_bytes = tiling.components * self.component_bytes
+        temp = tiling.components * lanes(itemsize) * itemsize
+        self.worker_bytes = aligned(self.block_bytes + temp)
+        self.mapped_bytes = aligned(c.groups * self.group_bytes)
+        self.nbytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
+        self.streamed = not within and self.mapped_bytes > machine().l3 // 2
+
+    @property
+    def packer(self) -> Function:
+        return map_filters(self.itemsize)
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The kernel with its arguments; compiled when first asked for."""
+        constants = self._constants()
+        weight_map = spread(self.itemsize, WEIGHT, *self.tiling, streaming=self.streamed)
+        return Stage(
+            map_all_filters(self.itemsize),
+            workers_for(32 * self.mapped_bytes // self.itemsize, constants["tasks"], self.threads),
+            **constants,
+            scratch_bytes=self.worker_bytes,
+            map=self.packer.address,
+            weight_map=weight_map.address,
+            tap_columns=self.tiling.r_columns,
+            w_group=self.group_bytes,
+            w_tile=self.tile_bytes,
+            w_component=self.component_bytes,
+        )
+
+    def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
+        # Vectors of a fold's last lanes reach beyond the biases.
+        used = self.correlation.groups * self.tiles * self.width * self.itemsize
+        ctypes.memset(target + used, 0, self.bias_bytes - used)
+        return super().packing_call(target, w, forward, bias)
+
+    def _arguments(self, packed: int) -> dict[str, int]:
+        return dict(target=packed, scratch=packed + self.mapped_bytes)
+
+
+def _phase_taps(taps: np.ndarray, grid: TileGrid) -> np.ndarray:
+    """``taps[fold, window]`` as [phase · fold, taps of a phase]; -1 where a phase has none."""
+    c = grid.c
+    (down, across), (rows, columns) = grid.phases, (grid.tiling.r_rows, grid.tiling.r_columns)
+    phased = np.full((down, across, len(taps), rows, columns, 2), -1, np.int64)
+    taps = taps.reshape(-1, c.rows.window, c.columns.window, 2)
+    for r in range(down):
+        for s in range(across):
+            some = taps[:, r :: grid.advance[0], s :: grid.advance[1]]
+            phased[r, s, :, : some.shape[1], : some.shape[2]] = some
+    return phased.reshape(-1, rows * columns, 2)

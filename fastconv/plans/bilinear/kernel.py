@@ -1,0 +1,163 @@
+"""The kernel of a bilinear correlation: spread the input, multiply component by component, gather.
+
+A task is a stretch of tiles of outputs; its components stay in the cache between the three steps.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
+from fastconv.gemm.results import RESULT
+from fastconv.simd.copying import zero
+from fastconv.simd.microkernel import UNROLL
+from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
+from fastconv.simd.tiles import TILE
+from fastconv.simd.vector import element, lanes
+
+from .output import FIELDS as OUTPUT_FIELDS
+from .output import gather_output
+from .phases import PHASES
+from .tiles import TILING, in_bundles, spread_tiles
+
+TERMS = 128  # of a sum in one go: sums of equal terms stray the further the longer they are
+
+LAYOUT = record(
+    "counter profile tasks scratch scratch_bytes room_bytes input_map "
+    # filters as components: bytes of a tile of lanes, of one of its components; else how a task
+    # maps them, a block of channels of a tile at a time
+    "w w_group w_tile w_component splits groups pack packing u_component u_bytes w_blocks w_block "
+    # stretches of channels that a sum consists of, of so many each; those summed in one go, the
+    # channels that are spread in one go
+    "runs run_channels runs_joined chunk "
+    # bytes behind the last lane of components of the output that are read with the last fold
+    "m_beyond "
+    # bytes of all components of the input, of the output
+    "v_bytes m_bytes " + OUTPUT_FIELDS,
+    tile=TILE,
+    tiling=TILING,
+    input=PHASES,
+    output=RESULT,
+)
+
+
+@inner
+def _multiply(a, vector, row, channels, v, w, following, bundles, m, more):
+    """One component of all tiles by one tile of filters, whose successor is ``following``.
+
+    That is fetched meanwhile, a share with every bundle: filters' components are often too many for
+    the cache, and the next level is too slow to be waited for.
+    """
+    step = UNROLL * row * vector // (a.tile.nr * bundles)
+    ahead = w + following
+    for run in range(0, a.runs, a.runs_joined):
+        for c in range(0, channels, TERMS):
+            terms = min(TERMS, channels - c)
+            call(
+                a.tile.multiply, bundles, v + run * a.input.v_phase + c // vector * a.input.v_block,
+                a.input.v_bundle, a.runs_joined, terms // vector, terms % vector, w, ahead, step,
+                more, m, a.m_row, a.m_bundle,
+            )  # fmt: skip
+            w += a.runs_joined * terms * row
+            ahead += a.runs_joined * terms * row
+            more = 1
+
+
+@inner
+def _multiply_components(
+    a, vector, row, channels, v, w, w_component, w_tile, tiles, bundles, m, more
+):
+    """Every component of all tiles by ``tiles`` tiles of filters."""
+    for e in range(a.tiling.components):
+        for tile in range(tiles):
+            following = w_tile if tile + 1 < tiles else w_component - tile * w_tile
+            _multiply(
+                a, vector, row, channels, v + e * a.input.v_component, w + tile * w_tile,
+                following, bundles, m + e * a.m_component + tile * row, more,
+            )  # fmt: skip
+        w += w_component
+
+
+@inner
+def _clear_beyond(a, count, m):
+    """What is read of components of ``count`` tiles behind the last lane of the last fold."""
+    for i in range(count):
+        beyond = m + in_bundles(a.tiling, i, a.m_bundle, a.m_row)
+        for e in range(a.tiling.components):
+            zero(beyond + e * a.m_component, a.m_beyond)
+
+
+@functools.cache
+def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
+    """Products in register tiles of tiles of pixels × vectors of filters.
+
+    Phases of the input may be ``joined`` in vectors, folds of the output ``interleaved`` in planes.
+    """
+    vector = lanes(itemsize)
+    # Numba leaves out the branches of what is None, but not of what is False.
+    joined, interleaved = joined or None, interleaved or None
+
+    @kernel(LAYOUT)
+    def bilinear(worker, a):
+        tiling, like = a.tiling, element(itemsize)
+        width = a.tile.nr
+        row = width * itemsize
+        room = a.scratch + worker * a.scratch_bytes
+        v = room + a.room_bytes
+        m = v + a.v_bytes
+        u = m + a.m_bytes
+        packed = u + a.u_bytes
+        split_tiles = -(-a.tiles // a.splits)
+        n_chunks = -(-a.run_channels // a.chunk)
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter, worker, a.tasks)
+            if task >= a.tasks:
+                break
+            split, rest = task % a.splits, task // a.splits
+            group, first = rest % a.groups, rest // a.groups * tiling.share
+            count = min(tiling.share, tiling.all_tiles - first)
+            bundles = -(-count // tiling.bundle)
+            tile0 = split * split_tiles
+            tile_end = min(a.tiles, tile0 + split_tiles)
+            for chunk in range(n_chunks):
+                c0 = chunk * a.chunk
+                channels = min(a.chunk, a.run_channels - c0)
+                spread_tiles(
+                    like, tiling, a.input, itemsize, joined, a.input_map, tiling.tile_rows,
+                    tiling.tile_columns, group, c0 // vector, -(-(c0 + channels) // vector), first,
+                    count, v, room,
+                )  # fmt: skip
+                clock = lap(a.profile, worker, INPUT, clock)
+                if a.pack == 0:
+                    w = a.w + group * a.w_group + tile0 * a.w_tile + c0 * row
+                    _multiply_components(
+                        a, vector, row, channels, v, w, a.w_component, a.w_tile, tile_end - tile0,
+                        bundles, m, chunk > 0,
+                    )  # fmt: skip
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+                else:
+                    for tile in range(tile0, tile_end):
+                        index = (group * a.tiles + tile) * a.w_blocks + c0 // a.w_block
+                        for c in range(0, channels, a.w_block):
+                            call(
+                                a.pack, a.packing, index + c // a.w_block, u + c * row,
+                                a.u_component, packed,
+                            )  # fmt: skip
+                        clock = lap(a.profile, worker, WEIGHT, clock)
+                        _multiply_components(
+                            a, vector, row, channels, v, u, a.u_component, 0, 1, bundles,
+                            m + (tile - tile0) * row, chunk > 0,
+                        )  # fmt: skip
+                        clock = lap(a.profile, worker, MULTIPLY, clock)
+            if a.m_beyond > 0:
+                _clear_beyond(a, count, m + (tile_end - tile0) * row)
+            gather_output(
+                a, itemsize, vector, interleaved, group, first, count, tile0 * width,
+                min(a.all_lanes, tile_end * width), m, room,
+            )  # fmt: skip
+            clock = lap(a.profile, worker, OUTPUT, clock)
+
+    return bilinear

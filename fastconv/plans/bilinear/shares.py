@@ -1,0 +1,216 @@
+"""How a bilinear correlation is cut into tasks, and how their components lie in scratch.
+
+Tiles stand in bundles of a register tile's rows.  Either all filters are mapped before tasks begin,
+and every task fetches what it multiplies by from memory, or at best from the cache; or, where tiles
+are so few that no two tasks need the same filters, a task maps its own, a chunk of channels at a
+time, and they never leave its cache.  Tasks whose outputs go to planes may take whole rows of
+tiles: no two of them then write to the same cache lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fastconv.core.machine import machine
+from fastconv.core.once import once
+from fastconv.core.workspace import odd_lines
+from fastconv.gemm.tiling import best_tiles, round_up, tile_speed
+from fastconv.transforms.tile_map import INPUT, WEIGHT, map_instructions
+
+from .grid import COMPONENT_BYTES, TileGrid, staggered
+from .kernel import TERMS
+
+_CHUNKS = (128, 64, 32)  # channels, if tasks map the filters
+_MOST_PARTS = 16  # of the filters, for each thread
+_MOST_TILES = 4  # register tiles that are tried
+_MOST_ROWS = 16  # of tiles, for a task
+
+# What else tasks that map filters do, in the time of a multiply-add.
+_CALL = 80  # of a register tile
+_MAPPED = 8  # a vector of mapped filters, on its way to the second-level cache
+_SUMS = 10  # a vector of sums, from there and back
+_INPUTS = 3  # a vector of inputs, from there
+
+# And what storing a vector of outputs in planes takes longer where tasks end within their rows: two
+# workers then write to the same cache lines.
+_SHARED_LINES = 20
+
+
+class Share(NamedTuple):
+    """What a task does."""
+
+    tiles: int
+    splits: int  # into so many parts the filters are cut
+    chunk: int  # channels that are spread and multiplied at a time
+    maps: bool  # whether it maps its filters
+
+
+class Layout(NamedTuple):
+    """Bytes of the components of a bundle's inputs (v) and outputs (m), and of mapped filters."""
+
+    v_block: int
+    v_phase: int
+    v_component: int
+    v_bundle: int
+    m_row: int
+    m_component: int
+    m_bundle: int
+    u_component: int
+    in_place: bool  # whether products take the place of what they are made of
+
+    @property
+    def bundle(self) -> int:
+        return self.m_bundle + (0 if self.in_place else self.v_bundle)
+
+
+class Cutting:
+    """The products of ``grid`` in register tiles of ``mr`` tiles × ``nv`` vectors of filters.
+
+    ``beyond`` bytes behind the last lane are read, too.  Outputs may go to ``planes``.
+    """
+
+    def __init__(
+        self, grid: TileGrid, vector: int, itemsize: int, mr: int, nv: int, beyond: int,
+        planes: bool,
+    ):  # fmt: skip
+        self.grid, self.beyond, self.planes = grid, beyond, planes
+        self.vector, self.mr, self.nv = vector, mr, nv
+        self.pixel = vector * itemsize
+        self.components = grid.tiling.components
+        self.lane_tiles = -(-grid.c.lanes // (nv * vector))
+        # Phases of so few channels that they share vectors are one run.
+        phases = grid.phases[0] * grid.phases[1]
+        self.runs = phases if grid.c.channels >= vector else 1
+        self.run_channels = grid.depth // self.runs
+        self._layouts: dict[Share, Layout] = {}
+
+    def stretches(self, tiles: int) -> int:
+        """Tasks of so many tiles, if filters are not cut."""
+        return -(-self.grid.tiles // tiles) * self.grid.c.groups
+
+    def layout(self, share: Share) -> Layout:
+        """Which is the same for any number of tiles."""
+        key = share._replace(tiles=0)
+        return once(self._layouts, key, lambda: self._lay_out(key))
+
+    def _lay_out(self, share: Share) -> Layout:
+        lane_tiles = -(-self.lane_tiles // share.splits)
+        row = self.nv * self.pixel
+        v_block = self.mr * self.pixel
+        v_phase = -(-share.chunk // self.vector) * v_block
+        v_component = odd_lines(self.runs * v_phase)
+        m_row = staggered(lane_tiles * row + self.beyond)
+        m_component = odd_lines(self.mr * m_row)
+        # A component of the input that is multiplied once makes room for its products.
+        once = self.lane_tiles == 1 and self.grid.depth <= min(TERMS, share.chunk * self.runs)
+        in_place = once and m_component <= v_component
+        if in_place:
+            m_component = v_component
+        v_bundle, m_bundle = (
+            staggered(self.components * nbytes) for nbytes in (v_component, m_component)
+        )
+        u_component = odd_lines(share.chunk * row) if share.maps else 0
+        return Layout(
+            v_block, v_phase, v_component, v_bundle, m_row, m_component, m_bundle, u_component,
+            in_place,
+        )  # fmt: skip
+
+    def mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
+        """Any number of bundles, filters in one part or enough for one or two tasks a thread."""
+        return self._mapped_before(threads, whole, self.mr, round_up(self.grid.tiles, self.mr))
+
+    def rows_mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
+        """The same with whole rows of tiles."""
+        row = self.grid.shape[1]
+        return self._mapped_before(threads, whole, row, _MOST_ROWS * row)
+
+    def _mapped_before(self, threads: int, whole: bool, step: int, most: int) -> Iterator[Share]:
+        bundle = self.layout(Share(0, 1, self.run_channels, False)).bundle
+        fitting = self.mr * min(-(-self.grid.tiles // self.mr), max(1, COMPONENT_BYTES // bundle))
+        for tiles in range(step, min(fitting, most) + 1, step):
+            wanted = (-(-n * threads // self.stretches(tiles)) for n in (0, 1, 2))
+            for n in {1} if whole else {self._parts(n) for n in wanted}:
+                yield Share(tiles, n, self.run_channels, False)
+
+    def _parts(self, wanted: int) -> int:
+        """About so many parts of the filters, none of them empty."""
+        return -(-self.lane_tiles // -(-self.lane_tiles // max(1, wanted)))
+
+    def mapped_within(self, threads: int) -> Iterator[Share]:
+        """All tiles, in chunks of channels whose components fit the cache."""
+        if self.grid.phases != [1, 1] or self.grid.c.folded:
+            return
+        tiles = round_up(self.grid.tiles, self.mr)
+        parts = {self._parts(n) for n in range(1, _MOST_PARTS * threads + 1)}
+        for chunk in {min(chunk, self.run_channels) for chunk in _CHUNKS}:
+            for splits in parts:
+                share = Share(tiles, splits, chunk, True)
+                at = self.layout(share)
+                filters = self.components * at.u_component
+                fits = tiles // self.mr * at.bundle + filters <= machine().l2 * 3 // 4
+                if fits and filters <= machine().l2 // 4:
+                    yield share
+
+    def cycles(self, share: Share, threads: int) -> float:
+        """What tasks of such shares take (see :attr:`.Effort.cycles`), to compare them."""
+        lane_vectors = -(-self.lane_tiles // share.splits) * self.nv
+        products = self.components * self.grid.depth * lane_vectors
+        maps = -(-self.grid.depth // self.vector) * map_instructions(INPUT, self.grid.tiling)
+        tasks = -(-self.stretches(share.tiles) * share.splits // threads)
+        if share.maps:
+            before, each = 0.0, self._within(share, lane_vectors)
+        else:
+            before, each = self._before(share, threads)
+        products *= round_up(share.tiles, self.mr) / tile_speed(self.mr, self.nv)
+        if self.planes and share.tiles < self.grid.tiles and share.tiles % self.grid.shape[1]:
+            t = self.grid.tiling
+            each += _SHARED_LINES * share.tiles * lane_vectors * t.m_rows * t.m_columns
+        return before + tasks * (products + share.tiles * maps + each)
+
+    @property
+    def _filter_map(self) -> int:
+        """Instructions that pack a vector of filters and map it."""
+        t = self.grid.tiling
+        return map_instructions(WEIGHT, t) + 2 * t.r_rows * t.r_columns
+
+    def _before(self, share: Share, threads: int) -> tuple[float, float]:
+        """What is done before tasks begin, and by each of them, if filters are mapped before.
+
+        Every task fetches its part of the filters, from the cache if they stay there, and
+        components of tiles that do not fit beside them are written, read and written again.
+        """
+        l2, tile = machine().l2 // 2, self.layout(share).bundle // self.mr
+        vectors = self.grid.depth * self.lane_tiles * self.nv
+        filters = self.components * vectors * self.pixel
+        near = filters <= l2 // 2
+        far = 4 * max(0, share.tiles * tile - (l2 - filters if near else l2))
+        far += filters // share.splits // (4 if near else 1)
+        mapped = vectors * self._filter_map + (0 if near else filters // 4)
+        return self.grid.c.groups * mapped // threads, far // 8
+
+    def _within(self, share: Share, lane_vectors: int) -> float:
+        """What a task does beside if it maps the filters: for every chunk it moves all sums."""
+        depth, lane_tiles = self.grid.depth, lane_vectors // self.nv
+        chunks = -(-self.run_channels // share.chunk)
+        filters = depth * lane_vectors * (self._filter_map + _MAPPED * self.components)
+        sums = chunks * share.tiles * lane_vectors * _SUMS
+        calls = chunks * share.tiles // self.mr * lane_tiles * _CALL
+        inputs = share.tiles * -(-depth // self.vector) * lane_tiles * _INPUTS
+        return filters + self.components * (sums + calls + inputs)
+
+
+def best_cutting(
+    grid: TileGrid, vector: int, itemsize: int, beyond: int, threads: int, planes: bool, whole: bool
+) -> tuple[Cutting, Share]:
+    """The register tile and the share that take least; ``whole`` if filters must not be cut."""
+    found = []
+    most = max(_MOST_TILES, threads)  # many threads need narrow ones
+    for i, tile in enumerate(best_tiles(grid.tiles, grid.c.lanes, vector)[:most]):
+        cutting = Cutting(grid, vector, itemsize, *tile, beyond, planes)
+        found += [(cutting, share) for share in cutting.mapped_within(threads)]
+        if i == 0:
+            found += [(cutting, share) for share in cutting.mapped_before(threads, whole)]
+        if planes:
+            found += [(cutting, share) for share in cutting.rows_mapped_before(threads, whole)]
+    return min(found, key=lambda one: one[0].cycles(one[1], threads))

@@ -1,0 +1,162 @@
+"""How a kernel divides the tiles of a bilinear correlation among its tasks.
+
+Tiles are numbered image by image, row by row; a task is a stretch of them, cut into *segments* of
+one row of tiles each, short enough for a copy of what they read to stay near; and into others, of
+which the outputs do.
+
+* With a dilation d, every d-th row and column of an image is an image of its own (a *lattice*),
+  whose neighbouring pixels are d apart.
+* With a stride s, every s-th row and column of the input is an input of its own (a *phase*), which
+  meets every s-th tap: the phases are further channels of a correlation with unit stride.
+"""
+
+from __future__ import annotations
+
+from fastconv.core.jit import call, inner, record
+from fastconv.gemm.windows import element_at, pack_block
+
+from .phases import join_phases, joined_blocks
+
+# Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task, and most
+# of a segment of outputs.
+# A tile's outputs and inputs along each axis, its components; scratch of a map between its axes.
+# Tiles of a bundle, whose components stand together.
+TILING = record(
+    "lattice_rows lattice_columns grid_rows grid_columns all_tiles share output_segment "
+    "m_rows m_columns tile_rows tile_columns components temp_bytes bundle"
+)
+
+
+@inner
+def in_bundles(a, tile, bundle_bytes, tile_bytes):
+    """The bytes in front of a tile."""
+    return tile // a.bundle * bundle_bytes + tile % a.bundle * tile_bytes
+
+
+@inner
+def locate_tile(a, tile):
+    """Where a tile is: image, first output row and column; the tile's number in its row.
+
+    The outputs of the tile are ``lattice_rows`` and ``lattice_columns`` apart.
+    """
+    column, tile = tile % a.grid_columns, tile // a.grid_columns
+    row, tile = tile % a.grid_rows, tile // a.grid_rows
+    lattice_column, tile = tile % a.lattice_columns, tile // a.lattice_columns
+    lattice_row, image = tile % a.lattice_rows, tile // a.lattice_rows
+    i0 = lattice_row + row * a.m_rows * a.lattice_rows
+    j0 = lattice_column + column * a.m_columns * a.lattice_columns
+    return image, i0, j0, column
+
+
+@inner
+def outputs_left(first, extent, step):
+    """Outputs from ``first`` on, ``step`` apart."""
+    return max(0, (extent - first + step - 1) // step)
+
+
+@inner
+def _inside(a, x, item, row, rows, column, columns, length):
+    """The tiles of a segment that can be read where they are: from the first to before the last.
+
+    They lie inside an image whose pixels are whole vectors of channels.
+    """
+    last_row = row + (rows - 1) * x.row_source
+    if x.xc != item or x.channels % x.vector or row < 0 or last_row >= x.height:
+        return length, length
+    step = a.m_columns * x.column_source
+    low = min(length, max(0, (step - 1 - column) // step))
+    high = (x.width - 1 - column - (columns - 1) * x.column_source) // step + 1
+    return low, max(low, min(length, high))
+
+
+@inner
+def _spread_copy(a, x, spread, source, width, pixel, tile, count, to, room):
+    """One vector of ``count`` tiles from ``tile`` on, out of a copy with rows of ``width``."""
+    k = 0
+    while k < count:
+        at = tile + k
+        joined = min(count - k, a.bundle - at % a.bundle)
+        call(
+            spread, joined, source + k * a.m_columns * pixel, a.m_columns * pixel, width * pixel,
+            pixel, to + in_bundles(a, at, x.v_bundle, x.v_tile), x.v_tile, x.v_component, room,
+        )  # fmt: skip
+        k += joined
+
+
+@inner
+def _spread_phase(
+    like, a, x, item, spread, rows, columns, image, group, block0, block_end, row0, column0, tile,
+    length, to, room,
+):  # fmt: skip
+    """A segment of one phase, whose first tile begins at a row and a column of the input."""
+    window = x.window
+    pixel = window.vector * item
+    buffer = room + a.temp_bytes
+    across = a.m_columns * window.column_source
+    low, high = _inside(a, window, item, row0, rows, column0, columns, length)
+    source = element_at(window, image, group, block0 * window.vector, row0, column0)
+    row_step, step = window.row_source * window.xh, window.column_source * window.xw
+    for k in range(low, high):
+        call(
+            spread, block_end - block0, source + k * across * window.xw, pixel, row_step, step,
+            to + in_bundles(a, tile + k, x.v_bundle, x.v_tile), x.v_block, x.v_component, room,
+        )  # fmt: skip
+    # The others from a copy, with zeros for what is outside the image.
+    for start, end in ((0, low), (high, length)):
+        width = (end - start - 1) * a.m_columns + columns
+        for block in range(block0, block_end if start < end else block0):
+            pack_block(
+                like, window, item, buffer, image, group, block, row0, rows,
+                column0 + start * across, width,
+            )  # fmt: skip
+            # In a weight gradient the next phase overwrites lanes beyond the last channel.
+            _spread_copy(
+                a, x, spread, buffer, width, pixel, tile + start, end - start,
+                to + (block - block0) * x.v_block, room,
+            )  # fmt: skip
+
+
+@inner
+def _spread_joined(
+    like, a, x, item, spread, rows, columns, image, group, row0, column0, tile, length, to, room
+):
+    """A segment of all phases at once: so few channels that those of several fill a vector."""
+    pixel = x.window.vector * item
+    buffer = room + a.temp_bytes
+    width = (length - 1) * a.m_columns + columns
+    for block in range(joined_blocks(x)):
+        join_phases(like, x, item, buffer, image, group, block, row0, rows, column0, width)
+        _spread_copy(a, x, spread, buffer, width, pixel, tile, length, to + block * x.v_block, room)
+
+
+@inner
+def spread_tiles(
+    like, a, x, item, joined, spread, rows, columns, group, block0, block_end, first, count, target,
+    room,
+):  # fmt: skip
+    """The components of ``count`` tiles from ``first`` on, for some vectors of channels of ``x``.
+
+    A tile has ``rows`` × ``columns`` pixels; ``spread`` is the address of its map.  ``room`` holds
+    what the map keeps between its axes and the window of a segment.  ``joined`` is None unless
+    phases share vectors: the compiler leaves out what is not needed.
+    """
+    phases = x.row_phases * x.column_phases
+    t = 0
+    while t < count:
+        image, i0, j0, column = locate_tile(a, first + t)
+        length = min(count - t, a.grid_columns - column, x.segment)
+        row0 = x.window.row_first + i0 * x.row_advance
+        column0 = x.window.column_first + j0 * x.column_advance
+        if joined is not None:
+            _spread_joined(
+                like, a, x, item, spread, rows, columns, image, group, row0, column0, t, length,
+                target, room,
+            )  # fmt: skip
+        else:
+            for phase in range(phases):
+                _spread_phase(
+                    like, a, x, item, spread, rows, columns, image, group, block0, block_end,
+                    row0 + phase // x.column_phases, column0 + phase % x.column_phases, t, length,
+                    target + phase * x.v_phase, room,
+                )  # fmt: skip
+        t += length

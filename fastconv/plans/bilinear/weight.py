@@ -1,0 +1,238 @@
+"""A weight gradient as the adjoint of a bilinear algorithm: block sizes and a call's stages.
+
+Sums of components over tiles, then their copies are added and mapped to dw.  Workers divide the
+units (group, tile of filters), or share out the tiles in copies of the sums
+(:mod:`fastconv.gemm.sharing`).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core.jit import words
+from fastconv.core.machine import machine
+from fastconv.core.problem import ConvProblem
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import Scratch, aligned, odd_lines
+from fastconv.gemm.sharing import spare_copies, total_weight, workers_for
+from fastconv.gemm.tiling import choose_tile, round_up
+from fastconv.plans.arrays import input_words
+from fastconv.plans.correlation import unfolded
+from fastconv.plans.sum_tasks import sum_tasks
+from fastconv.simd.tiles import tile_panel
+from fastconv.simd.vector import lanes
+from fastconv.transforms.maps import spread
+from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling
+
+from .grid import COMPONENT_BYTES, TileGrid, staggered
+from .phases import PHASES
+from .taps import StagedTaps
+from .weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel, table_bytes
+
+_WINDOW_WORDS = words(PHASES)
+_ARRAY_WORDS = ["x", "xn", "xg", "xc", "xh", "xw"]  # the address, and those of input_words
+_ARRAY = slice(_WINDOW_WORDS.index("x"), _WINDOW_WORDS.index("xw") + 1)
+assert _WINDOW_WORDS[_ARRAY] == _ARRAY_WORDS
+_SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
+_TILE_PIXELS = 2  # that are summed in the time in which a tile is spread and summed
+_IDLE = 1.2  # by so much the largest part of the units may exceed the mean
+_SUM_BLOCKS = (64, 16)  # channels of a task of the last stage: many, for memory; or a few
+
+
+def _fair_parts(units: int, workers: int) -> int:
+    """Into how many parts to divide the units: the most that leave no worker idle for long."""
+    fair = (
+        parts
+        for parts in range(1, min(units, workers) + 1)
+        if workers % parts == 0 and -(-units // parts) * parts <= _IDLE * units
+    )
+    return max(fair)
+
+
+class BilinearWeight:
+    """One weight gradient of a plan, its tiles computed by the maps of ``tiling``."""
+
+    def __init__(self, problem: ConvProblem, tiling: Tiling, threads: int):
+        self.c = c = unfolded(problem)
+        self.itemsize = problem.itemsize
+        self.tiling = tiling
+        self.threads = threads
+        self.vector = lanes(self.itemsize)
+        self.pixel = self.vector * self.itemsize
+        self.grid = TileGrid(c, tiling)
+        self._use_tile(*choose_tile(self.grid.depth, c.filters, self.vector, panel=True))
+        self._share()
+        self.taps = StagedTaps(self.grid, self.vector, self.itemsize, self.nv * self.vector)
+        self.nbytes = self._scratch_bytes()
+
+    def _use_tile(self, mr: int, nv: int) -> None:
+        """Sums in register tiles of so many channels × vectors of filters."""
+        c = self.c
+        self.mr, self.nv = mr, nv
+        self.row = nv * self.pixel
+        self.tiles_m = -(-self.grid.depth // self.mr)
+        self.tiles_k = -(-c.filters // (self.nv * self.vector))
+        self.units = c.groups * self.tiles_k
+        self.u_component = odd_lines(self.tiles_m * self.mr * self.row)
+        self.u_unit = self.tiling.components * self.u_component
+        self.copy_bytes = self.units * self.u_unit
+
+    def _scratch_bytes(self) -> int:
+        """All sums, and what workers have in one stage or the other."""
+        return self.copies * self.copy_bytes + max(
+            self.workers * self.worker_bytes, self.threads * self.taps.room_bytes
+        )
+
+    def _share(self) -> None:
+        """Tiles of a stretch, and how workers divide stretches and units."""
+        tiling = self.tiling
+        moved = self.c.moved(self.itemsize)
+        workers = workers_for(
+            self.flops, self.grid.tiles // 8 * self.units + 1, self.threads, moved
+        )
+        l2 = machine().l2
+        small = 2 * self.copy_bytes <= l2
+        self.parts = 1 if small else _fair_parts(self.units, workers)
+        # The last vector of the last phase is stored whole.
+        last = self.grid.depth - self.c.channels + round_up(self.c.channels, self.vector)
+        last = round_up(max(last, self.tiles_m * self.mr), self.vector)
+        self.v_row = staggered(last * self.itemsize)
+        self.m_row = staggered(min(self.tiles_k, -(-self.units // self.parts)) * self.row)
+        tile = tiling.components * (self.v_row + self.m_row)
+        # Sums that stay in the cache are best served by few components beside them; those that do
+        # not are loaded and stored seldom when there are many.
+        room = l2 if self.copy_bytes // self.parts <= l2 * 3 // 4 else COMPONENT_BYTES
+        goal = min(max(_SUMMED, room // tile), max(1, COMPONENT_BYTES // tile))
+        tiles = self.grid.tiles
+        stretches = -(-tiles // goal)
+        self.copies = max(1, workers // self.parts)
+        if self.parts == 1:
+            added = self.units * -(-self.c.channels // _SUM_BLOCKS[1])
+            spare = spare_copies(workers, added, stretches, _TILE_PIXELS * tiles)
+            self.copies = max(self.copies, spare)
+        stretches = round_up(stretches, total_weight(self.copies, workers))
+        self.share = -(-tiles // min(stretches, tiles))
+        self.stretches = -(-tiles // self.share)
+        self.copies = min(self.copies, self.stretches)
+        self.workers = min(workers, self.copies * self.parts)
+        self.v_component = odd_lines(self.share * self.v_row)
+        self.m_component = odd_lines(self.share * self.m_row)
+        self.room_bytes = self.grid.room_bytes(self.share, self.vector, self.pixel)
+        tables = table_bytes(self.mr, self.row)
+        self.worker_bytes = aligned(
+            tables + self.room_bytes + tiling.components * (self.v_component + self.m_component)
+        )
+
+    @property
+    def flops(self) -> int:
+        """Executed by the products, vectors and tiles filled up with zeros."""
+        return 2 * self.grid.tiles * self.copy_bytes // self.itemsize
+
+    @property
+    def summed(self) -> int:
+        """Products in a sum: those of a stretch, and the stretches."""
+        return self.share + self.stretches
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of the sums: written once, read once."""
+        return 2 * self.copies * self.copy_bytes
+
+    @functools.cached_property
+    def stages(self) -> tuple[Stage, Stage]:
+        """Multiply, add up; compiled when first asked for."""
+        return self._multiply_stage(), self._sum_stage()
+
+    def _multiply_stage(self) -> Stage:
+        return Stage(
+            bilinear_weight_kernel(self.itemsize, self.grid.joined(self.vector)),
+            self.workers,
+            **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
+            scratch_bytes=self.worker_bytes,
+            room_bytes=self.room_bytes,
+            input_map=spread(self.itemsize, INPUT, *self.tiling).address,
+            gradient_map=spread(self.itemsize, GRADIENT, *self.tiling).address,
+            copy_bytes=self.copy_bytes,
+            **sum_tasks(self.workers, self.copies, self.parts, self.units, self.stretches),
+            v_row=self.v_row,
+            v_component=self.v_component,
+            m_row=self.m_row,
+            m_component=self.m_component,
+            u_component=self.u_component,
+            u_unit=self.u_unit,
+            tiles_m=self.tiles_m,
+            tiles_k=self.tiles_k,
+            **self.grid.constants(self.share, self.pixel),
+            bundle=self.share,
+        )
+
+    def _sum_stage(self) -> Stage:
+        c = self.c
+        many, few = _SUM_BLOCKS
+        block = many if self.units * c.channels >= 4 * self.threads * many else few
+        n_blocks = -(-c.channels // block)
+        return Stage(
+            bilinear_sum_kernel(self.itemsize),
+            workers_for(2 * self.copies * self.copy_bytes, self.units * n_blocks, self.threads),
+            tasks=self.units * n_blocks,
+            scratch_bytes=self.taps.room_bytes,
+            copy_bytes=self.copy_bytes,
+            copies=self.copies,
+            u_component=self.u_component,
+            u_unit=self.u_unit,
+            block=block,
+            n_blocks=n_blocks,
+            tiles_k=self.tiles_k,
+            **self.taps.constants(),
+        )
+
+    def _window(
+        self, constants: dict[str, int], channels: int, tile: int, component: int
+    ) -> np.ndarray:
+        """A record from which the kernels pack windows and spread them, less the array's words."""
+        targets = dict(
+            v_component=component,
+            v_bundle=0,
+            v_tile=tile,
+            v_block=self.pixel,
+            v_phase=channels * self.itemsize,
+        )
+        values = constants | targets | dict.fromkeys(_ARRAY_WORDS, 0)
+        return np.array([values[name] for name in _WINDOW_WORDS], np.int64)
+
+    @functools.cached_property
+    def _templates(self) -> tuple[np.ndarray, np.ndarray]:
+        """The records of windows of x and of dy."""
+        of = (self.share, self.vector, self.pixel)
+        x, y = self.grid.x_window(*of), self.grid.y_window(*of)
+        return (
+            self._window(x, self.c.channels, self.v_row, self.v_component),
+            self._window(y, self.c.filters, self.m_row, self.m_component),
+        )
+
+    def _windows(self, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same with the arrays of a call."""
+        x_window, dy_window = (template.copy() for template in self._templates)
+        for window, array, channels in (
+            (x_window, x, self.c.channels), (dy_window, dy, self.c.filters)
+        ):  # fmt: skip
+            window[_ARRAY] = (address(array), *input_words(array.strides, channels).values())
+        return x_window, dy_window
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
+        """Compute dw; whether every result is finite."""
+        windows = self._windows(x, dy)
+        multiply, add = self.stages
+        spoilt = np.zeros(1, np.int64)
+        with Scratch(self.nbytes) as sums:
+            rest = sums + self.copies * self.copy_bytes
+            multiply.run(
+                scratch=rest, sums=sums, x_window=address(windows[0]), dy_window=address(windows[1])
+            )
+            add.run(
+                scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1],
+                flag=address(spoilt),
+            )  # fmt: skip
+        return not spoilt[0]

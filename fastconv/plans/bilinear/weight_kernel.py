@@ -1,0 +1,158 @@
+"""The kernels of a bilinear weight gradient: dU = Σ_tiles (I x)ᵀ (Oᵀ dy) by component, dw = Wᵀ dU.
+
+Of each component's sums rows are channels and lanes are filters: ``[unit][component][c][lane]``,
+where a unit is a tile of filters of a group.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
+from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
+from fastconv.simd.copying import accumulate, put_word, zero
+from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
+from fastconv.simd.tiles import TILE
+from fastconv.simd.vector import element, lanes
+
+from .phases import PHASES
+from .taps import TAPS, gather_taps
+from .tiles import TILING, spread_tiles
+
+AHEAD = 8  # tiles whose components are asked for before they are multiplied
+
+LAYOUT = record(
+    "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
+    # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
+    "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map",
+    shares=SUM_TASKS,
+    tile=TILE,
+    tiling=TILING,
+)
+SUM_LAYOUT = record(
+    "counter profile tasks scratch scratch_bytes sums copy_bytes copies u_component u_unit "
+    "block n_blocks tiles_k",
+    taps=TAPS,
+)
+
+
+def table_bytes(mr: int, row: int) -> int:
+    """What :func:`list_rows` fills, at any address."""
+    return 8 * mr + 16 + 64 + row
+
+
+@inner
+def list_rows(at, mr, row):
+    """The tables of a tile whose rows follow one another, for one run that begins at its operands.
+
+    Those of its rows are at ``at``; where those of the run and of zeros are, and what is behind.
+    """
+    run = at + mr * 8
+    nothing = (run + 16 + 63) // 64 * 64
+    for i in range(mr):
+        put_word(at + i * 8, i * row)
+    put_word(run, 0)
+    put_word(run + 8, 0)
+    zero(nothing, row)
+    return run, nothing, nothing + row
+
+
+@functools.cache
+def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
+    """Sum the products of components in tiles of channels × vectors of filters.
+
+    Phases of x may be ``joined`` in vectors.
+    """
+    vector = lanes(itemsize)
+    # Numba leaves out the branches of what is None, but not of what is False.
+    joined = joined or None
+
+    @kernel(LAYOUT)
+    def bilinear_weight(worker, a):
+        x = record_at(a.x_window, PHASES)
+        y = record_at(a.dy_window, PHASES)
+        tiling, like = a.tiling, element(itemsize)
+        multiply, mr, row = a.tile.multiply, a.tile.mr, a.tile.nr * itemsize
+        nv = a.tile.nr // vector
+        rows_at = a.scratch + worker * a.scratch_bytes
+        run, nothing, room = list_rows(rows_at, mr, row)
+        v = room + a.room_bytes
+        m = v + tiling.components * a.v_component
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.shares.counter, worker, a.shares.tasks)
+            if task >= a.shares.tasks:
+                break
+            first_unit, last_unit = units_of(a.shares, task)
+            first_stretch, last_stretch = blocks_of(a.shares, task)
+            sums = a.sums + task % a.shares.copies * a.copy_bytes
+            for stretch in range(first_stretch, last_stretch):
+                first = stretch * tiling.share
+                count = min(tiling.share, tiling.all_tiles - first)
+                unit = first_unit
+                while unit < last_unit:
+                    group, k0 = unit // a.tiles_k, unit % a.tiles_k
+                    k_end = min(a.tiles_k, k0 + last_unit - unit)
+                    spread_tiles(
+                        like, tiling, x, itemsize, joined, a.input_map, tiling.tile_rows,
+                        tiling.tile_columns, group, 0, x.window.n_blocks, first, count, v, room,
+                    )  # fmt: skip
+                    clock = lap(a.profile, worker, INPUT, clock)
+                    spread_tiles(
+                        like, tiling, y, itemsize, None, a.gradient_map, tiling.m_rows,
+                        tiling.m_columns, group, k0 * nv, min(y.window.n_blocks, k_end * nv), first,
+                        count, m, room,
+                    )  # fmt: skip
+                    clock = lap(a.profile, worker, WEIGHT, clock)
+                    for e in range(tiling.components):
+                        for k in range(k0, k_end):
+                            target = sums + (group * a.tiles_k + k) * a.u_unit + e * a.u_component
+                            for c in range(a.tiles_m):
+                                init, pitch = target, row
+                                if stretch == first_stretch:
+                                    init, pitch = nothing, 0
+                                call(
+                                    multiply, v + e * a.v_component + c * mr * itemsize, 0,
+                                    a.v_row, run, 1, count, m + e * a.m_component + (k - k0) * row,
+                                    a.m_row, AHEAD * a.m_row, init, pitch, 0, rows_at, 8, target,
+                                )  # fmt: skip
+                                target += mr * row
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+                    unit += k_end - k0
+
+    return bilinear_weight
+
+
+@functools.cache
+def bilinear_sum_kernel(itemsize: int) -> Kernel:
+    """Add the copies of the sums and write dw; a task is some channels of one tile of filters."""
+    vector = lanes(itemsize)
+
+    @kernel(SUM_LAYOUT)
+    def bilinear_sum(worker, a):
+        like, taps = element(itemsize), a.taps
+        row = taps.width * itemsize
+        room = a.scratch + worker * a.scratch_bytes
+        phases = taps.row_phases * taps.column_phases
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter, worker, a.tasks)
+            if task >= a.tasks:
+                break
+            unit, c0 = task // a.n_blocks, task % a.n_blocks * a.block
+            c_end = min(taps.channels, c0 + a.block)
+            sums = a.sums + unit * a.u_unit
+            for other in range(1, a.copies):
+                for at in range(taps.summed * phases):
+                    e, phase = at // phases, at % phases
+                    start = sums + e * a.u_component + (phase * taps.channels + c0) * row
+                    accumulate(like, start, start + other * a.copy_bytes, (c_end - c0) * row)
+            gather_taps(
+                like, taps, itemsize, vector, sums, a.u_component, unit // a.tiles_k,
+                unit % a.tiles_k * taps.width, c0, c_end, room,
+            )  # fmt: skip
+        lap(a.profile, worker, OUTPUT, clock)
+
+    return bilinear_sum

@@ -1,0 +1,177 @@
+"""The kernel of ``direct``: blocks of output pixels, each against every tile of filters."""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
+from fastconv.gemm.results import RESULT, ROWS, store_tile
+from fastconv.gemm.windows import WINDOW, element_at, pack_block
+from fastconv.plans.pixel_tasks import GRID, locate
+from fastconv.simd.copying import get_word, put_word
+from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
+from fastconv.simd.tiles import TILE
+from fastconv.simd.vector import element, lanes
+
+_TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
+
+LAYOUT = record(
+    "counter profile scratch scratch_bytes relu "
+    # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
+    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
+    # packed filters: bytes of a tile of lanes; else how to pack them, and where in scratch
+    "w bias w_tile tiles all_lanes pack packing panel "
+    # the sum: its window and whether the taps of a row are one run; blocks between two spills
+    "window_rows window_columns row_spread column_spread joined chunk in_place "
+    # tables of the pixels of a block: [variant], room for so many pixels in each
+    "reading writing windows most "
+    # input rows and columns from one output to the next; those of a task's buffer
+    "row_stride column_stride buffer_rows buffer_columns",
+    tile=TILE,
+    grid=GRID,
+    input=WINDOW,
+    output=RESULT,
+)  # fmt: skip
+
+
+@inner
+def _list_runs(a, item, row, top, bottom, left, right, runs):
+    """Fill the table of runs of a window in a chunk of blocks; the number for each block."""
+    across = 1 if a.joined else right - left
+    at = 0
+    for block in range(a.chunk):
+        for r in range(top, bottom):
+            for s in range(left, left + across):
+                x = (block * a.buffer_rows + r * a.row_spread) * a.buffer_columns
+                w = (block * a.window_rows + r) * a.window_columns + s
+                put_word(runs + at, (x + s * a.column_spread) * a.input.block * item)
+                put_word(runs + at + 8, w * a.input.block * row)
+                at += 16
+    return (bottom - top) * across
+
+
+@inner
+def _pack_chunk(like, a, item, target, image, images, group, block, blocks, top, left):
+    """The windows of some blocks of channels, ``[image][block][row][column][channel]``."""
+    size = a.buffer_rows * a.buffer_columns * a.input.block * item
+    for n in range(images):
+        for b in range(blocks):
+            pack_block(
+                like, a.input, item, target + (n * a.chunk + b) * size, image + n, group, block + b,
+                top, a.buffer_rows, left, a.buffer_columns,
+            )  # fmt: skip
+
+
+@functools.cache
+def direct_kernel(itemsize: int) -> Kernel:
+    """Implicit GEMM: tiles of pixels × vectors of filters."""
+    vector = lanes(itemsize)
+
+    @kernel(LAYOUT)
+    def direct(worker, a):
+        like = element(itemsize)
+        multiply, mr, width = a.tile.multiply, a.tile.mr, a.tile.nr
+        row = width * itemsize
+        relative = a.scratch + worker * a.scratch_bytes
+        panel = relative + a.panel
+        runs = relative + mr * 8
+        tile = runs + a.chunk * a.window_rows * a.window_columns * 16
+        tile = (tile + 63) // 64 * 64
+        partial = tile + mr * row
+        share = -(-a.tiles // a.grid.splits)
+        buffer = partial
+        if a.chunk < a.input.n_blocks:
+            buffer += share * a.most * row
+        w_block = a.window_rows * a.window_columns * a.input.block * row
+        for m in range(mr):
+            put_word(relative + m * 8, m * row)
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter, worker, a.grid.tasks)
+            if task >= a.grid.tasks:
+                break
+            split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)
+            reading = a.reading + variant * a.most * 8
+            writing = a.writing + variant * a.most * 24
+            place = i0 // a.grid.task_i * a.grid.tasks_j + j0 // a.grid.task_j
+            windows = a.windows + (place * 2 + variant // 4) * (a.most // mr) * 32
+            y_row = a.y_row_first + i0 * a.y_row_step
+            y_column = a.y_column_first + j0 * a.y_column_step
+            y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            x = buffer
+            first_row = a.input.row_first + i0 * a.row_stride
+            first_column = a.input.column_first + j0 * a.column_stride
+            if a.in_place:
+                x = element_at(a.input, n0, group, 0, first_row, first_column)
+            top, bottom, left, right, block_runs = -1, -1, -1, -1, 0  # of the runs listed
+            for block in range(0, a.input.n_blocks, a.chunk):
+                blocks = min(a.chunk, a.input.n_blocks - block)
+                last = block + blocks == a.input.n_blocks
+                if not a.in_place:
+                    _pack_chunk(
+                        like, a, itemsize, buffer, n0, images, group, block, blocks, first_row,
+                        first_column,
+                    )  # fmt: skip
+                clock = lap(a.profile, worker, INPUT, clock)
+                for t in range(split * share, min(a.tiles, (split + 1) * share)):
+                    index = group * a.tiles + t
+                    lane = t * width
+                    n_lanes = min(width, a.all_lanes - lane)
+                    w = a.w + index * a.w_tile + block * w_block
+                    if a.pack != 0:
+                        w = panel
+                        for b in range(blocks):
+                            task = index * a.input.n_blocks + block + b
+                            call(a.pack, a.packing, task, panel + b * w_block)
+                        clock = lap(a.profile, worker, WEIGHT, clock)
+                    sums = partial + (t - split * share) * a.most * row
+                    window = windows - 32
+                    for m in range(0, count, mr):
+                        window += 32
+                        if (
+                            get_word(window) != top
+                            or get_word(window + 8) != bottom
+                            or get_word(window + 16) != left
+                            or get_word(window + 24) != right
+                        ):
+                            top, bottom = get_word(window), get_word(window + 8)
+                            left, right = get_word(window + 16), get_word(window + 24)
+                            block_runs = _list_runs(
+                                a, itemsize, row, top, bottom, left, right, runs
+                            )
+                        valid = min(mr, count - m)
+                        straight = a.output.store == ROWS and valid == mr and n_lanes == width
+                        init, pitch = a.bias + index * row, 0
+                        if block > 0:
+                            init, pitch = sums + m * row, row
+                        step, to, shift = 8, relative, sums + m * row
+                        if last:
+                            shift = tile
+                            if straight:
+                                step, to, shift = 24, writing + m * 24, y + lane * itemsize
+                        length = a.input.block * (right - left if a.joined else 1)
+                        run, n_runs = runs, blocks * block_runs
+                        most = max(1, _TERMS // max(1, length))
+                        while n_runs > most:
+                            call(
+                                multiply, reading + m * 8, x, run, most, length, w, init, pitch, 0,
+                                relative, 8, tile,
+                            )  # fmt: skip
+                            init, pitch = tile, row
+                            run, n_runs = run + most * 16, n_runs - most
+                        call(
+                            multiply, reading + m * 8, x, run, n_runs, length, w, init, pitch,
+                            a.relu if last else 0, to, step, shift,
+                        )  # fmt: skip
+                        if last and not straight:
+                            clock = lap(a.profile, worker, MULTIPLY, clock)
+                            store_tile(
+                                like, a.output, itemsize, vector, tile, row, y, writing + m * 24,
+                                valid, a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
+                            )  # fmt: skip
+                            clock = lap(a.profile, worker, OUTPUT, clock)
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+
+    return direct

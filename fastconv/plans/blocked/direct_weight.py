@@ -1,0 +1,104 @@
+"""``direct``'s weight gradient: one matrix product for each tap, for a row of taps, or for all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.problem import ConvProblem
+from fastconv.gemm.tiling import channel_block, exact_tile, sliding_tile, tile_score
+from fastconv.plans.correlation import Axis
+
+from .weight import BlockedWeight
+
+_JOINING_GAIN = 1.1  # joined taps cannot leave out the pixels that meet the padding
+_SWAPPING_GAIN = 1.05  # below that operands keep their places
+_STRAIGHT_GAIN = 1.2  # of sums that are not to be copied to dw
+_FEW_ROWS = 6  # fewer have tiles of their own
+
+
+def _tap_reach(axis: Axis) -> np.ndarray:
+    """The outputs [low, high) that each tap of an axis reads from inside the input."""
+    first = axis.first + np.arange(axis.window) * axis.spread
+    low = np.maximum(0, -(first // axis.advance))
+    high = np.minimum(axis.outputs, (axis.inputs - 1 - first) // axis.advance + 1)
+    return np.stack([low, np.maximum(low, high)], axis=-1).astype(np.int64)
+
+
+def _whole(axis: Axis) -> np.ndarray:
+    """The reach of taps that make one product: joined, they cannot leave out any output."""
+    return np.array([[0, axis.outputs]], np.int64)
+
+
+class DirectWeight(BlockedWeight):
+    def _choose_products(self) -> None:
+        """The taps of a row, or all of them, are joined if the channels are few."""
+        c = self.c
+        self.block = channel_block(c.channels, self.vector)
+        self.joined, self.stretches, self.tile = 1, 1, None
+        if c.columns.spread == 1 and c.rows.window * c.columns.window > 1:
+            self._join()
+        rows, columns = _tap_reach(c.rows), _tap_reach(c.columns)
+        if self.joined > 1:
+            columns = _whole(c.columns)
+        if self.stretches > 1:
+            rows = _whole(c.rows)
+        self.reach = (rows, columns)
+        self.products = (len(rows), len(columns))
+
+    def _join(self) -> None:
+        """By the tile: one that slides along a row, one for all taps, or any for a row of taps."""
+        c = self.c
+        down, across = c.rows.window, c.columns.window
+        row_score = tile_score(self.block * across, c.filters, self.vector, panel=True)
+        if c.columns.advance == 1 and across > 1:
+            slid = sliding_tile(down, across, c.channels, c.filters, self.vector)
+            if slid is not None and slid.score > row_score:
+                self.joined, self.stretches = slid.tap_rows * across, slid.tap_rows
+                self.sliding, self.tile = across, (self.joined * c.channels, slid.nv)
+                return
+        single = tile_score(self.block, c.filters, self.vector, panel=True)
+        exact = exact_tile(down * across * c.channels, c.filters, self.vector)
+        if exact is not None:
+            self.joined, self.stretches, self.tile = down * across, down, exact
+        elif row_score > _JOINING_GAIN * single:
+            self.joined = across
+
+    def _choose_tile(self) -> None:
+        rows = self.joined * self.block
+        if self.tile is None and rows < _FEW_ROWS:
+            self.tile = exact_tile(rows, self.c.filters, self.vector)
+        if self.tile is None:
+            super()._choose_tile()
+        else:
+            self.mr, self.nv = self.tile
+
+
+class SwappedWeight(DirectWeight):
+    """The gradient of 1×1 filters, transposed: x and dy change places."""
+
+    rows_of_dw = True
+
+    def __init__(self, problem: ConvProblem, threads: int):
+        super().__init__(_swapped(problem), threads)
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
+        super().run(dy, x, dw.swapaxes(0, 1))
+
+
+def _swapped(problem: ConvProblem) -> ConvProblem:
+    """The problem whose input is the other's output gradient."""
+    return problem._replace(
+        C=problem.K, K=problem.C, x_format=problem.y_format, y_format=problem.x_format
+    )
+
+
+def direct_weight(problem: ConvProblem, threads: int) -> DirectWeight:
+    """The plan whose vectors are fuller: of filters, or of channels where every pixel is a term."""
+    plan = DirectWeight(problem, threads)
+    one = problem.R == problem.S == problem.groups == 1
+    if one and problem.stride == (1, 1) and not any(problem.padding):
+        swapped = SwappedWeight(problem, threads)
+        gain = _STRAIGHT_GAIN if swapped.straight else 1
+        if plan.score * _SWAPPING_GAIN < swapped.score * gain:
+            return swapped
+    return plan

@@ -1,0 +1,208 @@
+"""A weight gradient cut into blocks of pixels: sizes, tables and the two stages of a call.
+
+Outer products are summed over the pixels, then copies of the sums are added and written to dw.
+Workers divide the units (group, block of channels, tile of filters), or share out the pixels in
+copies of the sums, which pays while these are small (:mod:`fastconv.gemm.sharing`).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core.problem import ConvProblem
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import Scratch, aligned
+from fastconv.gemm.sharing import share_out, workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, score
+from fastconv.gemm.windows import window_record
+from fastconv.plans.buffer import Buffer
+from fastconv.plans.correlation import unfolded
+from fastconv.simd.vector import lanes
+
+from .weight_stages import multiply_stage, sum_stage
+
+PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
+_TURNS = 4  # parts of the units for each worker, with taps enough to pack the operands for each
+_LARGEST_WINDOW = 4 << 20
+_PIXEL_BYTES = 512
+
+
+class BlockedWeight:
+    """One weight gradient of a plan.
+
+    A subclass says which matrix products make up a block of channels (:meth:`_choose_products`),
+    and may gather the left operand's rows (:meth:`_arrange`) rather than use the window.
+    """
+
+    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
+    gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
+
+    # Set by _choose_products:
+    block: int  # channels of a block
+    joined: int  # taps in one product
+    stretches: int  # in which its rows stand in the window: tap rows, if it has several
+    products: tuple[int, int]  # products for a block: tap rows × taps of a row
+    sliding: int = 0  # taps that the tile slides along, if it does
+    reach: tuple[np.ndarray, np.ndarray]  # outputs [low, high) that they read, along each axis
+
+    rows_of_dw = False  # whether the lanes of the sums stand side by side in dw
+
+    def __init__(self, problem: ConvProblem, threads: int):
+        self.c = c = unfolded(problem)
+        self.itemsize = problem.itemsize
+        self.vector = lanes(self.itemsize)
+        self.threads = threads
+        self._choose_products()
+        self._choose_tile()
+        self.width = self.nv * self.vector
+        self.row_bytes = self.width * self.itemsize
+        self.tiles_m = -(-self.joined * self.block // self.mr)
+        self.tiles_k = -(-c.filters // self.width)
+        self.n_blocks = -(-c.channels // self.block)
+        self.tap_bytes = self.tiles_m * self.mr * self.row_bytes
+        self.block_bytes = self.products[0] * self.products[1] * self.tap_bytes
+        self.units = c.groups * self.n_blocks * self.tiles_k
+        self.copy_bytes = self.units * self.block_bytes
+        self._share_pixels()
+        self._share_workers(problem.flops)
+        self._arrange()
+        self.in_place = self._readable_in_place(problem)
+        self.x_window = window_record(
+            c.channels, self.block, (c.rows.inputs, c.columns.inputs),
+            (c.rows.first, c.columns.first), (self.rows.source, self.columns.source), self.vector,
+        )  # fmt: skip
+        self.dy_window = window_record(
+            c.filters, self.width, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), self.vector
+        )
+        self.worker_bytes = self._worker_bytes()
+        self.sum_bytes = c.rows.window * c.columns.window * self.vector**2 * self.itemsize
+        self.nbytes = self.copies * self.copy_bytes + max(
+            self.workers * self.worker_bytes, threads * self.sum_bytes
+        )
+
+    def _choose_products(self) -> None:
+        raise NotImplementedError
+
+    def _choose_tile(self) -> None:
+        extent = self.joined * self.block
+        self.mr, self.nv = choose_tile(extent, self.c.filters, self.vector, far=True, panel=True)
+
+    def _arrange(self) -> None:
+        """How terms are gathered from the window; by default not at all."""
+        self.terms = np.zeros(0, np.int64)
+        self.term_length = 0
+        self.pixel_step = 0
+
+    def _readable_in_place(self, problem: ConvProblem) -> tuple[bool, bool]:
+        """Whether x, and dy, may be read where they are: channels-last, in whole tiles, no borders.
+
+        Pixels further apart than ``_PIXEL_BYTES`` would compete for a few sets of the first cache.
+        """
+        single = self.joined == 1 and len(self.terms) == 0
+        operands = (
+            (problem.x_format, self.c.channels, single and self.c.channels % self.mr == 0),
+            (problem.y_format, self.c.filters, self.c.filters % self.width == 0),
+        )
+        return tuple(
+            order == "nhwc" and self.c.groups == 1 and size * self.itemsize <= _PIXEL_BYTES and fits
+            for order, size, fits in operands
+        )
+
+    @property
+    def score(self) -> float:
+        """The share of the peak that the tile may reach."""
+        rows = self.joined * self.block
+        return score((self.mr, self.nv), rows, self.c.filters, self.vector, far=True)
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors and tiles filled up with zeros."""
+        return 2 * self.c.pixels * self.copy_bytes // self.itemsize
+
+    @property
+    def straight(self) -> bool:
+        """Whether the only copy of the sums is dw itself, but for what does not fill a tile."""
+        return self.rows_of_dw and self.copies == 1
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of the sums: written once, read once."""
+        return 0 if self.straight else 2 * self.copies * self.copy_bytes
+
+    def _window_bytes(self, n: int, i: int, j: int) -> int:
+        positions = Buffer(self.c.rows, i).extent * Buffer(self.c.columns, j).extent
+        return n * positions * self.block * self.itemsize
+
+    def _share_pixels(self) -> None:
+        """Pixels to a block."""
+        c = self.c
+        n, i, j = 1, c.rows.outputs, even_split(c.columns.outputs, PIXELS)
+        if i * j > PIXELS:
+            i = even_split(i, max(1, PIXELS // j))
+        else:
+            n = max(1, min(PIXELS // (i * j), -(-c.N // self.threads)))
+        while self._window_bytes(n, i, j) > _LARGEST_WINDOW and n * i * j > 1:
+            n, i, j = (-(-n // 2), i, j) if n > 1 else (1, -(-i // 2), -(-j // 2))
+        self.share = (n, i, j)
+        self.rows, self.columns = Buffer(c.rows, i), Buffer(c.columns, j)
+        self.blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
+
+    def _share_workers(self, flops: int) -> None:
+        """How workers divide pixels and units."""
+        moved = self.c.moved(self.itemsize)
+        workers = workers_for(flops, self.blocks * self.units, self.threads, moved)
+        several = self.c.rows.window * self.c.columns.window > 1
+        self.copies, self.parts = share_out(
+            workers, self.blocks, self.units, self.copy_bytes, self.c.pixels,
+            _TURNS if several else 1,
+        )  # fmt: skip
+        self.workers = min(workers, self.copies * self.parts)
+
+    def _worker_bytes(self) -> int:
+        """Scratch of one worker; tiles and gathers read a little beyond their operand."""
+        n, i, j = self.share
+        beyond = max(self.vector, self.mr) * self.itemsize
+        self.window_bytes = aligned(self._window_bytes(n, i, j) + beyond)
+        self.columns_bytes = 0
+        if len(self.terms):
+            self.columns_bytes = aligned(n * i * j * self.pixel_step + beyond)
+        tables = 16 * self.mr + 16 * n * i + 128 + self.row_bytes
+        gradient = self.tiles_k * n * i * j * self.row_bytes
+        return aligned(tables + self.window_bytes + self.columns_bytes + gradient)
+
+    @functools.cached_property
+    def multiply(self) -> Stage:
+        """Outer products, summed in copies; compiled when first asked for."""
+        return multiply_stage(self)
+
+    @functools.cached_property
+    def add(self) -> Stage:
+        """The copies, added and written to dw; compiled when first asked for."""
+        return sum_stage(self)
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
+        c = self.c
+        x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
+        xn, xc, xh, xw = x.strides
+        x_window[:6] = (address(x), xn, xc * c.channels, xc, xh, xw)
+        yn, yk, yh, yw = dy.strides
+        dy_window[:6] = (address(dy), yn, yk * c.filters, yk, yh, yw)
+        x_there, dy_there = self.in_place
+        dk, dc, _, _ = dw.strides
+        with Scratch(self.nbytes) as sums:
+            rest = sums + self.copies * self.copy_bytes
+            self.multiply.run(
+                scratch=rest,
+                sums=sums,
+                x_window=address(x_window),
+                dy_window=address(dy_window),
+                x_in_place=x_there and xc == self.itemsize,
+                dy_in_place=dy_there and yk == self.itemsize,
+                dw=address(dw) if self.straight else 0,
+                dc=dc,
+            )
+            if not self.straight:
+                self.add.run(scratch=rest, sums=sums, dw=address(dw), dk=dk, dc=dc)

@@ -1,0 +1,234 @@
+"""The kernel of the weight gradients: outer products of packed windows and output gradients.
+
+For one tap (r, s), dW[c, k] = Σ_pixels x[pixel + tap, c] · dy[pixel, k]: a matrix product that sums
+over pixels, whose rows are neighbouring channels of the packed window and whose lanes are filters.
+Operands that already stand as packing would leave them are read in place, and what a tile reads of
+dy is fetched from memory one block ahead.
+``im2col`` gathers the window's taps into columns first, and has one product for all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
+from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
+from fastconv.gemm.columns import gather_rows
+from fastconv.gemm.windows import WINDOW, pack_block
+from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, tiles_met, units_of
+from fastconv.simd.copying import copy, get_word, put_word, zero
+from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
+from fastconv.simd.tiles import TILE
+from fastconv.simd.vector import element, lanes
+
+LAYOUT = record(
+    "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
+    # where whole tiles of the sums go straight away: dw, bytes from channel to channel (or 0)
+    "dw dc "
+    # pixels: the grid, a block's share of it, and blocks along each axis
+    "N I J task_n task_i task_j tasks_i tasks_j "
+    # the window's buffer; input rows and columns from one output to the next, and its own
+    "window_bytes buffer_rows buffer_columns row_stride column_stride row_advance column_advance "
+    # columns gathered from it: runs of terms (none: the window is used as it is), their buffer
+    "terms n_terms term_length columns_bytes pixel_step "
+    # products for one block of channels: tap rows × taps of a row; outputs that each of them reads
+    "products_down products_across row_spread column_spread row_reach column_reach "
+    # tiles: channels or columns of one product, lanes of filters
+    "tiles_m tiles_k n_blocks",
+    shares=SUM_TASKS,
+    tile=TILE,
+)
+
+
+@inner
+def _corner(a, block):
+    """The first image, output row and output column of a block of pixels."""
+    i = block // a.tasks_j
+    return i // a.tasks_i * a.task_n, i % a.tasks_i * a.task_i, block % a.tasks_j * a.task_j
+
+
+@inner
+def _pack_gradient(
+    like, y, item, panels, panel, group, first, last, n0, images, i0, rows, j0, columns
+):
+    """Pack dy as ``[tile of filters][row][image][column][lane]``, ``panel`` bytes to a tile."""
+    size = columns * y.block * item
+    at_once = rows if images == 1 else 1  # rows
+    for tile in range(first, last):
+        target = panels + tile * panel
+        for i in range(i0, i0 + rows, at_once):
+            for n in range(n0, n0 + images):
+                pack_block(like, y, item, target, n, group, tile, i, at_once, j0, columns)
+                target += size
+
+
+@inner
+def _list_lines(runs, images, rows, image_bytes, row_bytes, dy_image, dy_row):
+    """One run for every output row of the block: its start on the left and in dy."""
+    at = runs
+    for i in range(rows):
+        for n in range(images):
+            put_word(at, n * image_bytes + i * row_bytes)
+            put_word(at + 8, n * dy_image + i * dy_row)
+            at += 16
+
+
+@inner
+def _gather(like, a, item, vector, target, window, images, rows, columns, pixel):
+    """The columns of a block of pixels, in the order of :func:`_pack_gradient`."""
+    for i in range(rows):
+        for n in range(images):
+            line = (n * a.buffer_rows + i * a.row_advance) * a.buffer_columns * pixel
+            gather_rows(
+                like, target, a.pixel_step, item, vector, columns, window + line,
+                a.column_advance * pixel, a.terms, a.n_terms, a.term_length,
+            )  # fmt: skip
+            target += columns * a.pixel_step
+
+
+@inner
+def _table_bytes(mr):
+    """Where the zeros begin behind both tables of rows of a tile, and what is behind them."""
+    return (16 * mr + 63) // 64 * 64
+
+
+@inner
+def _add_product(
+    a, x, y, item, tables, block, k, left, line, step, runs, n_runs, length, dy, dy_pixel, ahead,
+    target, first, last,
+):  # fmt: skip
+    """Add one product of a block of pixels, which may be the first of a task, or the last.
+
+    Whole tiles go straight to dw if they can, others are copied there at the end.
+    """
+    mr, row = a.tile.mr, a.tile.nr * item
+    straight = tables + mr * 8
+    nothing = tables + _table_bytes(mr)
+    for m in range(a.tiles_m):
+        init, pitch, to, rows_at = target, row, target, tables
+        valid, n_lanes, at = 0, 0, 0  # of a tile that is copied to dw
+        if a.dw != 0:
+            c = block * x.block + m * mr
+            at = a.dw + c * a.dc + k * row
+            valid = min(mr, x.block - m * mr, x.channels - c)
+            n_lanes = min(row, y.channels * item - k * row)
+            if valid == mr and n_lanes == row:
+                init, pitch, to, rows_at, valid = at, a.dc, at, straight, 0
+        if first:
+            init, pitch = nothing, 0
+        call(
+            a.tile.multiply, left + m * mr * item, a.row_spread * line, step, runs, n_runs, length,
+            dy, dy_pixel, ahead, init, pitch, 0, rows_at, 8, to,
+        )  # fmt: skip
+        if last:
+            for i in range(valid):
+                copy(at + i * a.dc, target + i * row, n_lanes)
+        target += mr * row
+
+
+@functools.cache
+def weight_kernel(itemsize: int) -> Kernel:
+    """Sum outer products in tiles of channels × vectors of filters."""
+    vector = lanes(itemsize)
+
+    @kernel(LAYOUT)
+    def weight(worker, a):
+        x = record_at(a.x_window, WINDOW)
+        y = record_at(a.dy_window, WINDOW)
+        like = element(itemsize)
+        mr, row = a.tile.mr, a.tile.nr * itemsize
+        pixel = x.block * itemsize
+        tables = a.scratch + worker * a.scratch_bytes
+        nothing = tables + _table_bytes(mr)
+        runs = nothing + row
+        window = (runs + a.task_n * a.task_i * 16 + 63) // 64 * 64
+        columns_buffer = window + a.window_bytes
+        gradient = columns_buffer + a.columns_bytes
+        size = a.buffer_rows * a.buffer_columns * pixel
+        for m in range(mr):
+            put_word(tables + m * 8, m * row)
+            put_word(tables + (mr + m) * 8, m * a.dc)
+        zero(nothing, row)
+        tap_bytes = a.tiles_m * mr * row
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.shares.counter, worker, a.shares.tasks)
+            if task >= a.shares.tasks:
+                break
+            first_unit, last_unit = units_of(a.shares, task)
+            sums = a.sums + task % a.shares.copies * a.copy_bytes
+            first_block, last_block = blocks_of(a.shares, task)
+            for pixels in range(first_block, last_block):
+                n0, i0, j0 = _corner(a, pixels)
+                images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
+                columns = min(a.task_j, a.J - j0)
+                panel = images * rows * columns * row
+                left_operand, image_bytes = window, size
+                line, point = a.buffer_columns * pixel, pixel
+                if a.x_in_place != 0:
+                    image_bytes, line, point = x.xn, x.row_source * x.xh, x.column_source * x.xw
+                    left_operand = x.x + n0 * x.xn + (x.row_first + i0 * a.row_stride) * x.xh
+                    left_operand += (x.column_first + j0 * a.column_stride) * x.xw
+                row_bytes, step = a.row_advance * line, a.column_advance * point
+                if a.n_terms > 0:
+                    left_operand, step = columns_buffer, a.pixel_step
+                    image_bytes = columns * step
+                    row_bytes = images * image_bytes
+                dy, dy_tile, dy_pixel = gradient, panel, row
+                dy_image, dy_row = columns * row, images * columns * row
+                ahead = 0
+                if a.dy_in_place != 0:
+                    n1, i1, j1 = _corner(a, pixels + 1)
+                    ahead = (n1 - n0) * y.xn + (i1 - i0) * y.xh + (j1 - j0) * y.xw
+                    dy = y.x + n0 * y.xn + i0 * y.xh + j0 * y.xw
+                    dy_tile, dy_pixel, dy_image, dy_row = row, y.xw, y.xn, y.xh
+                _list_lines(runs, images, rows, image_bytes, row_bytes, dy_image, dy_row)
+                group, block = -1, -1
+                for unit in range(first_unit, last_unit):
+                    k = unit % a.tiles_k
+                    if unit == first_unit or k == 0:
+                        block = unit // a.tiles_k % a.n_blocks
+                        for n in range(0 if a.x_in_place else images):
+                            pack_block(
+                                like, x, itemsize, window + n * size, n0 + n,
+                                unit // a.tiles_k // a.n_blocks, block,
+                                x.row_first + i0 * a.row_stride, a.buffer_rows,
+                                x.column_first + j0 * a.column_stride, a.buffer_columns,
+                            )  # fmt: skip
+                        if a.n_terms > 0:
+                            _gather(
+                                like, a, itemsize, vector, columns_buffer, window, images, rows,
+                                columns, pixel,
+                            )  # fmt: skip
+                        clock = lap(a.profile, worker, INPUT, clock)
+                    if unit // a.tiles_k // a.n_blocks != group:
+                        group = unit // a.tiles_k // a.n_blocks
+                        low, high = tiles_met(unit, last_unit, a.n_blocks, a.tiles_k)
+                        if a.dy_in_place == 0:
+                            _pack_gradient(
+                                like, y, itemsize, gradient, panel, group, low, high, n0, images,
+                                i0, rows, j0, columns,
+                            )  # fmt: skip
+                        clock = lap(a.profile, worker, WEIGHT, clock)
+                    target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * (
+                        a.products_down * a.products_across * tap_bytes
+                    )
+                    for r in range(a.products_down):
+                        top = max(0, get_word(a.row_reach + r * 16) - i0)
+                        bottom = min(rows, get_word(a.row_reach + r * 16 + 8) - i0)
+                        for s in range(a.products_across):
+                            left = max(0, get_word(a.column_reach + s * 16) - j0)
+                            right = min(columns, get_word(a.column_reach + s * 16 + 8) - j0)
+                            source = left_operand + left * step
+                            source += r * a.row_spread * line + s * a.column_spread * point
+                            _add_product(
+                                a, x, y, itemsize, tables, block, k, source, line, step,
+                                runs + top * images * 16, max(0, bottom - top) * images,
+                                max(0, right - left), dy + k * dy_tile + left * dy_pixel, dy_pixel,
+                                ahead, target, pixels == first_block, pixels + 1 == last_block,
+                            )  # fmt: skip
+                            target += tap_bytes
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+
+    return weight

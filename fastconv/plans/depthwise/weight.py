@@ -1,0 +1,240 @@
+"""``depthwise``'s weight gradient: each tap correlates x with dy, lane by lane."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core.once import once
+from fastconv.core.problem import ConvProblem
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import Scratch, aligned
+from fastconv.gemm.sharing import EVEN, spare_copies, workers_for
+from fastconv.gemm.tiling import even_split
+from fastconv.gemm.windows import window_record
+from fastconv.plans.correlation import unfolded
+from fastconv.plans.sum_tasks import sum_tasks
+from fastconv.simd.taps import TapTile
+from fastconv.simd.vector import lanes
+
+from .kernel import WINDOW_BYTES
+from .patches import Patches, Place, tap_tile
+from .planes import Planes, windows_in_place
+from .units import FEWEST_ROWS, Units, along_rows, rows_in_cache, rows_in_order
+from .weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
+
+_PACKING = 4  # multiply-adds that take the time of copying a vector into the planes
+# The time of rows along the lanes, in that of channels transposed to them; with strides.
+_TRANSPOSED = (1.2, 1.5)
+_ROW_TASKS = 32  # for each thread, where workers share the rows
+_MOST_PARTS = 12  # of the units, for each worker, on planes
+_FEW_TAPS = 10  # of strided windows: little is computed on what is read
+_NEAR = 3  # columns of a patch that then is summed for all units at once
+_SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
+
+
+class DepthwiseWeight:
+    """``depthwise`` for one weight gradient."""
+
+    def __init__(self, problem: ConvProblem, threads: int):
+        self.c = c = unfolded(problem)
+        self.itemsize = itemsize = problem.itemsize
+        self.threads = threads
+        # Both operands must be cut up alike; where they differ, x decides and dy is reordered.
+        gain = _TRANSPOSED[c.columns.advance > 1]
+        splat = along_rows(c, problem.x_format, itemsize, gain)
+        self.units = units = Units(c, problem.x_format, itemsize, splat)
+        width = lanes(itemsize)
+        vector_bytes = width * itemsize
+        self.rows = rows_in_cache(c, units, vector_bytes)
+        if units.count < threads:  # workers share the rows
+            self.rows = self._fair_rows(c.rows.window)
+        self.patches = self._patches(self._tile(alone=units.splat), exact=False)
+        self.in_place, self.at_once = False, 1
+        channels_last = problem.x_format == problem.y_format == "nhwc"
+        if channels_last and c.groups % units.lanes == 0 and c.filters == c.channels == 1:
+            self._try_in_place()
+        self.tasks_i = -(-c.rows.outputs // self.rows)
+        self.planes = Planes([c], self.rows, units, vector_bytes)
+        # The last vector takes the sums of no tap, which fill up tiles.
+        self.unit_bytes = (c.steps + 1) * vector_bytes
+        self.sums = units.count * units.filters
+        self.copy_bytes = self.sums * self.unit_bytes
+        tasks = units.count * c.N * self.tasks_i
+        workers = workers_for(self.flops, tasks, threads, c.moved(itemsize))
+        self.copies, self.parts = self._shares(workers, problem.x_format == "nchw")
+        self.workers = min(workers, self.copies * self.parts)
+        self.gradient_bytes = self.rows * c.columns.outputs * units.nbytes
+        gradient = self.patches.tile.filters * self.gradient_bytes + vector_bytes
+        planes_bytes = aligned(self.planes.nbytes)
+        self.worker_bytes = aligned(2 * WINDOW_BYTES + 64 + planes_bytes + gradient)
+        self.nbytes = self.copies * self.copy_bytes + self.workers * self.worker_bytes
+        self.x_window = window_record(
+            units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs),
+            (c.rows.first, c.columns.first), self.planes.source, width,
+        )  # fmt: skip
+        self._tables: dict[tuple[int, ...], tuple] = {}
+        self.dy_window = window_record(
+            units.channels, units.lanes, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), width
+        )
+
+    def _shares(self, workers: int, on_planes: bool) -> tuple[int, int]:
+        """Copies of the sums, and parts of the units.
+
+        Memory is read in order where a worker takes all units of its blocks in place; the copies
+        should be small beside what is read.  On planes a part may be as small as a unit, for they
+        share nothing: if there are enough, each worker has several parts, or several copies.
+        """
+        c, units = self.c, self.units
+        blocks = c.N * self.tasks_i
+        copies = 1
+        if self.in_place:
+            read = c.N * c.rows.inputs * c.columns.inputs * units.count * units.nbytes
+            copies = max(1, min(workers, blocks, read // (_SMALL * self.copy_bytes)))
+        parts = min(workers // copies, units.count)
+        copies = max(copies, min(workers // parts, blocks))
+        spare = spare_copies(workers, self.sums, blocks // EVEN, c.pixels)
+        if on_planes and units.count >= _MOST_PARTS * workers:
+            return 1, _MOST_PARTS * workers
+        if spare > 1 and (on_planes or parts == 1):
+            return spare, 1
+        return copies, parts
+
+    def _fair_rows(self, least: int) -> int:
+        """At most so many rows to a task that there are enough tasks, but not less than this."""
+        c = self.c
+        fair = c.N * c.rows.outputs // (_ROW_TASKS * self.threads)
+        return even_split(c.rows.outputs, min(self.rows, max(least, fair)))
+
+    def _tile(self, alone: bool) -> TapTile:
+        c = self.c
+        window = (c.channels * c.rows.window, c.columns.window)
+        together = self.units.filters if alone else 1
+        return tap_tile(*window, c.columns.advance, c.columns.spread, alone, together)
+
+    def _patches(self, tile: TapTile, exact: bool, columns: int | None = None) -> Patches:
+        step = lanes(self.itemsize) if self.units.splat else 1
+        return Patches(self.c, self.rows, step, tile, exact, columns)
+
+    def _try_in_place(self) -> None:
+        """Read x where it is, unless leaving out the padding cuts it in too small patches."""
+        c, planes, rows = self.c, self.patches, self.rows
+        self.rows = rows_in_order(c, self.units, c.columns.outputs, self.units.count)
+        self.rows = self._fair_rows(FEWEST_ROWS)
+        tile, near, at_once = self._tile(alone=False), None, 1
+        if c.columns.advance > 1 and c.steps <= _FEW_TAPS:  # memory had better be read in order
+            near, at_once = _NEAR, self.units.count
+        patches = self._patches(tile, exact=True, columns=near)
+        packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
+        wide = c.columns.inputs >= patches.tile.taps * c.columns.spread
+        if wide and patches.time <= planes.time + packing:
+            self.patches, self.in_place, self.at_once = patches, True, at_once
+        else:
+            self.rows = rows
+
+    @functools.cached_property
+    def multiply(self) -> Stage:
+        """The sums of products; compiled when first asked for."""
+        c, units, planes = self.c, self.units, self.planes
+        return Stage(
+            depthwise_weight_kernel(self.itemsize, *self.patches.tile, *units.dealing),
+            self.workers,
+            scratch_bytes=self.worker_bytes,
+            N=c.N,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            task_i=self.rows,
+            tasks_i=self.tasks_i,
+            sets=units.sets,
+            filters=units.filters,
+            row_advance=c.rows.advance,
+            row_phases=planes.phases[0],
+            column_phases=planes.phases[1],
+            plane_rows=planes.shape[0],
+            plane_columns=planes.shape[1],
+            planes_bytes=aligned(planes.nbytes),
+            dealt_bytes=planes.dealt_bytes,
+            **sum_tasks(self.workers, self.copies, self.parts, units.count, c.N * self.tasks_i),
+            copy_bytes=self.copy_bytes,
+            unit_bytes=self.unit_bytes,
+            gradient_bytes=self.gradient_bytes,
+            in_place=self.in_place,
+            block_patches=self.patches.blocks,
+        )
+
+    @functools.cached_property
+    def add(self) -> Stage:
+        """Adding up the copies and writing dw."""
+        units = self.units
+        return Stage(
+            depthwise_add_kernel(self.itemsize),
+            workers_for(4 * self.copies * self.copy_bytes, self.sums, self.threads),
+            tasks=self.sums,
+            splat=units.splat,
+            copy_bytes=self.copy_bytes,
+            copies=self.copies,
+            unit_bytes=self.unit_bytes,
+            filters=units.filters,
+            taps=self.c.steps,
+            unit_lanes=units.lanes,
+            all_lanes=units.channels,
+        )
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors and tiles filled up with zeros."""
+        per_unit = 2 * self.c.N * self.patches.products * self.units.filters
+        return per_unit * self.units.count * lanes(self.itemsize)
+
+    def _tables_for(self, x_strides, y_strides, dy_in_place: bool):
+        """The records of the patches, for arrays with these strides."""
+
+        def make():
+            c, unit = self.c, self.units.nbytes
+            vector = lanes(self.itemsize) * self.itemsize
+            steps = (c.columns.outputs * unit, unit, self.gradient_bytes)
+            if dy_in_place:
+                steps = (*y_strides[2:], y_strides[1])
+            if self.in_place:
+                first, x_steps, taps = windows_in_place(c, x_strides[2:])
+                taps = taps[None]
+            else:
+                first, x_steps = 0, self.planes.step_bytes
+                taps = self.planes.tap_offsets()
+            place = Place(
+                first, taps, c.steps * vector, *map(int, x_steps), *steps, self.unit_bytes, vector
+            )
+            return self.patches.tables(place)
+
+        return once(self._tables, (*x_strides, *y_strides, dy_in_place), make)
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
+        units = self.units
+        x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
+        xn, xc, xh, xw = x.strides
+        x_window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
+        yn, yk, yh, yw = dy.strides
+        lane = yk * units.filters
+        dy_window[:6] = (address(dy), yn, 0, lane, yh, yw)
+        # Where a vector of dy is contiguous it need not be copied; strided ones only pay once.
+        if units.splat:
+            dy_in_place = yw == dy.itemsize
+        else:
+            pays = self.in_place or len(self.patches.patches) == 1
+            dy_in_place = pays and units.channels % units.lanes == 0 and lane == dy.itemsize
+        records, _ = self._tables_for(x.strides, dy.strides, dy_in_place)
+        step = units.filters * dw.strides[0]
+        with Scratch(self.nbytes) as sums:
+            self.multiply.run(
+                scratch=sums + self.copies * self.copy_bytes,
+                sums=sums,
+                x_window=address(x_window),
+                dy_window=address(dy_window),
+                x_set=xc,
+                dy_set=yk,
+                dy_in_place=dy_in_place,
+                at_once=self.at_once if dy_in_place else 1,
+                patches=address(records),
+            )
+            self.add.run(sums=sums, dw=address(dw), du=step * units.lanes, dk=step)

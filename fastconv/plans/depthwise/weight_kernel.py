@@ -1,0 +1,136 @@
+"""The kernels of ``depthwise``'s weight gradient: correlations of taps, and their sum."""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, kernel, record, record_at
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
+from fastconv.gemm.windows import pack_block
+from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
+from fastconv.simd.copying import accumulate, copy, get_word, move, zero
+from fastconv.simd.dealing import deal
+from fastconv.simd.phases import lap, started
+from fastconv.simd.taps import PATCH, correlate_taps, put_sum
+from fastconv.simd.tasks import next_task
+from fastconv.simd.vector import element, lanes
+
+from .kernel import PLANES, WINDOW, WINDOW_BYTES, pack_planes
+
+WEIGHT_LAYOUT = record(
+    "profile scratch scratch_bytes "
+    + PLANES
+    + "I J dy_window dy_set gradient_bytes in_place dy_in_place at_once sums copy_bytes unit_bytes "
+    # tables: patches of the blocks, records of the patches
+    "block_patches patches",
+    shares=SUM_TASKS,
+)
+PATCH_BYTES = 8 * len(PATCH)
+
+
+@functools.cache
+def depthwise_weight_kernel(
+    itemsize: int, runs: int, taps: int, outputs: int, advance: int, spread: int, together: int,
+    channels: int, filters: int,
+) -> Kernel:  # fmt: skip
+    """Correlate x with dy, a :class:`TapTile` at a time.
+
+    It takes so many filters ``together``; ``channels`` may be dealt to ``filters``.
+
+    A block is a few rows of an image.
+    """
+
+    @kernel(WEIGHT_LAYOUT)
+    def depthwise_weight(worker, a):
+        like = element(itemsize)
+        records = a.scratch + worker * a.scratch_bytes
+        copy(records, a.x_window, WINDOW_BYTES)
+        copy(records + WINDOW_BYTES, a.dy_window, WINDOW_BYTES)
+        x = record_at(records, WINDOW)
+        y = record_at(records + WINDOW_BYTES, WINDOW)
+        planes = (records + 2 * WINDOW_BYTES + 63) // 64 * 64
+        gradient = planes + a.planes_bytes
+        dy, size = y.x, a.filters * a.unit_bytes
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.shares.counter, worker, a.shares.tasks)
+            if task >= a.shares.tasks:
+                break
+            first, last = units_of(a.shares, task)
+            first_block, last_block = blocks_of(a.shares, task)
+            sums = a.sums + task % a.shares.copies * a.copy_bytes
+            zero(sums + first * size, (last - first) * size)
+            for block in range(first_block, last_block):
+                rows_of, n = block % a.tasks_i, block // a.tasks_i
+                i0 = rows_of * a.task_i
+                rows = min(a.task_i, a.I - i0)
+                patches = a.block_patches + rows_of * 16
+                for unit in range(first, last, a.at_once):
+                    units = min(a.at_once, last - unit)
+                    source = planes
+                    if a.in_place:
+                        source = x.x + n * x.xn + unit * x.block * x.xc + i0 * a.row_advance * x.xh
+                    else:
+                        pack_planes(like, a, x, itemsize, planes, n, unit, i0)
+                        if a.dealt_bytes:
+                            deal(like, channels, filters, planes, a.dealt_bytes)
+                        clock = lap(a.profile, worker, INPUT, clock)
+                    for f in range(0, a.filters, together):
+                        at = gradient
+                        if a.dy_in_place:
+                            at = dy + f * a.dy_set + n * y.xn + unit * y.block * y.xc + i0 * y.xh
+                        else:
+                            for other in range(together):
+                                y.x = dy + (f + other) * a.dy_set
+                                pack_block(
+                                    like, y, itemsize, gradient + other * a.gradient_bytes, n, 0,
+                                    unit, i0, rows, 0, a.J,
+                                )  # fmt: skip
+                            clock = lap(a.profile, worker, WEIGHT, clock)
+                        target = sums + (unit * a.filters + f) * a.unit_bytes
+                        for patch in range(get_word(patches), get_word(patches + 8)):
+                            for u in range(units):
+                                correlate_taps(
+                                    like, runs, taps, outputs, advance, spread, together,
+                                    a.patches + patch * PATCH_BYTES, source + u * x.block * x.xc,
+                                    at + u * y.block * y.xc, target + u * size,
+                                )  # fmt: skip
+                        clock = lap(a.profile, worker, MULTIPLY, clock)
+
+    return depthwise_weight
+
+
+ADD_LAYOUT = record(
+    "counter profile tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps "
+    "unit_lanes all_lanes"
+)
+
+
+@functools.cache
+def depthwise_add_kernel(itemsize: int) -> Kernel:
+    """Add the copies of the sums and write them as dw; a task is a unit × filter."""
+    vector = lanes(itemsize)
+
+    @kernel(ADD_LAYOUT)
+    def depthwise_add(worker, a):
+        like = element(itemsize)
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter, worker, a.tasks)
+            if task >= a.tasks:
+                break
+            sums = a.sums + task * a.unit_bytes
+            for other in range(1, a.copies):
+                accumulate(like, sums, sums + other * a.copy_bytes, a.unit_bytes)
+            unit, f = task // a.filters, task % a.filters
+            target = a.dw + unit * a.du + f * a.taps * itemsize
+            for t in range(a.taps):
+                source = sums + t * vector * itemsize
+                if a.splat:
+                    put_sum(like, target + t * itemsize, source)
+                else:
+                    for lane in range(min(vector, a.all_lanes - unit * a.unit_lanes)):
+                        move(like, target + lane * a.dk + t * itemsize, source + lane * itemsize)
+        lap(a.profile, worker, OUTPUT, clock)
+
+    return depthwise_add

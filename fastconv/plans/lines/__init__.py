@@ -1,0 +1,1 @@
+"""Few filters or channels: lines of the input, read at once for all taps of a row."""

@@ -1,0 +1,227 @@
+"""``direct`` for a few channels: lines of pixels, evenly apart.
+
+In a padded copy of the input the pixels of a line stand an even number of bytes apart, so that a
+register tile finds them without a table; and what it reads for one pixel serves its neighbours.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from fastconv.core.machine import machine
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score
+from fastconv.plans.arrays import input_words
+from fastconv.plans.correlation import Axis, Correlation
+from fastconv.plans.packed_filters import PackedFilters, Prepared
+from fastconv.plans.unfolded import UnfoldedCorrelation
+from fastconv.simd.tiles import tile_line
+from fastconv.simd.vector import lanes
+
+from .line_kernel import line_kernel
+
+_MOST_TERMS = 512  # of a sum
+_MOST_CHANNELS = 2  # vectors of them
+_FEW_ROWS = 4  # of a task: the window of fewer has too many rows more
+_NEIGHBOURS = 256  # bytes of a pixel that a task takes: the cache fetches lines in pairs
+
+
+def groups_together(c: Correlation, itemsize: int) -> int:
+    """Groups whose filters fill a vector together."""
+    vector = lanes(itemsize)
+    together = vector // c.filters
+    return together if together * c.filters == vector and c.groups % together == 0 else 1
+
+
+def _best_tile(c: Correlation, vector: int, together: int) -> LineTile | None:
+    columns = c.columns
+    return line_tile(
+        columns.outputs, together * c.filters, columns.window, columns.advance, columns.spread,
+        vector, together,
+    )  # fmt: skip
+
+
+def _extent(axis: Axis, outputs: int) -> int:
+    """Positions of the input that so many outputs in a row reach."""
+    return (outputs - 1) * axis.advance + (axis.window - 1) * axis.spread + 1
+
+
+def _window_bytes(c: Correlation, rows: int, itemsize: int) -> int:
+    """What so many rows of outputs read."""
+    pixels = _extent(c.rows, rows) * _extent(c.columns, c.columns.outputs)
+    return pixels * c.channels * itemsize
+
+
+def windows_are_near(c: Correlation, itemsize: int, together: int) -> bool:
+    """Whether channels are few, sums short, and the window of a row stays in the cache."""
+    return (
+        c.channels <= _MOST_CHANNELS * lanes(itemsize)
+        and c.steps <= _MOST_TERMS
+        and together * _window_bytes(c, 1, itemsize) <= machine().l2 // 2
+    )
+
+
+class LineCorrelation(UnfoldedCorrelation):
+    def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
+        self.itemsize = itemsize
+        self.vector = lanes(itemsize)
+        self.planes = y_format == "nchw"
+        self.together = together = self._groups_together(c)
+        self.kind = "taps" if together > 1 else "product"  # a vector is loaded for every product
+        _, self.mr, self.nv = self._choose_tile(c)
+        self.width = self.nv * self.vector
+        # Groups together are one group of filters; its channels stand side by side in memory too,
+        # but each filter sums those of its own group.
+        joined = c._replace(groups=c.groups // together, filters=together * c.filters)
+        self.filters = PackedFilters(joined, itemsize, self.width, c.channels, threads)
+        self.c = joined._replace(channels=together * c.channels)
+        self.columns = _extent(c.columns, c.columns.outputs)
+        self._share(threads)
+        self.lines = self._lines() if self.planes else 1
+        results = self.lines * c.columns.outputs if self.planes else self.mr
+        self.room_bytes = results * self.width * itemsize
+        self.worker_bytes = aligned(self.room_bytes + _window_bytes(self.c, self.rows, itemsize))
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _groups_together(self, c: Correlation) -> int:
+        return 1 if self.planes else groups_together(c, self.itemsize)
+
+    def _choose_tile(self, c: Correlation) -> LineTile:
+        return _best_tile(c, self.vector, self.together)
+
+    def _share(self, threads: int) -> None:
+        """A task's rows, whose windows stay in the first cache, and its groups."""
+        c, pixel = self.c, self.c.channels * self.itemsize
+        most = max(1, machine().l1 // 2 // (self.columns * pixel * c.rows.advance))
+        # Whether workers stay with groups, for their filters take up room and come from afar; or go
+        # on to the next ones, whose pixels stand beside.
+        stay = self.filters.nbytes >= machine().l2 // 8
+        fair = c.N * c.rows.outputs // (4 * threads)
+        few = fair * -(-c.groups * pixel // _NEIGHBOURS)  # where groups make tasks too
+        fair = max(1, few if stay else max(fair, min(_FEW_ROWS, few)))
+        self.rows = even_split(c.rows.outputs, min(most, fair))
+        self.tasks_i = -(-c.rows.outputs // self.rows)
+        self.buffer_rows = _extent(c.rows, self.rows)
+        self.task_g = 1
+        if not self.planes:
+            fair = max(1, c.N * self.tasks_i * c.groups // (4 * threads))
+            self.task_g = even_split(c.groups, min(max(1, _NEIGHBOURS // pixel), fair))
+        self.tasks_g = -(-c.groups // self.task_g)
+        self.turn = c.N * self.tasks_i if stay else 1
+        self.tasks = c.N * self.tasks_g * self.tasks_i
+
+    def _lines(self) -> int:
+        """How many lines of a plane are stored at a time: whole vectors, if they are near."""
+        columns = self.c.columns.outputs
+        whole = self.vector // math.gcd(self.vector, columns)
+        most = max(1, machine().l1 // 2 // (columns * self.width * self.itemsize))
+        return min(self.rows, whole if whole <= most else most)
+
+    @staticmethod
+    def applies(c: Correlation, itemsize: int, y_format: str) -> bool:
+        """Whether this plan can run ``c`` and suits it: few channels, tiles that fit the lines."""
+        vector = lanes(itemsize)
+        together = groups_together(c, itemsize) if y_format == "nhwc" else 1
+        if (
+            c.folded
+            or c.rows.window * c.columns.window == together == 1
+            or (y_format == "nchw" and c.columns.step > 1)
+            or not windows_are_near(c, itemsize, together)
+        ):
+            return False
+        tile = _best_tile(c, vector, together)
+        other = tile_score(c.rows.outputs * c.columns.outputs, c.filters, vector)
+        return tile is not None and tile.score >= other
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors filled up with zeros: a filter sums the channels of its group."""
+        return super().flops // self.together
+
+    def _tile_words(self) -> dict[str, int]:
+        """The register tile, compiled when first asked for."""
+        c = self.c
+        return tile_line(
+            self.itemsize, self.mr, self.nv, c.columns.window, c.columns.advance, c.columns.spread,
+            c.channels // self.together, self.together,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        c = self.c
+        return Stage(
+            line_kernel(self.itemsize),
+            self.workers,
+            **self._constants(),
+            tiles=self.filters.tiles,
+            filters=c.filters,
+            window_rows=c.rows.window,
+            row_spread=c.rows.spread,
+            row_advance=c.rows.advance,
+            column_advance=c.columns.advance,
+        )
+
+    def _constants(self) -> dict[str, int]:
+        """The arguments that every kernel over lines takes."""
+        c = self.c
+        return dict(
+            **self._tile_words(),
+            tasks=self.tasks,
+            scratch_bytes=self.worker_bytes,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            planes=self.planes,
+            room_bytes=self.room_bytes,
+            w_tile=self.filters.tile_bytes,
+            groups=c.groups,
+            task_i=self.rows,
+            task_g=self.task_g,
+            tasks_g=self.tasks_g,
+            turn=self.turn,
+            tasks_i=self.tasks_i,
+            buffer_rows=self.buffer_rows,
+            buffer_columns=self.columns,
+            height=c.rows.inputs,
+            width=c.columns.inputs,
+            row_first=c.rows.first,
+            row_source=1,
+            column_first=c.columns.first,
+            column_source=1,
+            channels=c.channels,
+            block=c.channels,
+            n_blocks=1,
+            vector=self.vector,
+        )
+
+    def _words(self, x_strides, y_strides) -> dict:
+        """The arguments for arrays with these strides."""
+        c = self.c
+        yn, yk, yh, yw = y_strides
+        # Together, lines stand one behind the other.
+        lines = self.lines if yh * c.rows.step == yw * c.columns.outputs else 1
+        steps = dict(yn=yn, yg=yk * c.filters, yk=yk, yh=yh * c.rows.step, yw=yw * c.columns.step)
+        return dict(**input_words(x_strides, c.channels), **steps, lines=lines)
+
+    def _first(self, y_strides) -> int:
+        """Where the first output is."""
+        return self.c.rows.start * y_strides[2] + self.c.columns.start * y_strides[3]
+
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        c = self.c
+        if self.together > 1 and not forward:
+            # The lanes of several groups are evenly apart in [group, channel, filter, r, s] only.
+            filters, channels, *taps = w.shape
+            filters //= c.groups * self.together
+            w = w.reshape(-1, filters, channels, *taps).swapaxes(1, 2)
+            w, forward = w.reshape(-1, filters, *taps), True
+        filters = self.filters.prepare(base, w, forward, bias)
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
+        to = address(y) + self._first(y.strides)
+        multiplying = stage.call(scratch=room, relu=relu, x=address(x), y=to, **filters.words)
+        return Prepared(multiplying, filters, memory=(w,))

@@ -1,0 +1,178 @@
+"""``direct`` for planes of few channels: neighbouring pixels in the lanes, not filters.
+
+An input in planes need not be transposed then, nor the result, and few filters leave no lane empty.
+The filters are what is broadcast; as vectors of pixels serve several of them, a step of the sum
+needs few loads.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import even_split, planar_tiles, round_up
+from fastconv.gemm.windows import window_record
+from fastconv.plans.correlation import Correlation
+from fastconv.plans.depthwise.kernel import WINDOW_BYTES
+from fastconv.plans.depthwise.planes import Planes
+from fastconv.plans.depthwise.units import Units
+from fastconv.plans.packed_filters import PackedFilters, Prepared
+from fastconv.plans.unfolded import UnfoldedCorrelation
+from fastconv.simd.tiles import tile_planar
+from fastconv.simd.vector import lanes
+
+from .planar_kernel import planar_kernel
+
+# Terms of a sum up to which this is faster than vectors of filters; and where few filters would
+# leave most of such a vector empty.
+_MOST_TERMS, _MOST_TERMS_FEW = 512, 2048
+_STRETCH = 512  # most terms in one go: rounding errors of equal terms all point the same way
+# In multiply-adds of vectors: starting a tile, storing a vector of it, packing a vector.
+_START, _STORE, _PACK = 30, 2, 3
+
+
+class _Shape(NamedTuple):
+    """How outputs are cut: time taken (in multiply-adds), rows of a task, tile."""
+
+    time: float
+    rows: int
+    mr: int
+    nv: int
+
+
+class PlanarCorrelation(UnfoldedCorrelation):
+    def __init__(self, c: Correlation, itemsize: int, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.vector = lanes(itemsize)
+        self.columns = np.minimum(  # the first of each vector of a row; the last overlaps others
+            np.arange(0, c.columns.outputs, self.vector), c.columns.outputs - self.vector
+        )
+        self.units = Units(c, "nchw", itemsize, splat=True)
+        _, self.rows, self.mr, self.nv = self._shape(threads)
+        self.planes = self._planes(self.rows)
+        self.filters = PackedFilters(c, itemsize, self.mr, 1, threads)
+        self.tasks_i = -(-c.rows.outputs // self.rows)
+        self.tasks = c.N * c.groups * self.tasks_i
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        # A tile of results by itself, and the bias of every filter in all lanes.
+        spare = (self.nv + self.filters.tiles) * self.mr * self.vector * itemsize
+        self.worker_bytes = aligned(WINDOW_BYTES + 64 + spare + self.planes.nbytes)
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+        self.window = window_record(
+            self.units.all_inputs, self.units.inputs, (c.rows.inputs, c.columns.inputs),
+            self.planes.first, (c.rows.advance, c.columns.advance), self.vector,
+        )  # fmt: skip
+        self._tables()
+
+    @staticmethod
+    def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
+        """Whether this plan can run ``c`` and suits it: planes of few channels, long rows."""
+        few = 1 < c.filters < lanes(itemsize) // 2
+        row = c.channels * c.columns.inputs * itemsize
+        return (
+            (x_format == "nchw" or c.groups * c.channels == 1)
+            and (y_format == "nchw" or c.groups * c.filters == 1)
+            and not c.folded
+            and all((axis.start, axis.step) == (0, 1) for axis in (c.rows, c.columns))
+            and c.columns.outputs >= lanes(itemsize)
+            and c.rows.window * c.columns.window > 1
+            and c.steps <= (_MOST_TERMS_FEW if few else _MOST_TERMS)
+            and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
+        )
+
+    def _planes(self, rows: int) -> Planes:
+        return Planes([self.c], rows, self.units, self.vector * self.itemsize)
+
+    def _shape(self, threads: int) -> _Shape:
+        """The rows of a task and the tile that take the least time."""
+        c = self.c
+        some = max(1, c.N * c.groups * c.rows.outputs // (4 * threads))
+        found = []
+        splits = {even_split(c.rows.outputs, most) for most in range(1, 1 + some)}
+        for rows in sorted(splits):
+            planes = self._planes(rows)
+            if found and planes.nbytes > machine().l2 // 8:
+                break
+            vectors, tasks = rows * len(self.columns), -(-c.rows.outputs // rows)
+            packed = _PACK * planes.nbytes // (self.vector * self.itemsize)
+            for mr, nv, step in planar_tiles(c.filters, vectors):
+                tiles = -(-vectors // nv) * -(-c.filters // mr)
+                time = tiles * (c.steps * step + _STORE * mr * nv + _START)
+                found.append(_Shape(tasks * (time + packed), rows, mr, nv))
+        return min(found)
+
+    def _tables(self) -> None:
+        """Byte offsets of vectors (in the planes, in y, in a tile by itself) and of taps."""
+        width = self.vector * self.itemsize
+        rows = np.arange(self.rows)[:, None]
+        pitches = self.planes.shape[1], self.c.columns.outputs
+        self.places, self.targets = (
+            ((rows * pitch + self.columns) * self.itemsize).ravel() for pitch in pitches
+        )
+        self.alone, self.zeros = np.arange(self.nv) * width, np.zeros(self.nv, np.int64)
+        self.taps = self.planes.tap_offsets()
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        c, planes = self.c, self.planes
+        return Stage(
+            planar_kernel(self.itemsize),
+            self.workers,
+            **tile_planar(self.itemsize, self.mr, self.nv),
+            tasks=self.tasks,
+            scratch_bytes=self.worker_bytes,
+            I=c.rows.outputs,
+            groups=c.groups,
+            task_i=self.rows,
+            tasks_i=self.tasks_i,
+            sets=self.units.sets,
+            filters=c.filters,
+            row_advance=c.rows.advance,
+            row_phases=planes.phases[0],
+            column_phases=planes.phases[1],
+            plane_rows=planes.shape[0],
+            plane_columns=planes.shape[1],
+            w_tile=self.filters.n_blocks * self.filters.block_bytes,
+            tiles=self.filters.tiles,
+            places=self.places,
+            targets=self.targets,
+            n_places=len(self.places),
+            alone=self.alone,
+            zeros=self.zeros,
+            taps=self.taps,
+            stretch=even_split(self.taps.size, _STRETCH),
+            n_taps=self.taps.size,
+        )
+
+    @property
+    def flops(self) -> int:
+        """Executed: those done twice, and of filters that are none, among them."""
+        vectors = self.tasks * round_up(self.rows * len(self.columns), self.nv)
+        return 2 * vectors * self.vector * self.filters.tiles * self.mr * self.c.steps
+
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        filters = self.filters.prepare(base, w, forward, bias)
+        (xn, xc, xh, xw), (yn, yk, yh, _) = x.strides, y.strides
+        window = self.window.copy()
+        window[:6] = (address(x), xn, 0, xc * self.units.sets, xh, xw)
+        multiplying = self.stage.call(
+            scratch=room,
+            relu=relu,
+            x_window=address(window),
+            x_set=xc,
+            y=address(y),
+            yn=yn,
+            yg=yk * self.c.filters,
+            yk=yk,
+            yh=yh,
+            **filters.words,
+        )
+        return Prepared(multiplying, filters, memory=(window,))

@@ -1,0 +1,97 @@
+"""The kernel of ``direct`` for planes of few channels: tiles of filters × vectors of pixels."""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
+from fastconv.core.profile import INPUT, MULTIPLY
+from fastconv.gemm.windows import WINDOW
+from fastconv.plans.depthwise.kernel import PLANES, WINDOW_BYTES, pack_planes
+from fastconv.simd.copying import copy, get_word
+from fastconv.simd.phases import lap, started
+from fastconv.simd.taps import put_splat
+from fastconv.simd.tasks import next_task
+from fastconv.simd.tiles import TILE
+from fastconv.simd.vector import element, lanes
+
+LAYOUT = record(
+    "counter profile tasks scratch scratch_bytes relu y yn yg yk yh I groups "
+    + PLANES
+    # packed filters, bytes of a tile of them
+    + "w bias w_tile tiles "
+    # offsets in the planes and in y of the vectors of a task, and in a tile by itself; the taps,
+    # and how many of them make one sum
+    "places targets n_places alone zeros taps n_taps stretch",
+    tile=TILE,
+)
+
+
+@inner
+def _multiply(a, item, width, planes, y, first, index, t, splats, spare):
+    """The vectors from ``first`` on by tile ``t`` of the filters, which may be the last few."""
+    mr, row = a.tile.mr, a.tile.nr * item
+    left = a.filters - t * mr
+    y += t * mr * a.yk
+    init, init_pitch, starts = splats + t * mr * width, width, a.zeros
+    for tap in range(0, a.n_taps, a.stretch):
+        # What is not a result yet stays out of y, where other vectors overlap.
+        relu, to, pitch, targets = 0, spare, row, a.alone
+        if tap + a.stretch >= a.n_taps:
+            relu = a.relu
+            if left >= mr:
+                to, pitch, targets = y, a.yk, a.targets + first * 8
+        call(
+            a.tile.multiply, a.w + index * a.w_tile + tap * mr * item, planes, a.places + first * 8,
+            a.taps + tap * 8, min(a.stretch, a.n_taps - tap), init, init_pitch, starts, relu, to,
+            pitch, targets,
+        )  # fmt: skip
+        init, init_pitch, starts = spare, row, a.alone
+    if left < mr:
+        for k in range(left):
+            for j in range(row // width):
+                at = get_word(a.targets + (first + j) * 8)
+                copy(y + k * a.yk + at, spare + k * row + j * width, width)
+
+
+@functools.cache
+def planar_kernel(itemsize: int) -> Kernel:
+    """All filters of a group for some rows of an image.
+
+    The last rows of an image, and the last vectors of a task, overlap those before.
+    """
+    vector = lanes(itemsize)
+    width = vector * itemsize
+
+    @kernel(LAYOUT)
+    def planar(worker, a):
+        like = element(itemsize)
+        window = a.scratch + worker * a.scratch_bytes
+        # A copy of the window's record: a worker moves it from channel to channel.
+        copy(window, a.x_window, WINDOW_BYTES)
+        x = record_at(window, WINDOW)
+        splats = (window + WINDOW_BYTES + 63) // 64 * 64
+        spare = splats + a.tiles * a.tile.mr * width
+        planes = spare + a.tile.mr * a.tile.nr * itemsize
+        at_once = a.tile.nr // vector
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter, worker, a.tasks)
+            if task >= a.tasks:
+                break
+            group, rest = task % a.groups, task // a.groups
+            image, i0 = rest // a.tasks_i, min(rest % a.tasks_i * a.task_i, a.I - a.task_i)
+            pack_planes(like, a, x, itemsize, planes, image, group, i0)
+            clock = lap(a.profile, worker, INPUT, clock)
+            for k in range(a.tiles * a.tile.mr):
+                bias = a.bias + (group * a.tiles * a.tile.mr + k) * itemsize
+                put_splat(like, splats + k * width, bias)
+            y = a.y + image * a.yn + group * a.yg + i0 * a.yh
+            for start in range(0, a.n_places, at_once):
+                first = min(start, a.n_places - at_once)
+                for t in range(a.tiles):
+                    index = group * a.tiles + t
+                    _multiply(a, itemsize, width, planes, y, first, index, t, splats, spare)
+            clock = lap(a.profile, worker, MULTIPLY, clock)
+
+    return planar

@@ -1,0 +1,47 @@
+"""How a kernel divides the output pixels among its tasks."""
+
+from __future__ import annotations
+
+from fastconv.core.jit import inner, record
+
+from .correlation import Correlation
+
+# The grid of pixels, a task's share of it, the number of tasks along each axis, and how many tasks
+# share the filters of one block of pixels.
+GRID = record("tasks N I J task_n task_i task_j tasks_i tasks_j groups splits")
+
+
+def grid(c: Correlation, share: tuple[int, int, int]) -> dict[str, int]:
+    """The grid of pixels and a task's ``share`` (images, rows, columns) of it, as arguments."""
+    n, i, j = share
+    return dict(
+        N=c.N,
+        I=c.rows.outputs,
+        J=c.columns.outputs,
+        task_n=n,
+        task_i=i,
+        task_j=j,
+        tasks_i=-(-c.rows.outputs // i),
+        tasks_j=-(-c.columns.outputs // j),
+    )
+
+
+@inner
+def locate(a, task):
+    """Where a task is: split, group, first image, row and column; its images; its pixels; variant.
+
+    The variant numbers the combinations of being last along n, i and j (see :mod:`.pixels`).
+    """
+    split, task = task % a.splits, task // a.splits
+    group, task = task % a.groups, task // a.groups
+    j0, task = task % a.tasks_j * a.task_j, task // a.tasks_j
+    i0, n0 = task % a.tasks_i * a.task_i, task // a.tasks_i * a.task_n
+    images, rows, columns = (
+        min(a.task_n, a.N - n0),
+        min(a.task_i, a.I - i0),
+        min(a.task_j, a.J - j0),
+    )
+    variant = 4 if n0 + a.task_n >= a.N else 0
+    variant += 2 if i0 + a.task_i >= a.I else 0
+    variant += 1 if j0 + a.task_j >= a.J else 0
+    return split, group, n0, i0, j0, images, images * rows * columns, variant

@@ -1,0 +1,1 @@
+"""1×1 filters, which read the input where it is."""

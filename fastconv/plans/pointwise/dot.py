@@ -1,0 +1,135 @@
+"""``direct`` for a few 1×1 filters on channels-last pixels: y[p, k] = Σ_c x[p, c] · w[k, c].
+
+The sums run along the lanes, which hold channels; filters in the lanes would leave most of them
+empty.  So the product takes hardly longer than reading x.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from fastconv.core.stage import Stage, address
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import even_split, round_up
+from fastconv.plans.correlation import Correlation
+from fastconv.plans.packed_filters import Filters, Prepared
+from fastconv.simd.dots import dot_rows
+from fastconv.simd.tiles import tile_dots
+from fastconv.simd.vector import lanes
+
+from .dot_kernel import dot_kernel
+from .matrix import is_dense, pixel_lines
+
+_ADDING = 10  # multiply-adds, for each lane, that take the time of adding up the lanes of a tile
+_GAIN = 0.8  # of the time with filters in the lanes
+_TASK = 512  # pixels, about
+
+
+def _work(c: Correlation, vector: int) -> float:
+    """Multiply-adds of vectors for one pixel; those that take as long among them."""
+    sums = c.filters * -(-c.channels // vector)
+    return sums + _ADDING * vector / dot_rows(c.filters, vector)
+
+
+class _Rows:
+    """The filters as rows of channels, so few that NumPy arranges them."""
+
+    nbytes = 0
+
+    def __init__(self, c: Correlation):
+        self._tap = c.rows.taps[0][0], c.columns.taps[0][0]
+
+    def arranged(self, w: np.ndarray, forward: bool) -> np.ndarray:
+        """``w`` as [filter, channel]."""
+        rows = w[..., *self._tap]
+        return np.ascontiguousarray(rows if forward else rows.T)
+
+
+class DotCorrelation:
+    """One correlation of a plan, like :class:`.BlockedCorrelation`."""
+
+    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
+    gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
+    packed_bytes = worker_bytes = nbytes = 0
+
+    def __init__(self, c: Correlation, itemsize: int, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.vector = lanes(itemsize)
+        self.mr = dot_rows(c.filters, self.vector)
+        self.filters = _Rows(c)
+        tasks = -(-c.pixels // self.mr)
+        self.workers = workers_for(self.flops, tasks, threads, c.moved(itemsize))
+
+    @staticmethod
+    def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
+        """Whether this plan can run ``c`` and suits it.
+
+        It can: 1×1, channels-last, no padding, no groups.  It suits: few filters of many channels.
+        """
+        vector = lanes(itemsize)
+        return (
+            x_format == y_format == "nhwc"
+            and c.groups == 1
+            and not c.folded
+            and is_dense(c)
+            and c.filters <= vector
+            and c.rows.outputs * c.columns.outputs >= dot_rows(c.filters, vector)
+            and _work(c, vector) <= _GAIN * c.channels
+        )
+
+    @property
+    def outputs(self) -> int:
+        """Pixels of the results."""
+        return self.c.pixels
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors filled up with zeros."""
+        c = self.c
+        return 2 * c.pixels * c.filters * round_up(c.channels, self.vector)
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        c = self.c
+        return Stage(
+            dot_kernel(),
+            self.workers,
+            **tile_dots(self.itemsize, self.mr, c.filters),
+            channels=c.channels,
+            w_pitch=c.channels * self.itemsize,
+        )
+
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        images, lines, length = pixel_lines(self.c, x.strides, y.strides)
+        if lines > 1:  # rows of a part of an array; y is whole
+            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+            images, _, length = pixel_lines(self.c, x.strides, y.strides)
+        w = self.filters.arranged(w, forward)
+        start = np.zeros(self.vector, w.dtype)
+        if bias is not None:
+            start[: self.mr * bias.size] = np.tile(bias, self.mr)
+        least = -(-images * length // (6 * self.workers))
+        span = round_up(even_split(length, min(_TASK, least)), self.mr)
+        spans = -(-length // span)
+        (xn, _, _, xw), (yn, _, _, yw) = x.strides, y.strides
+        multiplying = self.stage.call(
+            tasks=images * spans,
+            relu=relu,
+            x=address(x),
+            xn=xn,
+            xw=xw,
+            y=address(y),
+            yn=yn,
+            yw=yw,
+            length=length,
+            span=span,
+            spans=spans,
+            w=address(w),
+            bias=address(start),
+        )
+        return Prepared(multiplying, Filters({}), memory=(x, w, start))

@@ -1,0 +1,161 @@
+"""``direct`` for 1×1 filters on channels-last pixels: y[pixel, k] = Σ_c x[pixel, c] · w[c, k].
+
+The lines of both arrays are matrices as they stand, with pixels an even number of bytes apart (all
+lines together, without a stride), so a register tile finds its rows without a table, and has a
+register left to fetch the next ones with: the product takes hardly longer than moving the arrays,
+and should not wait for them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.once import once
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, round_up
+from fastconv.plans.correlation import Correlation
+from fastconv.plans.packed_filters import PackedFilters, Prepared
+from fastconv.plans.unfolded import UnfoldedCorrelation
+from fastconv.simd.tiles import tile_pitched
+from fastconv.simd.vector import lanes
+
+from .matrix_kernel import matrix_kernel
+
+_TILES = 24  # of pixels in a task
+_LONGEST = 1.15  # times the pixels of a line: what tiles may compute
+
+
+def is_dense(c: Correlation) -> bool:
+    """Whether the pixels of all rows are evenly apart, in whole arrays; 1×1 filters only."""
+    return all(
+        a.window == a.advance == a.step == 1 and a.first == 0 and a.outputs == a.inputs
+        for a in (c.rows, c.columns)
+    )
+
+
+def pixel_lines(c: Correlation, x_strides, y_strides) -> tuple[int, int, int]:
+    """How the pixels lie: images, lines of an image, and pixels of a line, evenly apart."""
+    images, lines, length = c.N, c.rows.outputs, c.columns.outputs
+    if is_dense(c) and all(rows == length * pixels for *_, rows, pixels in (x_strides, y_strides)):
+        lines, length = 1, lines * length
+        if all(image == length * pixels for image, *_, pixels in (x_strides, y_strides)):
+            images, length = 1, images * length
+    return images, lines, length
+
+
+class MatrixCorrelation(UnfoldedCorrelation):
+    def __init__(self, c: Correlation, itemsize: int, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.threads = threads
+        self.mr, self.nv = choose_tile(c.pixels, c.filters, lanes(itemsize))
+        self.width = self.nv * lanes(itemsize)
+        self.filters = PackedFilters(c, itemsize, self.width, None, threads)
+        self.worker_bytes = aligned(self.mr * self.width * itemsize)
+        self.all_tiles = c.groups * self.filters.tiles
+        tasks = -(-c.pixels // self.mr) * self.all_tiles
+        self.workers = workers_for(self.flops, tasks, threads, c.moved(itemsize))
+        self.splits = self._choose_splits()
+        self._lines: dict[tuple, tuple[int, int, int]] = {}
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _choose_splits(self) -> int:
+        """Parts of the filters that have tasks of their own.
+
+        With s of them each worker reads 1/s of the filters and s / workers of the pixels: least
+        where both are as much.  Groups whose filters would not stay in the cache together are
+        parts, or several each.
+        """
+        c = self.c
+        apart = c.groups if self.filters.nbytes > machine().l2 // 2 else 1
+        filters, tiles = c.groups * c.filters // apart, self.all_tiles // apart
+        least = math.sqrt(filters * self.workers / c.pixels)
+        return apart * max(1, min(tiles, self.workers, round(least)))
+
+    @staticmethod
+    def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
+        """Whether this plan can run ``c`` and suits it.
+
+        It can: 1×1, channels-last, no padding.  It suits: tiles of pixels fill the lines.
+        """
+        mr, _ = choose_tile(c.pixels, c.filters, lanes(itemsize))
+        line = c.columns.outputs * (c.rows.outputs if is_dense(c) else 1)
+        return (
+            x_format == y_format == "nhwc"
+            and not c.folded
+            and all(
+                a.window == 1 and a.first >= 0 and a.first + (a.outputs - 1) * a.advance < a.inputs
+                for a in (c.rows, c.columns)
+            )
+            and line >= mr
+            and round_up(line, mr) <= _LONGEST * line
+        )
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        c = self.c
+        return Stage(
+            matrix_kernel(self.itemsize),
+            self.workers,
+            **tile_pitched(self.itemsize, self.mr, self.nv),
+            scratch_bytes=self.worker_bytes,
+            w_tile=self.filters.tile_bytes,
+            tiles=self.filters.tiles,
+            all_tiles=self.all_tiles,
+            filters=c.filters,
+            channels=c.channels,
+            fetches_y=c.filters >= c.channels,
+            splits=self.splits,
+        )
+
+    def _words(self, lines: tuple[int, int, int], x_strides, y_strides) -> dict[str, int]:
+        """The arguments for arrays with these strides, whose pixels lie as :func:`pixel_lines`."""
+        c = self.c
+        images, n_lines, length = lines
+        tiles = -(-length // self.mr)
+        most = min(_TILES, -(-images * n_lines * tiles * self.splits // (6 * self.workers)))
+        span = even_split(tiles, most) * self.mr
+        spans = -(-length // span)
+        (xn, xc, xh, xw), (yn, yk, yh, yw) = x_strides, y_strides
+        return dict(
+            xn=xn,
+            xh=c.rows.advance * xh,
+            xg=xc * c.channels,
+            xw=c.columns.advance * xw,
+            yn=yn,
+            yh=c.rows.step * yh,
+            yg=yk * c.filters,
+            yw=c.columns.step * yw,
+            lines=n_lines,
+            length=length,
+            span=span,
+            spans=spans,
+            tasks=images * n_lines * spans * self.splits,
+        )
+
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        strides = x.strides, y.strides
+        lines = once(self._lines, strides, lambda: pixel_lines(self.c, *strides))
+        if lines[2] < self.mr:  # rows of a part of an array; y is whole
+            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+            strides = x.strides, y.strides
+            lines = pixel_lines(self.c, *strides)
+        filters = self.filters.prepare(base, w, forward, bias)
+        stage = self.stage.settled(strides, lambda: self._words(lines, *strides))
+        rows, columns = self.c.rows, self.c.columns
+        (_, _, xh, xw), (_, _, yh, yw) = strides
+        multiplying = stage.call(
+            scratch=room,
+            relu=relu,
+            x=address(x) + rows.first * xh + columns.first * xw,
+            y=address(y) + rows.start * yh + columns.start * yw,
+            **filters.words,
+        )
+        return Prepared(multiplying, filters, memory=(x,))

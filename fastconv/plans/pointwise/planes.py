@@ -1,0 +1,131 @@
+"""``direct`` for 1×1 filters on planes (NCHW): y[k, pixel] = Σ_c w[k, c] · x[c, pixel].
+
+A matrix product of the filters with the data as it stands, so the operands change roles: vector
+lanes run over pixels, which are contiguous in x and in y, and weights are broadcast.  Nothing is
+transposed.  A span of pixels is copied into panels ``[tile][channel][pixel]`` that stay in L2 (the
+planes themselves, whole pages apart, would compete for few sets of the cache), with the images of a
+batch one after the other, so that small ones fill whole tiles together.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.machine import machine
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned
+from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.tiling import choose_tile, even_split, tile_score
+from fastconv.plans.correlation import Correlation
+from fastconv.plans.packed_filters import PackedFilters, Prepared
+from fastconv.plans.unfolded import UnfoldedCorrelation
+from fastconv.simd.tiles import tile_panel
+from fastconv.simd.vector import lanes
+
+from .planes_kernel import pointwise_kernel
+
+_TILES = 16  # of pixels in a span: enough to write long stretches of every plane
+_TRANSPOSING = 1.1  # how much longer the plan that transposes takes at least
+
+
+def _panel_bytes(c: Correlation, itemsize: int, nv: int) -> int:
+    return c.channels * nv * lanes(itemsize) * itemsize
+
+
+class PointwiseCorrelation(UnfoldedCorrelation):
+    def __init__(self, c: Correlation, itemsize: int, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.mr, self.nv = choose_tile(c.filters, c.pixels, lanes(itemsize), far=True)
+        self.width = self.nv * lanes(itemsize)
+        self.filters = PackedFilters(c, itemsize, self.mr, None, threads)
+        tiles = -(-c.pixels // self.width)
+        fitting = machine().l2 // 2 // _panel_bytes(c, itemsize, self.nv)
+        share = max(1, min(_TILES, fitting, tiles // threads))
+        self.span = even_split(tiles, share) * self.width
+        spans = -(-c.pixels // self.span) * c.groups
+        wanted = -(-3 * threads // spans) if threads > 1 else 1
+        self.splits = min(self.filters.tiles, wanted)
+        self.tasks = spans * self.splits
+        row = self.width * itemsize
+        self.worker_bytes = aligned(
+            2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 16
+        )
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    @staticmethod
+    def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
+        """Whether this plan can run ``c`` and suits it.
+
+        It can: 1×1, whole planes of NCHW, no padding.  It suits: some tiles of pixels fit in L2,
+        images fill vectors, and filling tiles with pixels wastes less than transposing costs.
+        """
+        axes = (c.rows, c.columns)
+        vector = lanes(itemsize)
+        used = tile_score(c.filters, c.pixels, vector) / tile_score(c.pixels, c.filters, vector)
+        return (
+            x_format == y_format == "nchw"
+            and c.rows.window * c.columns.window == 1
+            and all(a.outputs == a.size and a.step == 1 and a.first >= 0 for a in axes)
+            and all(a.first + (a.outputs - 1) * a.advance < a.inputs for a in axes)
+            and 4 * _panel_bytes(c, itemsize, 2) <= machine().l2
+            and c.rows.outputs * c.columns.outputs >= vector
+            and used * _TRANSPOSING > 1
+        )
+
+    @property
+    def flops(self) -> int:
+        """Executed, tiles filled up with zeros."""
+        c = self.c
+        rows, pixels = self.filters.tiles * self.mr, -(-c.pixels // self.width) * self.width
+        return 2 * c.groups * rows * pixels * c.channels
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        c = self.c
+        return Stage(
+            pointwise_kernel(self.itemsize),
+            self.workers,
+            **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
+            tasks=self.tasks,
+            scratch_bytes=self.worker_bytes,
+            w_tile=self.filters.tile_bytes,
+            tiles=self.filters.tiles,
+            filters=c.filters,
+            channels=c.channels,
+            pixels=c.pixels,
+            plane=c.rows.outputs * c.columns.outputs,
+            span=self.span,
+            row_first=c.rows.first,
+            row_step=c.rows.advance,
+            column_first=c.columns.first,
+            column_step=c.columns.advance,
+            groups=c.groups,
+            splits=self.splits,
+        )
+
+    def _words(self, x_strides, y_strides) -> dict[str, int]:
+        """The arguments for arrays with these strides."""
+        c = self.c
+        (xn, xc, xh, xw), (yn, yk, _, _) = x_strides, y_strides
+        line = c.columns.outputs
+        if c.rows.advance * xh == line * c.columns.advance * xw:  # all rows of a plane in one step
+            line *= c.rows.outputs
+        y_steps = dict(yn=yn, yg=yk * c.filters, yk=yk)
+        return dict(xn=xn, xg=xc * c.channels, xc=xc, xh=xh, xw=xw, **y_steps, line=line)
+
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        filters = self.filters.prepare(base, w, forward, bias)
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
+        multiplying = stage.call(
+            scratch=room,
+            relu=relu,
+            x=address(x),
+            y=address(y),
+            **filters.words,
+            biased=bias is not None,
+        )
+        return Prepared(multiplying, filters)

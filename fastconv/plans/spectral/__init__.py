@@ -1,0 +1,1 @@
+"""Groups of one channel with large filters: spectra of tiles."""

@@ -1,0 +1,1 @@
+"""Products on matrix units: operands split into halves of bfloat16."""

@@ -1,0 +1,239 @@
+"""``bf16x3`` for a correlation: implicit GEMM on the matrix unit over split windows.
+
+Per block of output pixels the input window is copied once as two halves of bfloat16.  The pixels of
+a row stand a fixed number of bytes apart, and so do those of the next row, so that any 16 *slots*
+in a row are the rows of a tile where they are; a few slots between two rows are no pixels.  A step
+of the sum takes 32 channels of one tap; of few channels, it takes several taps of a row.
+"""
+
+from __future__ import annotations
+
+import functools
+from math import lcm
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import aligned
+from fastconv.gemm.sharing import leave_idle, workers_for
+from fastconv.gemm.tiling import even_split, in_pairs, round_up
+from fastconv.plans.arrays import input_words, output_words
+from fastconv.plans.buffer import Buffer
+from fastconv.plans.correlation import Correlation
+from fastconv.plans.packed_filters import Prepared, output_order
+from fastconv.plans.pixel_tasks import grid
+from fastconv.plans.unfolded import UnfoldedCorrelation
+from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
+
+from .filters import SplitFilters
+from .kernel import split_kernel
+
+_SLOTS_PER_TASK = 768  # about so many share one trip of the filters through the cache
+_SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the window through the cache
+_STAGGER = 9 * 64  # bytes between halves beyond whole pages, so that they use other sets of a cache
+
+
+def channels_of_step(channels: int, spread: int) -> int:
+    """Channels that a step takes of a tap: all of a few, if neighbouring taps can share it."""
+    if spread > 1:
+        return DEPTH
+    return next(block for block in (4, 8, 16, DEPTH) if channels <= block or block == DEPTH)
+
+
+class SplitCorrelation(UnfoldedCorrelation):
+    """One correlation of a plan."""
+
+    def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
+        self.c = c
+        self.itemsize = itemsize
+        self.mt, self.nt = (2, 2) if in_pairs(c.filters, LANES) else (4, 1)
+        self.height, self.width = self.mt * ROWS, self.nt * LANES
+        self.block = channels_of_step(c.channels, c.columns.spread)
+        self.joined = DEPTH // self.block  # taps of a step
+        self.across = round_up(c.columns.window, self.joined)
+        self.filters = SplitFilters(c, self.nt, self.block, self.across, threads)
+        self.store = output_order(c, y_format)
+        self._share(threads)
+        sums = 2 * self.mt * self.nt * TILE_BYTES
+        self.worker_bytes = self.panel = aligned(64 + sums + 2 * self.line + 2 * self.low)
+        if self.packs:
+            self.worker_bytes += self.filters.tile_bytes + self.filters.worker_bytes
+        self.workers = workers_for(self.flops // 4, self.tasks, threads, c.moved(itemsize))
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _layout(self, n: int, i: int, j: int) -> None:
+        """The window of a block of (n, i, j) outputs."""
+        self.rows, self.columns = Buffer(self.c.rows, i), Buffer(self.c.columns, j)
+        beyond = (self.across - self.c.columns.window) * self.columns.spread
+        self.positions = round_up(
+            self.columns.extent + beyond, lcm(self.columns.advance, self.joined)
+        )
+        self.line = self.positions * self.block * 2
+        self.phase_bytes = -(-self.rows.extent // self.rows.advance) * self.line
+        self.block_bytes = self.rows.advance * self.phase_bytes
+        self.image_bytes = self.filters.n_blocks * self.block_bytes
+        slot = self.columns.advance * self.block * 2
+        read_beyond = self.height * slot + self.line
+        self.low = round_up(n * self.image_bytes + read_beyond, 4096) + _STAGGER
+
+    @property
+    def slots(self) -> int:
+        """Slots of a row of outputs."""
+        return self.positions // self.columns.advance
+
+    def _share(self, threads: int) -> None:
+        """One task's share of the pixels, its window within L2, and how its filters are divided."""
+        c = self.c
+        n, i, j = 1, c.rows.outputs, c.columns.outputs
+        budget = machine().l2 // 2
+        self._layout(n, i, j)
+        if i * self.slots <= _SLOTS_PER_TASK:
+            most = max(1, _SLOTS_PER_TASK // (i * self.slots))
+            n = c.N if most >= c.N else min(most, -(-c.N // threads))
+            self._layout(n, i, j)
+        while n * i * j > 1 and (n * i * self.slots > _SLOTS_PER_TASK or 2 * self.low > budget):
+            if n > 1:
+                n = -(-n // 2)
+            elif i > 1:
+                i = even_split(i, i // 2)
+            elif j > self.height:
+                j = even_split(j, -(-j // 2))
+            else:
+                break
+            self._layout(n, i, j)
+        tiles = c.groups * self.filters.tiles
+        while n * i > 1 and leave_idle(self._blocks(n, i, j) * tiles, threads):
+            n, i = (n - 1, i) if n > 1 else (1, even_split(c.rows.outputs, i - 1))
+            self._layout(n, i, j)
+        self.share = (n, i, j)
+        blocks = self._blocks(n, i, j) * c.groups
+        self.splits = 1
+        if threads > 1 and blocks < 3 * threads:
+            self.splits = min(
+                range(1, min(self.filters.tiles, 4 * threads) + 1),
+                key=lambda splits: self._rounds(blocks, splits, threads),
+            )
+        self.tasks = blocks * self.splits
+        # Whether every tile of filters serves one task, that splits it.
+        self.packs = blocks == c.groups and self.tasks >= threads
+
+    def _blocks(self, n: int, i: int, j: int) -> int:
+        """How many blocks of (n, i, j) pixels there are."""
+        c = self.c
+        return -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
+
+    def _rounds(self, blocks: int, splits: int, threads: int) -> float:
+        """What tasks take if each of ``splits`` divides the filters, but splits its window anew."""
+        share = -(-self.filters.tiles // splits)
+        work = share * self.width * self.c.rows.window * self.c.columns.window
+        return -(-blocks * splits // threads) * (work + 32)
+
+    @property
+    def summed(self) -> int:
+        """Products in a sum: those added up in one go, and how often that is."""
+        terms = len(self.steps) * DEPTH
+        return min(terms, TERMS) + terms // TERMS
+
+    @property
+    def flops(self) -> int:
+        """Executed, as if every product were one: lanes, slots and taps filled up."""
+        n, i, j = self.share
+        slots = round_up((i - 1) * self.slots + j, self.height)
+        terms = self.filters.n_blocks * self.filters.steps * DEPTH
+        return 2 * (self.tasks // self.splits) * n * slots * terms * self.filters.tiles * self.width
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of splitting the filters: written, and read again, where they are kept."""
+        return self.filters.nbytes if self.packs else super().packed_bytes
+
+    @property
+    def split_bytes(self) -> int:
+        """What splitting the windows moves within the caches."""
+        return _SPLIT_TRIPS * self.tasks * self.share[0] * 2 * self.image_bytes
+
+    @functools.cached_property
+    def steps(self) -> np.ndarray:
+        """Where each step of the sum begins, in the window and in a tile of filters, in bytes."""
+        c = self.c
+        at = np.arange(c.rows.window) * self.rows.spread
+        down = at % self.rows.advance * self.phase_bytes + at // self.rows.advance * self.line
+        across = np.arange(0, self.across, self.joined) * self.columns.spread * self.block * 2
+        blocks = np.arange(self.filters.n_blocks) * self.block_bytes
+        window = (blocks[:, None, None] + down[:, None] + across).ravel()
+        filters = np.arange(len(window)) * 2 * self.nt * TILE_BYTES
+        return np.stack([window, filters], axis=-1).astype(np.int64)
+
+    @functools.cached_property
+    def stage(self) -> Stage:
+        """The multiplication; compiled when first asked for."""
+        c = self.c
+        return Stage(
+            split_kernel(self.mt, self.nt),
+            self.workers,
+            tasks=self.tasks,
+            scratch_bytes=self.worker_bytes,
+            shape=SHAPE,
+            y_row_first=c.rows.start,
+            y_row_step=c.rows.step,
+            y_column_first=c.columns.start,
+            y_column_step=c.columns.step,
+            w_tile=self.filters.tile_bytes,
+            tiles=self.filters.tiles,
+            all_lanes=c.lanes,
+            steps=self.steps,
+            n_steps=len(self.steps),
+            panel=self.panel,
+            positions=self.positions,
+            line=self.line,
+            phase_bytes=self.phase_bytes,
+            block_bytes=self.block_bytes,
+            image_bytes=self.image_bytes,
+            low=self.low,
+            row_stride=c.rows.advance,
+            column_stride=c.columns.advance,
+            window_rows=self.rows.extent,
+            window_columns=self.columns.extent,
+            row_advance=self.rows.advance,
+            column_advance=self.columns.advance,
+            **grid(c, self.share),
+            groups=c.groups,
+            splits=self.splits,
+            height=c.rows.inputs,
+            width=c.columns.inputs,
+            row_first=c.rows.first,
+            row_source=self.rows.source,
+            column_first=c.columns.first,
+            column_source=self.columns.source,
+            channels=c.channels,
+            block=self.block,
+            n_blocks=self.filters.n_blocks,
+            vector=LANES,
+            store=self.store,
+        )
+
+    def _words(self, x_strides, y_strides) -> dict[str, int]:
+        """The arguments for arrays with these strides."""
+        return input_words(x_strides, self.c.channels) | output_words(y_strides, self.c)
+
+    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
+        filters = self.filters.prepare(base, w, forward, bias, self.packs)
+        flags = np.zeros(2, np.int64)
+        strides = x.strides, y.strides
+        stage = self.stage.settled(strides, lambda: self._words(*strides))
+        multiplying = stage.call(
+            scratch=room,
+            relu=relu,
+            flags=address(flags),
+            x=address(x),
+            y=address(y),
+            **filters.words,
+        )
+
+        def outcome() -> bool:
+            """Whether every result is finite, and some result is not tiny."""
+            spoilt, sizeable = flags
+            return bool(sizeable and not spoilt)
+
+        return Prepared(multiplying, filters, outcome)

@@ -1,0 +1,202 @@
+"""The kernel of ``bf16x3``: blocks of output pixels, each against every tile of filters."""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
+from fastconv.gemm.results import RESULT, store_planes
+from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
+from fastconv.gemm.windows import WINDOW, element_at, pack_block, reach
+from fastconv.plans.pixel_tasks import GRID, locate
+from fastconv.simd.copying import accumulate, put_word, zero
+from fastconv.simd.matrix import (
+    DEPTH,
+    LANES,
+    ROWS,
+    TERMS,
+    TILE_BYTES,
+    configure,
+    finish,
+    matrix_product,
+    release,
+    split_pixels,
+)
+from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
+from fastconv.simd.vector import element
+
+LAYOUT = record(
+    "counter profile scratch scratch_bytes shape relu flags "
+    # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
+    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step "
+    # split filters: bytes of a tile of lanes; else how to split them, and where in scratch
+    "w bias w_tile tiles all_lanes pack packing panel "
+    # the sum: where its steps begin in the window
+    "steps n_steps "
+    # the window's halves: positions of a row, bytes of a row, of the rows that outputs a row apart
+    # share, of a block of channels, of an image, and of a half with what is read beyond it
+    "positions line phase_bytes block_bytes image_bytes low "
+    # input rows and columns from one output to the next, and in the window
+    "row_stride column_stride window_rows window_columns row_advance column_advance",
+    grid=GRID,
+    input=WINDOW,
+    output=RESULT,
+)  # fmt: skip
+
+
+@inner
+def _split_row(like, a, row, target, image, group, block, h, column):
+    """One row of a window: in one go where its channels lie side by side, or else packed first."""
+    window = a.input
+    low, high = reach(window, column, a.window_columns)
+    step, pixel = window.column_source * window.xw, window.block * 2
+    count = (high - low) * window.block // DEPTH
+    straight = 0 <= h < window.height and low < high and window.xc == 4
+    straight = straight and (block + 1) * window.block <= window.channels
+    if window.block < DEPTH:
+        straight = (
+            straight and step == window.block * 4 and count * DEPTH == (high - low) * window.block
+        )
+        step = DEPTH * 4
+    if straight:
+        first = column + low * window.column_source
+        source = element_at(window, image, group, block * window.block, h, first)
+        split_pixels(like, target + low * pixel, a.low, source, step, count)
+        if a.grid.tasks_j > 1:  # or else it is 0 where there is no input, from the beginning
+            for half in range(0, a.low + 1, a.low):
+                zero(target + half, low * pixel)
+                zero(target + half + high * pixel, a.line - high * pixel)
+    else:
+        pack_block(like, window, 4, row, image, group, block, h, 1, column, a.window_columns)
+        split_pixels(like, target, a.low, row, DEPTH * 4, a.line // (2 * DEPTH))
+
+
+@inner
+def _split_windows(like, a, row, x, n0, images, group, first_row, rows, column):
+    """The windows of some images, ``[image][block][phase][row][position][channel]``.
+
+    Rows are in phases: those that outputs a row apart look at, one after the other.
+    """
+    for n in range(images):
+        for block in range(a.input.n_blocks):
+            target = x + n * a.image_bytes + block * a.block_bytes
+            for r in range(rows):
+                to = target + r % a.row_advance * a.phase_bytes + r // a.row_advance * a.line
+                h = first_row + r * a.input.row_source
+                _split_row(like, a, row, to, n0 + n, group, block, h, column)
+
+
+@inner
+def _store_run(like, a, c, mt, y, step, count, bias, lane, n_lanes):
+    """Store ``count`` pixels of a row of outputs, ``step`` bytes apart from ``y`` on."""
+    for vector in range(0, n_lanes, LANES):
+        valid = min(LANES, n_lanes - vector)
+        if a.output.store == ROWS_IN_ORDER:
+            finish(
+                like, y + (lane + vector) * 4, step, c, count, valid, bias + vector * 4, a.relu,
+                a.flags,
+            )  # fmt: skip
+        else:
+            finish(like, c, LANES * 4, c, count, LANES, bias + vector * 4, a.relu, a.flags)
+            for j in range(0, count, LANES):
+                store_planes(
+                    like, a.output, 4, y + (lane + vector) * a.output.lane_step + j * step,
+                    c + j * LANES * 4, LANES * 4, min(LANES, count - j), valid,
+                )  # fmt: skip
+        c += mt * TILE_BYTES
+
+
+@inner
+def _store(like, a, c, mt, slots, first, count, y, bias, columns, lane, n_lanes):
+    """Store ``count`` slots from slot ``first`` of a block of outputs on, row by row.
+
+    The slots of a row are more than its ``columns``; the rest of them is dropped.
+    """
+    at, step = 0, a.y_column_step * a.yw
+    while at < count:
+        i, j = (first + at) // slots, (first + at) % slots
+        valid = min(count - at, columns - j)
+        if valid > 0:
+            _store_run(
+                like, a, c + at * LANES * 4, mt, y + i * a.y_row_step * a.yh + j * step, step,
+                valid, bias, lane, n_lanes,
+            )  # fmt: skip
+        at += slots - j
+
+
+@functools.cache
+def split_kernel(mt: int, nt: int) -> Kernel:
+    """Implicit GEMM with ``mt`` × ``nt`` tiles of the matrix unit: pixels × filters."""
+    height, width = mt * ROWS, nt * LANES
+
+    @kernel(LAYOUT)
+    def split_correlation(worker, a):
+        like = element(4)
+        rows = a.scratch + worker * a.scratch_bytes
+        c = rows + 64
+        more = c + mt * nt * TILE_BYTES
+        row = more + mt * nt * TILE_BYTES
+        x = row + 2 * a.line
+        pitch = a.column_advance * a.input.block * 2
+        columns = rows + mt * 8
+        for i in range(mt):
+            put_word(rows + i * 8, i * ROWS * pitch)
+        for j in range(nt):
+            put_word(columns + j * 8, j * TILE_BYTES)
+        zero(row, 2 * a.line + (2 * a.low if a.grid.tasks_j == 1 else 0))
+        slots = a.positions // a.column_advance
+        share = -(-a.tiles // a.grid.splits)
+        configure(a.shape)
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter, worker, a.grid.tasks)
+            if task >= a.grid.tasks:
+                break
+            split, group, n0, i0, j0, images, _, _ = locate(a.grid, task)
+            down, across = min(a.grid.task_i, a.grid.I - i0), min(a.grid.task_j, a.grid.J - j0)
+            _split_windows(
+                like, a, row, x, n0, images, group, a.input.row_first + i0 * a.row_stride,
+                a.window_rows - (a.grid.task_i - down) * a.row_advance,
+                a.input.column_first + j0 * a.column_stride,
+            )  # fmt: skip
+            clock = lap(a.profile, worker, INPUT, clock)
+            y_row = a.y_row_first + i0 * a.y_row_step
+            y_column = a.y_column_first + j0 * a.y_column_step
+            y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            used = (down - 1) * slots + across
+            for tile in range(split * share, min(a.tiles, (split + 1) * share)):
+                w = a.w + (group * a.tiles + tile) * a.w_tile
+                if a.pack != 0:
+                    w = rows + a.panel
+                    blocks = a.input.n_blocks
+                    for block in range(blocks):
+                        call(
+                            a.pack, a.packing, (group * a.tiles + tile) * blocks + block,
+                            w + a.w_tile, w + a.w_tile // blocks * block,
+                        )  # fmt: skip
+                    clock = lap(a.profile, worker, WEIGHT, clock)
+                bias = a.bias + (group * a.tiles + tile) * width * 4
+                n_lanes = min(width, a.all_lanes - tile * width)
+                for n in range(images):
+                    for m in range(0, used, height):
+                        at = x + n * a.image_bytes + m * pitch
+                        for step in range(0, a.n_steps, TERMS // DEPTH):
+                            to = c if step == 0 else more
+                            matrix_product(
+                                like, mt, nt, at, rows, a.low, pitch, w, columns, nt * TILE_BYTES,
+                                a.steps + step * 16, min(TERMS // DEPTH, a.n_steps - step), to,
+                                TILE_BYTES, mt * TILE_BYTES, 64,
+                            )  # fmt: skip
+                            if step > 0:
+                                accumulate(like, c, more, mt * nt * TILE_BYTES)
+                        clock = lap(a.profile, worker, MULTIPLY, clock)
+                        _store(
+                            like, a, c, mt, slots, m, min(height, used - m), y + n * a.yn, bias,
+                            across, tile * width, n_lanes,
+                        )  # fmt: skip
+                        clock = lap(a.profile, worker, OUTPUT, clock)
+        release()
+
+    return split_correlation

@@ -1,0 +1,33 @@
+"""What plans for special correlations say of themselves: a vector has outputs of one pixel."""
+
+from __future__ import annotations
+
+from .correlation import Correlation
+from .packed_filters import PackedFilters
+
+
+class UnfoldedCorrelation:
+    """One correlation of a plan, like :class:`.BlockedCorrelation`."""
+
+    c: Correlation
+    filters: PackedFilters
+    width: int  # lanes of a tile
+    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
+    gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
+
+    @property
+    def outputs(self) -> int:
+        """Pixels of the results."""
+        return self.c.pixels
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors filled up with zeros."""
+        c = self.c
+        return 2 * c.groups * c.pixels * c.steps * self.filters.tiles * self.width
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of packing: written once, read once."""
+        return 2 * self.filters.nbytes
