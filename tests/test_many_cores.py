@@ -11,6 +11,8 @@ from fastconv.comparison.layers import shipped
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import threads, workspace
 from fastconv.gemm.sharing import leave_idle, workers_for
+from fastconv.plans.correlation import unfolded
+from fastconv.plans.pixel_tasks import fed
 
 CORES = 16
 CASES = (
@@ -84,3 +86,12 @@ def test_workers_have_enough_to_do():
 )
 def test_what_leaves_workers_idle(tasks, idle):
     assert leave_idle(tasks, CORES) is idle
+
+
+def test_blocks_are_cut_evenly_until_all_cores_are_fed():
+    c = unfolded(Trial(cases.Case("batch", 8, 16, 12, 12, 16, 3, 3, padding=1), "forward").problem)
+    assert fed(c, 8, 12, 12, 16, CORES) == (8, 12)  # tiles of filters are enough
+    assert fed(c, 8, 12, 12, 1, 2) == (4, 12)
+    assert fed(c, 8, 12, 12, 1, 8) == (1, 12)
+    assert fed(c, 8, 12, 12, 1, 4 * CORES) == (1, 2)
+    assert fed(c, 1, 1, 12, 1, 1000) == (1, 1)  # as small as blocks get

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from fastconv.core.jit import inner, record
+from fastconv.gemm.sharing import leave_idle
+from fastconv.gemm.tiling import even_split
 
 from .correlation import Correlation
 
 # The grid of pixels, a task's share of it, the number of tasks along each axis, and how many tasks
 # share the filters of one block of pixels.
 GRID = record("tasks N I J task_n task_i task_j tasks_i tasks_j groups splits")
+
+
+def count_blocks(c: Correlation, n: int, i: int, j: int) -> int:
+    """How many blocks of (n, i, j) pixels there are in a group."""
+    return -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
+
+
+def fed(c: Correlation, n: int, i: int, j: int, tiles: int, workers: int) -> tuple[int, int]:
+    """Images and rows of blocks: n and i, or fewer if workers would be idle.
+
+    Each of ``tiles`` of filters times a block may be a task.
+    """
+    while n * i > 1 and leave_idle(count_blocks(c, n, i, j) * tiles, workers):
+        n, i = (even_split(c.N, n - 1), i) if n > 1 else (1, even_split(c.rows.outputs, i - 1))
+    return n, i
 
 
 def grid(c: Correlation, share: tuple[int, int, int]) -> dict[str, int]:

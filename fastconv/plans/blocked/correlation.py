@@ -12,13 +12,13 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
-from fastconv.gemm.sharing import leave_idle, workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import choose_tile, even_split, round_up
 from fastconv.plans.arrays import input_words, output_words
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared, lane_table, output_order
-from fastconv.plans.pixel_tasks import grid
+from fastconv.plans.pixel_tasks import count_blocks, fed, grid
 from fastconv.plans.pixels import PixelTables
 from fastconv.simd.vector import lanes
 
@@ -108,20 +108,14 @@ class BlockedCorrelation:
                 j = even_split(j, -(-j // 2))
         busy = workers_for(self.flops, threads, threads, c.moved(self.itemsize))
         tiles = c.groups * self.filters.tiles
-        while n * i > 1 and leave_idle(self._blocks(n, i, j) * tiles, busy):
-            n, i = (n - 1, i) if n > 1 else (1, even_split(c.rows.outputs, i - 1))
+        n, i = fed(c, n, i, j, tiles, busy)
         self.share = (n, i, j)
         self.most = round_up(n * i * j, self.mr)
-        self.blocks = self._blocks(n, i, j)
+        self.blocks = count_blocks(c, n, i, j)
         blocks = self.blocks * c.groups
         wanted = -(-3 * threads // max(1, blocks)) if threads > 1 else 1
         self.splits = max(1, min(self.filters.tiles, wanted))
         self.tasks = blocks * self.splits
-
-    def _blocks(self, n: int, i: int, j: int) -> int:
-        """How many blocks of (n, i, j) pixels there are."""
-        c = self.c
-        return -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
 
     @property
     def folds(self) -> bool:

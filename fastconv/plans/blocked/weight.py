@@ -19,6 +19,7 @@ from fastconv.gemm.tiling import choose_tile, even_split, score
 from fastconv.gemm.windows import window_record
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import unfolded
+from fastconv.plans.pixel_tasks import count_blocks
 from fastconv.simd.vector import lanes
 
 from .weight_stages import multiply_stage, sum_stage
@@ -148,7 +149,7 @@ class BlockedWeight:
             n, i, j = (-(-n // 2), i, j) if n > 1 else (1, -(-i // 2), -(-j // 2))
         self.share = (n, i, j)
         self.rows, self.columns = Buffer(c.rows, i), Buffer(c.columns, j)
-        self.blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
+        self.blocks = count_blocks(c, n, i, j)
 
     def _share_workers(self, flops: int) -> None:
         """How workers divide pixels and units."""

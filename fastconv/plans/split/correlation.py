@@ -16,13 +16,13 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.sharing import leave_idle, workers_for
+from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.plans.arrays import input_words, output_words
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Prepared, output_order
-from fastconv.plans.pixel_tasks import grid
+from fastconv.plans.pixel_tasks import count_blocks, fed, grid
 from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -103,11 +103,10 @@ class SplitCorrelation(UnfoldedCorrelation):
                 break
             self._layout(n, i, j)
         tiles = c.groups * self.filters.tiles
-        while n * i > 1 and leave_idle(self._blocks(n, i, j) * tiles, threads):
-            n, i = (n - 1, i) if n > 1 else (1, even_split(c.rows.outputs, i - 1))
-            self._layout(n, i, j)
+        n, i = fed(c, n, i, j, tiles, threads)
+        self._layout(n, i, j)
         self.share = (n, i, j)
-        blocks = self._blocks(n, i, j) * c.groups
+        blocks = count_blocks(c, n, i, j) * c.groups
         self.splits = 1
         if threads > 1 and blocks < 3 * threads:
             self.splits = min(
@@ -117,11 +116,6 @@ class SplitCorrelation(UnfoldedCorrelation):
         self.tasks = blocks * self.splits
         # Whether every tile of filters serves one task, that splits it.
         self.packs = blocks == c.groups and self.tasks >= threads
-
-    def _blocks(self, n: int, i: int, j: int) -> int:
-        """How many blocks of (n, i, j) pixels there are."""
-        c = self.c
-        return -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
 
     def _rounds(self, blocks: int, splits: int, threads: int) -> float:
         """What tasks take if each of ``splits`` divides the filters, but splits its window anew."""

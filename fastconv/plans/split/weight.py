@@ -20,7 +20,7 @@ from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import unfolded
-from fastconv.plans.pixel_tasks import grid
+from fastconv.plans.pixel_tasks import count_blocks, grid
 from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -102,7 +102,7 @@ class SplitWeight:
             blocks = round_up(-(-c.N // n), self.threads)  # as many for each
             self._layout(-(-c.N // min(blocks, c.N)), i, j)
         n = self.share[0]
-        self.blocks = -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
+        self.blocks = count_blocks(c, n, i, j)
 
     def _oversized(self) -> bool:
         n = self.share[0]
