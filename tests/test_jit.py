@@ -187,6 +187,7 @@ DIRECTORY = """
         ("simd/vector.py", True),
         ("core/jit.py", True),
         ("conv/direct.py", True),
+        ("plans/blocked/direct_kernel.py", True),
         ("grad.py", False),
     ],
 )

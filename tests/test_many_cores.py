@@ -11,8 +11,11 @@ from fastconv.comparison.layers import shipped
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import threads, workspace
 from fastconv.gemm.sharing import leave_idle, workers_for
-from fastconv.plans.correlation import unfolded
+from fastconv.plans.blocked.direct import DirectCorrelation, packs_filters_itself
+from fastconv.plans.correlation import backward_input, unfolded
+from fastconv.plans.depthwise.correlation import DepthwiseSum
 from fastconv.plans.pixel_tasks import fed
+from fastconv.plans.split.correlation import SplitCorrelation
 
 CORES = 16
 CASES = (
@@ -90,8 +93,37 @@ def test_what_leaves_workers_idle(tasks, idle):
 
 def test_blocks_are_cut_evenly_until_all_cores_are_fed():
     c = unfolded(Trial(cases.Case("batch", 8, 16, 12, 12, 16, 3, 3, padding=1), "forward").problem)
-    assert fed(c, 8, 12, 12, 16, CORES) == (8, 12)  # tiles of filters are enough
-    assert fed(c, 8, 12, 12, 1, 2) == (4, 12)
-    assert fed(c, 8, 12, 12, 1, 8) == (1, 12)
-    assert fed(c, 8, 12, 12, 1, 4 * CORES) == (1, 2)
-    assert fed(c, 1, 1, 12, 1, 1000) == (1, 1)  # as small as blocks get
+
+    def cut(*arguments, tile=1):
+        return fed(c, *arguments, lambda n, i, j: -(-n * i * j // tile) * tile)
+
+    assert cut(8, 12, 12, 16, CORES) == (8, 12)  # tiles of filters are enough
+    assert cut(8, 12, 12, 1, 2) == (4, 12)
+    assert cut(8, 12, 12, 1, 8) == (1, 12)
+    assert cut(8, 12, 12, 1, 4 * CORES) == (1, 2)
+    assert cut(8, 12, 12, 1, 4 * CORES, tile=36) == (1, 3)  # less would fill no register tile
+    assert cut(1, 1, 12, 1, 1000) == (1, 1)  # as small as blocks get
+
+
+@pytest.mark.parametrize("cores", [2, 8, CORES])
+def test_little_work_is_not_cut_for_workers_that_do_not_start(cores):
+    """Blocks of less than a register tile take as long as a whole one."""
+    problem = Trial(cases.Case("little", 1, 64, 7, 7, 16, 1, 1), "forward", order="nhwc").problem
+    part = SplitCorrelation(unfolded(problem), 4, "nhwc", "nhwc", cores)
+    assert part.workers == part.tasks == 1
+
+
+@pytest.mark.parametrize(("cores", "filters"), [(3, 256), (4, 320), (8, 640), (CORES, 1280)])
+def test_tasks_pack_filters_where_tiles_are_enough(cores, filters):
+    case = cases.Case("few-pixels", 1, 256, 14, 14, filters, 1, 1)
+    c = unfolded(Trial(case, "forward", order="nhwc").problem)
+    assert packs_filters_itself(c, "nhwc", cores)
+    assert DirectCorrelation(c, 4, "nhwc", "nhwc", cores).packs
+
+
+def test_an_input_that_parities_share_is_read_once():
+    case = cases.Case("parities", 1, 96, 28, 28, 96, 3, 3, stride=3, padding=1, groups=96)
+    problem = Trial(case, "backward_input", order="nhwc").problem
+    parts = backward_input(problem, None)
+    plan = DepthwiseSum(parts, 4, "nhwc", CORES)
+    assert len(parts) > 1 and plan.workers <= workers_for(0, CORES, CORES, problem.nbytes)

@@ -72,7 +72,7 @@ def _is_bounded(table):
 def _forget_plans():
     """All that was settled for another host: the bounded tables of convolutions."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("fastconv.conv"):
+        if name.startswith(("fastconv.conv", "fastconv.plans")):
             for table in vars(module).values():
                 if _is_bounded(table):  # kernels stay
                     table.cache_clear()

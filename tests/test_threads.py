@@ -105,7 +105,7 @@ def test_threads_left_out_stay_asleep():
         threads._parallel = lambda: watched
         x, w = np.ones((4, 32, 20, 20), "f4"), np.ones((32, 32, 3, 3), "f4")
         numba.set_num_threads(3)
-        for n in (2, 4, 3):
+        for n in (2, 4, 3, 5):
             fc.set_num_threads(n)
             awake.clear()
             fc.conv2d(x, w)

@@ -33,7 +33,7 @@ def source_digest() -> str:
     digest = hashlib.sha256(numba.__version__.encode())
     for folder in _KERNEL_FOLDERS:
         for path in sorted((root / folder).rglob("*.py")):
-            digest.update(path.name.encode() + path.read_bytes())
+            digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -94,6 +94,9 @@ class _Locator(caching._CacheLocator):
     """Tells numba to keep a function's machine code in :func:`cache_directory`."""
 
     def __init__(self, py_func):
+        self._module = py_func.__module__
+        # Under these names numba says what it cannot keep.
+        self._py_file = py_func.__code__.co_filename
         self._lineno = py_func.__code__.co_firstlineno
 
     def get_cache_path(self):
@@ -103,7 +106,8 @@ class _Locator(caching._CacheLocator):
         return source_digest()
 
     def get_disambiguator(self):
-        return str(self._lineno)
+        # Files of different folders have the same names, and numba takes no more of a path.
+        return f"{self._module}-{self._lineno}"
 
     @classmethod
     def from_function(cls, py_func, py_file):

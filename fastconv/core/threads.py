@@ -116,7 +116,7 @@ def _masked(n: int):
 
 
 def _awake(n: int) -> contextlib.AbstractContextManager:
-    return _ALL if n == numba.config.NUMBA_NUM_THREADS else _masked(n)
+    return _ALL if n == numba.get_num_threads() else _masked(n)
 
 
 def launch(kernel: jit.Kernel, pointer: int, workers: int) -> None:

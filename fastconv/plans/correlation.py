@@ -74,11 +74,18 @@ class Correlation(NamedTuple):
         """Terms of each sum."""
         return self.rows.window * self.columns.window * self.channels
 
+    def read(self, itemsize: int) -> int:
+        """Bytes of the input."""
+        pixels = self.N * self.rows.inputs * self.columns.inputs
+        return pixels * self.groups * self.channels * itemsize
+
+    def written(self, itemsize: int) -> int:
+        """Bytes of the outputs."""
+        return self.pixels * self.groups * self.lanes * itemsize
+
     def moved(self, itemsize: int) -> int:
-        """Bytes of input and output, each read or written once."""
-        inputs = self.channels * self.rows.inputs * self.columns.inputs
-        outputs = self.lanes * self.rows.outputs * self.columns.outputs
-        return self.N * self.groups * (inputs + outputs) * itemsize
+        """Bytes of input and outputs, each read or written once."""
+        return self.read(itemsize) + self.written(itemsize)
 
     def tap_table(self) -> np.ndarray:
         """(r, s) of every (block position, window position); −1 where no weight joins them."""

@@ -1,4 +1,4 @@
-"""What the plans of all correlations share: packed filters, calls, result tables."""
+"""Filters packed for a correlation: when, by whom, and where; and how its results are stored."""
 
 from __future__ import annotations
 

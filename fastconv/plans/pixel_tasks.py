@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastconv.core.jit import inner, record
 from fastconv.gemm.sharing import leave_idle
 from fastconv.gemm.tiling import even_split
@@ -18,14 +20,23 @@ def count_blocks(c: Correlation, n: int, i: int, j: int) -> int:
     return -(-c.N // n) * -(-c.rows.outputs // i) * -(-c.columns.outputs // j)
 
 
-def fed(c: Correlation, n: int, i: int, j: int, tiles: int, workers: int) -> tuple[int, int]:
+def fed(
+    c: Correlation, n: int, i: int, j: int, tiles: int, workers: int, effort: Callable[..., int]
+) -> tuple[int, int]:
     """Images and rows of blocks: n and i, or fewer if workers would be idle.
 
-    Each of ``tiles`` of filters times a block may be a task.
+    Each of ``tiles`` of filters times a block may be a task.  The ``effort`` of (n, i, j) tells
+    which cuts pay: below a register tile they do not.
     """
+
+    def taken(n: int, i: int) -> int:
+        return -(-count_blocks(c, n, i, j) * tiles // workers) * effort(n, i, j)
+
+    found = [(n, i)]
     while n * i > 1 and leave_idle(count_blocks(c, n, i, j) * tiles, workers):
         n, i = (even_split(c.N, n - 1), i) if n > 1 else (1, even_split(c.rows.outputs, i - 1))
-    return n, i
+        found.append((n, i))
+    return min(found, key=lambda one: taken(*one))
 
 
 def grid(c: Correlation, share: tuple[int, int, int]) -> dict[str, int]:

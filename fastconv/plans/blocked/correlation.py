@@ -36,7 +36,7 @@ class BlockedCorrelation:
     kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
     gathers = False  # whether columns are copied together
     pixels_per_task: int  # about so many share one trip of the filters through the cache
-    few_pixels = 0  # up to so many, every task has all of them
+    few_pixels = 0  # up to so many, every task has all of them where tiles of filters are enough
     packs = False  # whether tasks pack their filters
 
     def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
@@ -83,6 +83,10 @@ class BlockedCorrelation:
         """Buffer positions of one image that i × j outputs see."""
         return Buffer(self.c.rows, i).extent * Buffer(self.c.columns, j).extent
 
+    def _pixels_of(self, n: int, i: int, j: int) -> int:
+        """Pixels of a block, register tiles filled up."""
+        return round_up(n * i * j, self.mr)
+
     def _share(self, threads: int) -> None:
         """One task's share of the pixels: enough to reuse the filters, its window within L2."""
         c = self.c
@@ -106,11 +110,12 @@ class BlockedCorrelation:
                 i = even_split(i, i // 2)
             else:
                 j = even_split(j, -(-j // 2))
-        busy = workers_for(self.flops, threads, threads, c.moved(self.itemsize))
         tiles = c.groups * self.filters.tiles
-        n, i = fed(c, n, i, j, tiles, busy)
+        if c.pixels > self.few_pixels or tiles < threads:
+            busy = workers_for(self.flops, threads, threads, c.moved(self.itemsize))
+            n, i = fed(c, n, i, j, tiles, busy, self._pixels_of)
         self.share = (n, i, j)
-        self.most = round_up(n * i * j, self.mr)
+        self.most = self._pixels_of(n, i, j)
         self.blocks = count_blocks(c, n, i, j)
         blocks = self.blocks * c.groups
         wanted = -(-3 * threads // max(1, blocks)) if threads > 1 else 1

@@ -74,7 +74,7 @@ class DepthwiseSum:
         sums = self._layout_of_parts(vector_bytes)
         planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
-        moved = sum(c.moved(itemsize) for c in parts)
+        moved = c.read(itemsize) + sum(part.written(itemsize) for part in parts)
         self.workers = workers_for(self.flops, self.tasks, threads, moved)
         self.filters = None  # few, and arranged by NumPy
         if c.channels == c.filters == 1 and not units.splat:

@@ -1,1 +1,1 @@
-"""1×1 filters, which read the input where it is."""
+"""1×1 filters, on pixels or planes as they stand: no window, no columns."""

@@ -22,7 +22,7 @@ from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
 
-from .planes_kernel import pointwise_kernel
+from .planes_kernel import planes_kernel
 
 _TILES = 16  # of pixels in a span: enough to write long stretches of every plane
 _TRANSPOSING = 1.1  # how much longer the plan that transposes takes at least
@@ -32,7 +32,7 @@ def _panel_bytes(c: Correlation, itemsize: int, nv: int) -> int:
     return c.channels * nv * lanes(itemsize) * itemsize
 
 
-class PointwiseCorrelation(UnfoldedCorrelation):
+class PlanesCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
@@ -86,7 +86,7 @@ class PointwiseCorrelation(UnfoldedCorrelation):
         """The multiplication; compiled when first asked for."""
         c = self.c
         return Stage(
-            pointwise_kernel(self.itemsize),
+            planes_kernel(self.itemsize),
             self.workers,
             **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
             tasks=self.tasks,

@@ -74,12 +74,12 @@ def _store(a, item, row, tile, y, first, count, rows):
 
 
 @functools.cache
-def pointwise_kernel(itemsize: int) -> Kernel:
+def planes_kernel(itemsize: int) -> Kernel:
     """Multiply tiles of filters by tiles of vectors of pixels."""
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def pointwise(worker, a):
+    def planes(worker, a):
         like = element(itemsize)
         mr, width = a.tile.mr, a.tile.nr
         row = width * itemsize
@@ -131,4 +131,4 @@ def pointwise_kernel(itemsize: int) -> Kernel:
                         _store(a, itemsize, row, tile, y, first + p, ahead, rows)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
-    return pointwise
+    return planes

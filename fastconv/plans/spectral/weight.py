@@ -49,7 +49,8 @@ class SpectralWeight:
         self.sum_bytes = rows.length * columns.length * self.pixel
         self.sums_bytes = aligned(self.tasks * self.sum_bytes)
         self.worker_bytes = aligned(self.room_bytes + temp * self.pixel)
-        self.workers = workers_for(2 * self.vector * self.instructions, self.tasks, threads)
+        work = 2 * self.vector * self.instructions
+        self.workers = workers_for(work, self.tasks, threads, c.moved(self.itemsize))
         self.nbytes = self.sums_bytes + self.workers * self.worker_bytes
 
     @property

@@ -103,7 +103,8 @@ class SplitCorrelation(UnfoldedCorrelation):
                 break
             self._layout(n, i, j)
         tiles = c.groups * self.filters.tiles
-        n, i = fed(c, n, i, j, tiles, threads)
+        busy = workers_for(self._flops(n, i, j) // 4, threads, threads, c.moved(self.itemsize))
+        n, i = fed(c, n, i, j, tiles, busy, self._slots_of)
         self._layout(n, i, j)
         self.share = (n, i, j)
         blocks = count_blocks(c, n, i, j) * c.groups
@@ -132,10 +133,18 @@ class SplitCorrelation(UnfoldedCorrelation):
     @property
     def flops(self) -> int:
         """Executed, as if every product were one: lanes, slots and taps filled up."""
-        n, i, j = self.share
-        slots = round_up((i - 1) * self.slots + j, self.height)
+        return self._flops(*self.share)
+
+    def _flops(self, n: int, i: int, j: int) -> int:
+        """The same if blocks are of (n, i, j) pixels."""
+        c = self.c
+        slots = count_blocks(c, n, i, j) * c.groups * self._slots_of(n, i, j)
         terms = self.filters.n_blocks * self.filters.steps * DEPTH
-        return 2 * (self.tasks // self.splits) * n * slots * terms * self.filters.tiles * self.width
+        return 2 * slots * terms * self.filters.tiles * self.width
+
+    def _slots_of(self, n: int, i: int, j: int) -> int:
+        """Slots of a block, register tiles filled up."""
+        return n * round_up((i - 1) * self.slots + j, self.height)
 
     @property
     def packed_bytes(self) -> int:
