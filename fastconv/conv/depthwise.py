@@ -67,13 +67,8 @@ class Depthwise(Algorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         parts = _parts(problem, threads)
         flops = sum(part.flops for part in parts)
-        work = Work(
-            "taps",
-            flops,
-            problem.nbytes,
-            workers_for(flops, threads, threads, problem.nbytes),
-            len(parts),
-        )
+        workers = workers_for(flops, threads, threads, problem.nbytes)
+        work = Work("taps", flops, problem.nbytes, workers, len(parts))
         return Cost((work,), _workspace(parts), summation_error(problem))
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:

@@ -21,7 +21,7 @@ from numba.core import types
 from . import jit
 from .machine import cpu_count
 
-_ALL = contextlib.nullcontext()
+_NOTHING = contextlib.nullcontext()  # to enter
 _SIGNATURE = types.void(types.int64, types.int64, types.int64)
 
 
@@ -116,7 +116,7 @@ def _masked(n: int):
 
 
 def _awake(n: int) -> contextlib.AbstractContextManager:
-    return _ALL if n == numba.get_num_threads() else _masked(n)
+    return _NOTHING if n == numba.get_num_threads() else _masked(n)
 
 
 def launch(kernel: jit.Kernel, pointer: int, workers: int) -> None:
@@ -129,7 +129,7 @@ def launch(kernel: jit.Kernel, pointer: int, workers: int) -> None:
         if _state.layer is None:
             _state.layer = numba.threading_layer()
             if _state.layer != "workqueue":  # which aborts the process on concurrent launches
-                _state.lock = _ALL
+                _state.lock = _NOTHING
 
 
 def _after_fork() -> None:

@@ -23,8 +23,9 @@ _LEAST_PART = 2  # units, where there are more parts than workers: they share wh
 
 
 def workers_for(flops: float, tasks: int, threads: int, nbytes: int = 0) -> int:
-    """Threads worth starting for so much arithmetic, or for so many bytes if moving them takes
-    longer: what each has to do should take longer than starting it.
+    """Threads worth starting: what each of them has to do should take longer than that.
+
+    It is arithmetic, or moving bytes, whichever takes longer.
     """
     return max(1, min(threads, tasks, int(max(flops, _BYTE * nbytes) // _WORTH) + 1))
 
