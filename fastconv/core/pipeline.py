@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from numba.core import codegen, compiler
+import operator
+
+from numba.core import codegen, compiler, types, typing
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
 from numba.core.untyped_passes import InlineClosureLikes
@@ -11,6 +13,30 @@ from numba.core.untyped_passes import InlineClosureLikes
 _NEEDLESS = (InlineClosureLikes, InlineOverloads, NopythonRewrites)
 # Of LLVM: kernels come with their vectors, and what more levels find is no faster.
 _LEVEL = 1
+_OPERATORS = {function for name, function in vars(operator).items() if name[0] != "_"}
+_ARITHMETIC = _OPERATORS | {min, max, range}
+_signatures: dict[tuple, typing.Signature] = {}
+
+
+class _Types(typing.Context):
+    """numba's own context, which looks up arithmetic on integers once.
+
+    numba goes through all that a ``+`` might mean, ufuncs too, for each one that is written: a
+    tenth of the time in which kernels compile.
+    """
+
+    def __init__(self, context: typing.Context):
+        self.__dict__ = context.__dict__  # not a copy: what is registered later, is seen
+
+    def resolve_function_type(self, func, args, kws):
+        name = getattr(func, "typing_key", func)
+        integers = all(isinstance(kind, types.Integer) for kind in args)
+        if not integers or kws or name not in _ARITHMETIC:
+            return super().resolve_function_type(func, args, kws)
+        key = (name, args)
+        if key not in _signatures:
+            _signatures[key] = super().resolve_function_type(func, args, kws)
+        return _signatures[key]
 
 
 class KernelLibrary(codegen.JITCodeLibrary):
@@ -38,9 +64,12 @@ class KernelLowering(NativeLowering):
 
 
 class KernelPipeline(compiler.CompilerBase):
-    """numba's usual passes less the needless ones."""
+    """numba's usual passes less the needless ones, and less to look up."""
 
     lowering = KernelLowering
+
+    def __init__(self, typingctx, *others):
+        super().__init__(_Types(typingctx), *others)
 
     def define_pipelines(self):
         manager = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
