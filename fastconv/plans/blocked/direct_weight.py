@@ -95,7 +95,7 @@ def _swapped(problem: ConvProblem) -> ConvProblem:
 def direct_weight(problem: ConvProblem, threads: int) -> DirectWeight:
     """The plan whose vectors are fuller: of filters, or of channels where every pixel is a term."""
     plan = DirectWeight(problem, threads)
-    one = problem.R == problem.S == problem.groups == 1
+    one = problem.R == problem.S == 1
     if one and problem.stride == (1, 1) and not any(problem.padding):
         swapped = SwappedWeight(problem, threads)
         gain = _STRAIGHT_GAIN if swapped.straight else 1

@@ -28,6 +28,7 @@ PIXELS = 224  # summed in one go: long enough to hide the loads and stores of th
 _TURNS = 4  # parts of the units for each worker, with taps enough to pack the operands for each
 _LARGEST_WINDOW = 4 << 20
 _PIXEL_BYTES = 512
+_FEW_READS = 8
 
 
 class BlockedWeight:
@@ -100,16 +101,22 @@ class BlockedWeight:
     def _readable_in_place(self, problem: ConvProblem) -> tuple[bool, bool]:
         """Whether x, and dy, may be read where they are: channels-last, in whole tiles, no borders.
 
-        Pixels further apart than ``_PIXEL_BYTES`` would compete for a few sets of the first cache.
+        Pixels further apart than ``_PIXEL_BYTES`` compete for a few sets of the first cache, which
+        is worth packing once they are read more than ``_FEW_READS`` times.
         """
+        c, taps = self.c, self.products[0] * self.products[1]
         single = self.joined == 1 and len(self.terms) == 0
+        whole_x = single and c.channels % self.block == self.block % self.mr == 0
+        whole_dy = c.filters % self.width == 0
         operands = (
-            (problem.x_format, self.c.channels, single and self.c.channels % self.mr == 0),
-            (problem.y_format, self.c.filters, self.c.filters % self.width == 0),
+            (problem.x_format, c.channels, whole_x, taps * self.tiles_k),
+            (problem.y_format, c.filters, whole_dy, taps * self.n_blocks * self.tiles_m),
         )
         return tuple(
-            order == "nhwc" and self.c.groups == 1 and size * self.itemsize <= _PIXEL_BYTES and fits
-            for order, size, fits in operands
+            order == "nhwc"
+            and whole
+            and (c.groups * size * self.itemsize <= _PIXEL_BYTES or reads <= _FEW_READS)
+            for order, size, whole, reads in operands
         )
 
     @property
@@ -193,6 +200,7 @@ class BlockedWeight:
         dy_window[:6] = (address(dy), yn, yk * c.filters, yk, yh, yw)
         x_there, dy_there = self.in_place
         dk, dc, _, _ = dw.strides
+        dg = c.channels * dc if self.rows_of_dw else c.filters * dk
         with Scratch(self.nbytes) as sums:
             rest = sums + self.copies * self.copy_bytes
             self.multiply.run(
@@ -203,7 +211,8 @@ class BlockedWeight:
                 x_in_place=x_there and xc == self.itemsize,
                 dy_in_place=dy_there and yk == self.itemsize,
                 dw=address(dw) if self.straight else 0,
+                dg=dg,
                 dc=dc,
             )
             if not self.straight:
-                self.add.run(scratch=rest, sums=sums, dw=address(dw), dk=dk, dc=dc)
+                self.add.run(scratch=rest, sums=sums, dw=address(dw), dg=dg, dk=dk, dc=dc)

@@ -24,8 +24,9 @@ from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
-    # where whole tiles of the sums go straight away: dw, bytes from channel to channel (or 0)
-    "dw dc "
+    # where whole tiles of the sums go straight away: dw (or 0), bytes from group to group and from
+    # channel to channel
+    "dw dg dc "
     # pixels: the grid, a block's share of it, and blocks along each axis
     "N I J task_n task_i task_j tasks_i tasks_j "
     # the window's buffer; input rows and columns from one output to the next, and its own
@@ -95,8 +96,8 @@ def _table_bytes(mr):
 
 @inner
 def _add_product(
-    a, x, y, item, tables, block, k, left, line, step, runs, n_runs, length, dy, dy_pixel, ahead,
-    target, first, last,
+    a, x, y, item, tables, group, block, k, left, line, step, runs, n_runs, length, dy, dy_pixel,
+    ahead, target, first, last,
 ):  # fmt: skip
     """Add one product of a block of pixels, which may be the first of a task, or the last.
 
@@ -110,7 +111,7 @@ def _add_product(
         valid, n_lanes, at = 0, 0, 0  # of a tile that is copied to dw
         if a.dw != 0:
             c = block * x.block + m * mr
-            at = a.dw + c * a.dc + k * row
+            at = a.dw + group * a.dg + c * a.dc + k * row
             valid = min(mr, x.block - m * mr, x.channels - c)
             n_lanes = min(row, y.channels * item - k * row)
             if valid == mr and n_lanes == row:
@@ -214,6 +215,7 @@ def weight_kernel(itemsize: int) -> Kernel:
                     target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * (
                         a.products_down * a.products_across * tap_bytes
                     )
+                    gradients = dy + a.dy_in_place * group * y.xg + k * dy_tile
                     for r in range(a.products_down):
                         top = max(0, get_word(a.row_reach + r * 16) - i0)
                         bottom = min(rows, get_word(a.row_reach + r * 16 + 8) - i0)
@@ -221,12 +223,13 @@ def weight_kernel(itemsize: int) -> Kernel:
                             left = max(0, get_word(a.column_reach + s * 16) - j0)
                             right = min(columns, get_word(a.column_reach + s * 16 + 8) - j0)
                             source = left_operand + left * step
+                            source += a.x_in_place * (group * x.xg + block * pixel)
                             source += r * a.row_spread * line + s * a.column_spread * point
                             _add_product(
-                                a, x, y, itemsize, tables, block, k, source, line, step,
+                                a, x, y, itemsize, tables, group, block, k, source, line, step,
                                 runs + top * images * 16, max(0, bottom - top) * images,
-                                max(0, right - left), dy + k * dy_tile + left * dy_pixel, dy_pixel,
-                                ahead, target, pixels == first_block, pixels + 1 == last_block,
+                                max(0, right - left), gradients + left * dy_pixel, dy_pixel, ahead,
+                                target, pixels == first_block, pixels + 1 == last_block,
                             )  # fmt: skip
                             target += tap_bytes
                     clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -1,0 +1,74 @@
+"""Weight gradients that read x, or dy, where they are (channels-last) instead of packing them."""
+
+from __future__ import annotations
+
+import itertools
+
+import cases
+import pytest
+from harness import DTYPES, Trial, assert_close
+
+from fastconv.conv.arguments import described
+from fastconv.plans.blocked.direct_weight import DirectWeight, direct_weight
+from fastconv.simd.vector import lanes
+
+wide = pytest.mark.skipif(lanes(4) < 16, reason="about the tiles of vectors of 16")
+
+
+def _plan(channels, filters, groups=1, taps=1, stride=1):
+    x, w = (2, channels, 14, 14), (filters, channels // groups, taps, taps)
+    arguments = (x, w, stride, taps // 2, 1, groups, "backward_weight", "float32", "nhwc")
+    return direct_weight(described(*arguments), 2)
+
+
+@wide
+@pytest.mark.parametrize(
+    ("shape", "in_place"),
+    [
+        ((64, 96), (True, True)),  # near pixels
+        ((64, 144), (True, True)),  # far ones, read by 8 tiles
+        ((192, 64), (True, True)),  # in two blocks of channels, read by 2 tiles
+        ((120, 768), (True, False)),  # dy is read by 15 tiles
+        ((40, 40), (True, False)),  # half a vector is left of dy
+        ((384, 96, 8), (True, True)),  # groups, x and dy in each other's place
+        ((512, 512, 32, 3), (False, False)),  # far pixels, nine taps
+        ((512, 512, 32, 1, 2), (True, True)),
+    ],
+)
+def test_what_is_read_in_place(shape, in_place):
+    assert _plan(*shape).in_place == in_place
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_nothing_is_read_beyond_what_there_is(groups):
+    """In place a tile that is not whole would read into the next pixel, or beyond the array."""
+    sizes = (*range(1, 70), *range(70, 700, 23), 96, 120, 128, 160, 192, 240, 256, 384, 480)
+    found = 0
+    for channels, filters in itertools.product(sizes[::3], sizes):
+        plan = _plan(channels * groups, filters * groups, groups)
+        for in_place, tiles, size in (
+            (plan.in_place[0], plan.n_blocks * plan.tiles_m * plan.mr, plan.c.channels),
+            (plan.in_place[1], plan.tiles_k * plan.width, plan.c.filters),
+        ):
+            assert not in_place or tiles == size
+            found += in_place
+    assert found > 20
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("channels", "filters", "groups"),
+    [(160, 64, 1), (192, 32, 1), (64, 144, 1), (240, 16, 1), (96, 384, 8), (128, 128, 4)],
+)
+def test_gradients(channels, filters, groups, dtype, stride):
+    name = f"in-place-{channels}-{filters}-{groups}-{stride}"
+    case = cases.Case(name, 3, channels, 9, 11, filters, 1, 1, stride=stride, groups=groups)
+    trial = Trial(case, "backward_weight", dtype, "nhwc")
+    assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
+
+
+@wide
+def test_a_block_of_channels_begins_where_it_should():
+    plan = _plan(160, 64)
+    assert type(plan) is DirectWeight and plan.n_blocks == 2 and plan.in_place[0]
