@@ -102,6 +102,14 @@ def test_imports_go_downward(path):
         assert HEIGHT[layer(target)] < HEIGHT[layer(module)], f"{module} imports {target}"
 
 
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_kernels_are_made_below_the_algorithms(path):
+    """The command line alone looks at what is compiled."""
+    module = module_name(path)
+    if module not in FACADE and HEIGHT["plans"] < HEIGHT[layer(module)] < HEIGHT["cli"]:
+        assert "fastconv.core.jit" not in {target for target, _ in imports(path)}
+
+
 def _needs(when):
     """Module → the modules of the package that it imports at one of these times."""
     return {

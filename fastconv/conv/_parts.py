@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastconv.core.problem import ConvProblem
 from fastconv.core.workspace import Scratch
 from fastconv.plans.clearing import start_of
+from fastconv.plans.turns import run_together
 
-from ._together import run_together
 from .algorithm import Plan
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
+from fastconv.plans.strassen.sums import Sums, quarters
 from fastconv.simd.blocks import ADDED, LEFT, RESULT, RIGHT
 
-from ._strassen_sums import Sums, quarters
 from .algorithm import Work
 from .direct import Direct
 
@@ -57,8 +57,8 @@ class Products:
 
     @property
     def stages(self) -> tuple[Work, ...]:
-        right = (self.right.work,) if self.spreads else ()
-        return (*right, self.left.work, *self.product.stages * 7, self.result.work)
+        right = (_sweep(self.right),) if self.spreads else ()
+        return (*right, _sweep(self.left), *self.product.stages * 7, _sweep(self.result))
 
     def run(self, memory, first, second, out, biases, relu: bool) -> bool:
         """The result of these images, its parts in ``memory``; whether all of it is finite."""
@@ -83,6 +83,10 @@ class Products:
         for (x, w, bias), y in zip(factors, products, strict=True):
             self.multiply(x, w, y, bias, False)
         return self.result.run(c, parts, relu)
+
+
+def _sweep(sums: Sums) -> Work:
+    return Work("copy", 0, sums.moved, sums.workers)
 
 
 def biases_of(bias: np.ndarray | None) -> tuple:

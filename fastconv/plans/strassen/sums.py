@@ -12,8 +12,7 @@ from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import round_up
 from fastconv.simd.blocks import ADDED, PARTS, RESULT
 
-from ._strassen_kernel import BLOCKS, block_sums_kernel
-from .algorithm import Work
+from .kernel import BLOCKS, block_sums_kernel
 
 _TASK = 1 << 14  # elements of a block in a task
 _PAGE, _SKEW = 4096, 320  # bytes
@@ -70,10 +69,10 @@ class Sums:
         self.nbytes = PARTS[operation] * self.step
 
     @property
-    def work(self) -> Work:
-        """The sweep: four blocks and all parts, the blocks of a result twice."""
+    def moved(self) -> int:
+        """Bytes of the sweep: four blocks and all parts, the blocks of a result twice."""
         arrays = 4 + PARTS[self.operation] + 4 * (self.operation in (RESULT, ADDED))
-        return Work("copy", 0, arrays * self.elements * self.itemsize, self.workers)
+        return arrays * self.elements * self.itemsize
 
     @property
     def workers(self) -> int:

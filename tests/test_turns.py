@@ -10,11 +10,11 @@ from harness import DTYPES, FORMATS, Trial, assert_close
 import fastconv as fc
 from fastconv.conv import _parts
 from fastconv.conv._product import parts_of
-from fastconv.conv._together import run_together
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
 from fastconv.core.stage import Stage
+from fastconv.plans.turns import run_together
 from fastconv.simd.copying import get_word, put_word
 from fastconv.simd.tasks import next_task
 

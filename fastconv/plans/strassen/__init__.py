@@ -1,0 +1,1 @@
+"""Sums of blocks of an array: what Strassen's products are of, and what they add up to."""
