@@ -128,6 +128,33 @@ def _add_product(
         target += mr * row
 
 
+@inner
+def _left(a, x, window, size, pixel, n0, i0, j0):
+    """Where x is: the address, and the bytes from image to image, row to row, pixel to pixel."""
+    if a.x_in_place != 0:
+        h, w = x.row_first + i0 * a.row_stride, x.column_first + j0 * a.column_stride
+        at = x.x + n0 * x.xn + h * x.xh + w * x.xw
+        return at, x.xn, x.row_source * x.xh, x.column_source * x.xw
+    return window, size, a.buffer_columns * pixel, pixel
+
+
+@inner
+def _right(a, y, gradient, row, n0, i0, j0, images, rows, columns):
+    """Where dy is: likewise, with the bytes from tile to tile before the others."""
+    if a.dy_in_place != 0:
+        return y.x + n0 * y.xn + i0 * y.xh + j0 * y.xw, row, y.xn, y.xh, y.xw
+    line = columns * row
+    return gradient, images * rows * line, line, images * line, row
+
+
+@inner
+def _ahead(a, y, pixels):
+    """Bytes from a block of pixels to the next one, if dy is read in place; else 0."""
+    n0, i0, j0 = _corner(a, pixels)
+    n1, i1, j1 = _corner(a, pixels + 1)
+    return a.dy_in_place * ((n1 - n0) * y.xn + (i1 - i0) * y.xh + (j1 - j0) * y.xw)
+
+
 @functools.cache
 def weight_kernel(itemsize: int) -> Kernel:
     """Sum outer products in tiles of channels × vectors of filters."""
@@ -164,26 +191,18 @@ def weight_kernel(itemsize: int) -> Kernel:
                 n0, i0, j0 = _corner(a, pixels)
                 images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
                 columns = min(a.task_j, a.J - j0)
-                panel = images * rows * columns * row
-                left_operand, image_bytes = window, size
-                line, point = a.buffer_columns * pixel, pixel
-                if a.x_in_place != 0:
-                    image_bytes, line, point = x.xn, x.row_source * x.xh, x.column_source * x.xw
-                    left_operand = x.x + n0 * x.xn + (x.row_first + i0 * a.row_stride) * x.xh
-                    left_operand += (x.column_first + j0 * a.column_stride) * x.xw
+                left_operand, image_bytes, line, point = _left(
+                    a, x, window, size, pixel, n0, i0, j0
+                )
                 row_bytes, step = a.row_advance * line, a.column_advance * point
                 if a.n_terms > 0:
                     left_operand, step = columns_buffer, a.pixel_step
                     image_bytes = columns * step
                     row_bytes = images * image_bytes
-                dy, dy_tile, dy_pixel = gradient, panel, row
-                dy_image, dy_row = columns * row, images * columns * row
-                ahead = 0
-                if a.dy_in_place != 0:
-                    n1, i1, j1 = _corner(a, pixels + 1)
-                    ahead = (n1 - n0) * y.xn + (i1 - i0) * y.xh + (j1 - j0) * y.xw
-                    dy = y.x + n0 * y.xn + i0 * y.xh + j0 * y.xw
-                    dy_tile, dy_pixel, dy_image, dy_row = row, y.xw, y.xn, y.xh
+                dy, dy_tile, dy_image, dy_row, dy_pixel = _right(
+                    a, y, gradient, row, n0, i0, j0, images, rows, columns
+                )
+                ahead = _ahead(a, y, pixels)
                 _list_lines(runs, images, rows, image_bytes, row_bytes, dy_image, dy_row)
                 group, block = -1, -1
                 for unit in range(first_unit, last_unit):
@@ -208,27 +227,27 @@ def weight_kernel(itemsize: int) -> Kernel:
                         low, high = tiles_met(unit, last_unit, a.n_blocks, a.tiles_k)
                         if a.dy_in_place == 0:
                             _pack_gradient(
-                                like, y, itemsize, gradient, panel, group, low, high, n0, images,
+                                like, y, itemsize, gradient, dy_tile, group, low, high, n0, images,
                                 i0, rows, j0, columns,
                             )  # fmt: skip
                         clock = lap(a.profile, worker, WEIGHT, clock)
                     target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * (
                         a.products_down * a.products_across * tap_bytes
                     )
-                    gradients = dy + a.dy_in_place * group * y.xg + k * dy_tile
+                    of_x = left_operand + a.x_in_place * (group * x.xg + block * pixel)
+                    of_dy = dy + a.dy_in_place * group * y.xg + k * dy_tile
                     for r in range(a.products_down):
                         top = max(0, get_word(a.row_reach + r * 16) - i0)
                         bottom = min(rows, get_word(a.row_reach + r * 16 + 8) - i0)
                         for s in range(a.products_across):
                             left = max(0, get_word(a.column_reach + s * 16) - j0)
                             right = min(columns, get_word(a.column_reach + s * 16 + 8) - j0)
-                            source = left_operand + left * step
-                            source += a.x_in_place * (group * x.xg + block * pixel)
+                            source = of_x + left * step
                             source += r * a.row_spread * line + s * a.column_spread * point
                             _add_product(
                                 a, x, y, itemsize, tables, group, block, k, source, line, step,
                                 runs + top * images * 16, max(0, bottom - top) * images,
-                                max(0, right - left), gradients + left * dy_pixel, dy_pixel, ahead,
+                                max(0, right - left), of_dy + left * dy_pixel, dy_pixel, ahead,
                                 target, pixels == first_block, pixels + 1 == last_block,
                             )  # fmt: skip
                             target += tap_bytes
