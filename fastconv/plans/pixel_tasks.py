@@ -14,6 +14,9 @@ from .correlation import Correlation
 # share the filters of one block of pixels.
 GRID = record("tasks N I J task_n task_i task_j tasks_i tasks_j groups splits")
 
+# The tables of the pixels of a block (:mod:`.pixels`), with room for so many pixels in each.
+PIXELS = record("reading writing windows most")
+
 
 def count_blocks(c: Correlation, n: int, i: int, j: int) -> int:
     """How many blocks of (n, i, j) pixels there are in a group."""
@@ -73,3 +76,12 @@ def locate(a, task):
     variant += 2 if i0 + a.task_i >= a.I else 0
     variant += 1 if j0 + a.task_j >= a.J else 0
     return split, group, n0, i0, j0, images, images * rows * columns, variant
+
+
+@inner
+def tables_at(pixels, grid, mr, i0, j0, variant):
+    """Of a block: where its pixels read, where they write, the windows of its tiles of ``mr``."""
+    place = i0 // grid.task_i * grid.tasks_j + j0 // grid.task_j
+    windows = (place * 2 + variant // 4) * (pixels.most // mr) * 32
+    most = variant * pixels.most
+    return pixels.reading + most * 8, pixels.writing + most * 24, pixels.windows + windows

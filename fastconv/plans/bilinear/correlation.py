@@ -17,6 +17,7 @@ from fastconv.gemm.tiling import round_up
 from fastconv.plans.arrays import input_words, output_words
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import lane_table
+from fastconv.plans.target import target_words
 from fastconv.simd.tiles import tile_packed
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import gather, spread
@@ -98,15 +99,10 @@ class BilinearCorrelation:
             room_bytes=self.room_bytes,
             input_map=spread(self.itemsize, INPUT, *self.tiling).address,
             output_map=gather(self.itemsize, OUTPUT, *self.tiling).address,
-            y_row_first=c.rows.start,
-            y_row_step=c.rows.block * c.rows.step,
-            y_column_first=c.columns.start,
-            y_column_step=c.columns.block * c.columns.step,
+            **target_words(c),
             row_folds=c.rows.block,
             column_folds=c.columns.block,
             filters=c.filters,
-            y_rows=c.rows.size,
-            y_columns=c.columns.size,
             I=c.rows.outputs,
             J=c.columns.outputs,
             w_group=self.filters.group_bytes,

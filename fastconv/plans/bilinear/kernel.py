@@ -10,6 +10,7 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT
+from fastconv.plans.target import TARGET
 from fastconv.simd.copying import zero
 from fastconv.simd.microkernel import UNROLL
 from fastconv.simd.phases import lap, started
@@ -39,6 +40,7 @@ LAYOUT = record(
     tile=TILE,
     tiling=TILING,
     input=PHASES,
+    target=TARGET,
     output=RESULT,
 )
 

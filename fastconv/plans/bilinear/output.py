@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from fastconv.core.jit import address_of, call, inner
 from fastconv.gemm.results import ROWS, SCATTER
+from fastconv.plans.target import output_at
 
 from .tiles import in_bundles, locate_tile, outputs_left
 
 # What a kernel needs in its arguments beside its tiles and how their results are stored
-# (``tiling``, ``output``): the output's strides in bytes; output row i stands at row y_row_first +
-# i·y_row_step.  The folds, the outputs of a row and column, all lanes, how components lie.
+# (``tiling``, ``target``, ``output``): the folds, the outputs of a row and column, all lanes, how
+# components lie.
 FIELDS = (
-    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     "row_folds column_folds filters I J output_map store_rows relu flag "
     "bias tiles tile_lanes all_lanes m_bundle m_row m_component"
 )
@@ -51,8 +51,8 @@ def _gather_lanes(
     pixel = vector * item
     temp, buffer = room, room + tiling.temp_bytes
     across = length * tiling.m_columns
-    row_outputs = tiling.lattice_rows * a.y_row_step
-    column_outputs = tiling.lattice_columns * a.y_column_step
+    row_outputs = tiling.lattice_rows * a.target.y_row_step
+    column_outputs = tiling.lattice_columns * a.target.y_column_step
     # Whole tiles of whole vectors go straight to memory.
     straight = 0
     if a.output.store == ROWS and down == tiling.m_rows:
@@ -108,10 +108,10 @@ def gather_output(a, item, vector, interleaved, group, first, count, lane0, lane
 
     ``interleaved`` is None unless folds stand side by side in planes.
     """
-    tiling = a.tiling
+    tiling, target = a.tiling, a.target
     bias = a.bias + group * a.tiles * a.tile_lanes * item
-    row_step = tiling.lattice_rows * a.y_row_step * a.yh
-    step = tiling.lattice_columns * a.y_column_step * a.yw
+    row_step = tiling.lattice_rows * target.y_row_step * target.yh
+    step = tiling.lattice_columns * target.y_column_step * target.yw
     folds, lanes = a.row_folds * a.column_folds, a.filters
     if a.output.store == SCATTER:  # which knows of folds itself
         folds, lanes = 1, a.all_lanes
@@ -120,19 +120,16 @@ def gather_output(a, item, vector, interleaved, group, first, count, lane0, lane
         image, i0, j0, column = locate_tile(tiling, first + t)
         left_of_it = tiling.output_segment - column % tiling.output_segment
         length = min(count - t, tiling.grid_columns - column, left_of_it)
-        y_row = a.y_row_first + i0 * a.y_row_step
-        y_column = a.y_column_first + j0 * a.y_column_step
-        y = a.y + image * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
-        rows, columns = a.y_rows - y_row, a.y_columns - y_column
+        y, rows, columns = output_at(target, image, group, i0, j0)
         down = min(tiling.m_rows, outputs_left(i0, a.I, tiling.lattice_rows))
         left = min(length * tiling.m_columns, outputs_left(j0, a.J, tiling.lattice_columns))
         for fold in range(folds):
             fold_row, fold_column = fold // a.column_folds, fold % a.column_folds
             inside_down, inside_left = down, left
             if folds > 1:
-                inside_down = min(down, outputs_left(fold_row, rows, a.y_row_step))
-                inside_left = min(left, outputs_left(fold_column, columns, a.y_column_step))
-            to = y + fold_row * a.yh + fold_column * a.yw
+                inside_down = min(down, outputs_left(fold_row, rows, target.y_row_step))
+                inside_left = min(left, outputs_left(fold_column, columns, target.y_column_step))
+            to = y + fold_row * target.yh + fold_column * target.yw
             if interleaved is not None:
                 if fold_column == 0:
                     _gather_interleaved(

@@ -20,6 +20,7 @@ from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared, lane_table, output_order
 from fastconv.plans.pixel_tasks import count_blocks, fed, grid
 from fastconv.plans.pixels import PixelTables
+from fastconv.plans.target import target_words
 from fastconv.simd.vector import lanes
 
 LARGEST_SUMS = 8 << 20  # bytes of the sums of a task
@@ -158,12 +159,7 @@ class BlockedCorrelation:
         return dict(
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
-            y_row_first=c.rows.start,
-            y_row_step=c.rows.block * c.rows.step,
-            y_column_first=c.columns.start,
-            y_column_step=c.columns.block * c.columns.step,
-            y_rows=c.rows.size,
-            y_columns=c.columns.size,
+            **target_words(c),
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             all_lanes=c.lanes,

@@ -8,7 +8,8 @@ from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
-from fastconv.plans.pixel_tasks import GRID, locate
+from fastconv.plans.pixel_tasks import GRID, PIXELS, locate, tables_at
+from fastconv.plans.target import TARGET, output_at
 from fastconv.simd.copying import get_word, put_word
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
@@ -19,19 +20,17 @@ _TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the l
 
 LAYOUT = record(
     "counter profile scratch scratch_bytes relu "
-    # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
-    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     # packed filters: bytes of a tile of lanes; else how to pack them, and where in scratch
     "w bias w_tile tiles all_lanes pack packing panel "
     # the sum: its window and whether the taps of a row are one run; blocks between two spills
     "window_rows window_columns row_spread column_spread joined chunk in_place "
-    # tables of the pixels of a block: [variant], room for so many pixels in each
-    "reading writing windows most "
     # input rows and columns from one output to the next; those of a task's buffer
     "row_stride column_stride buffer_rows buffer_columns",
     tile=TILE,
     grid=GRID,
+    pixels=PIXELS,
     input=WINDOW,
+    target=TARGET,
     output=RESULT,
 )  # fmt: skip
 
@@ -83,7 +82,7 @@ def direct_kernel(itemsize: int) -> Kernel:
         share = -(-a.tiles // a.grid.splits)
         buffer = partial
         if a.chunk < a.input.n_blocks:
-            buffer += share * a.most * row
+            buffer += share * a.pixels.most * row
         w_block = a.window_rows * a.window_columns * a.input.block * row
         for m in range(mr):
             put_word(relative + m * 8, m * row)
@@ -93,13 +92,8 @@ def direct_kernel(itemsize: int) -> Kernel:
             if task >= a.grid.tasks:
                 break
             split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)
-            reading = a.reading + variant * a.most * 8
-            writing = a.writing + variant * a.most * 24
-            place = i0 // a.grid.task_i * a.grid.tasks_j + j0 // a.grid.task_j
-            windows = a.windows + (place * 2 + variant // 4) * (a.most // mr) * 32
-            y_row = a.y_row_first + i0 * a.y_row_step
-            y_column = a.y_column_first + j0 * a.y_column_step
-            y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            reading, writing, windows = tables_at(a.pixels, a.grid, mr, i0, j0, variant)
+            y, down, across = output_at(a.target, n0, group, i0, j0)
             x = buffer
             first_row = a.input.row_first + i0 * a.row_stride
             first_column = a.input.column_first + j0 * a.column_stride
@@ -126,7 +120,7 @@ def direct_kernel(itemsize: int) -> Kernel:
                             task = index * a.input.n_blocks + block + b
                             call(a.pack, a.packing, task, panel + b * w_block)
                         clock = lap(a.profile, worker, WEIGHT, clock)
-                    sums = partial + (t - split * share) * a.most * row
+                    sums = partial + (t - split * share) * a.pixels.most * row
                     window = windows - 32
                     for m in range(0, count, mr):
                         window += 32
@@ -169,7 +163,7 @@ def direct_kernel(itemsize: int) -> Kernel:
                             clock = lap(a.profile, worker, MULTIPLY, clock)
                             store_tile(
                                 like, a.output, itemsize, vector, tile, row, y, writing + m * 24,
-                                valid, a.y_rows - y_row, a.y_columns - y_column, lane, n_lanes,
+                                valid, down, across, lane, n_lanes,
                             )  # fmt: skip
                             clock = lap(a.profile, worker, OUTPUT, clock)
                     clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -9,7 +9,8 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.columns import copy_listed
 from fastconv.gemm.results import RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.plans.pixel_tasks import GRID, locate
+from fastconv.plans.pixel_tasks import GRID, PIXELS, locate, tables_at
+from fastconv.plans.target import TARGET, output_at
 from fastconv.simd.copying import get_word, put_word
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
@@ -18,21 +19,21 @@ from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
     "counter profile scratch scratch_bytes relu "
-    # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
-    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step y_rows y_columns "
     # packed filters: bytes of a tile of lanes and of a block of its channels
     "w bias w_tile w_block tiles all_lanes "
     # the sum: its window; taps of a row that make one run of terms; runs between two spills
     "window_rows window_columns row_spread column_spread joined chunk partial_bytes "
     # bytes of the terms of a pixel
     "pitch "
-    # tables of the pixels of a block: [variant], room for so many pixels in each; tiles to a strip
-    "reading writing windows most strip "
+    # tiles of pixels to a strip
+    "strip "
     # input rows and columns from one output to the next; those of a task's buffer
     "row_stride column_stride buffer_rows buffer_columns",
     tile=TILE,
     grid=GRID,
+    pixels=PIXELS,
     input=WINDOW,
+    target=TARGET,
     output=RESULT,
 )  # fmt: skip
 
@@ -95,13 +96,8 @@ def im2col_kernel(itemsize: int) -> Kernel:
             if task >= a.grid.tasks:
                 break
             split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)
-            reading = a.reading + variant * a.most * 8
-            writing = a.writing + variant * a.most * 24
-            place = i0 // a.grid.task_i * a.grid.tasks_j + j0 // a.grid.task_j
-            windows = a.windows + (place * 2 + variant // 4) * (a.most // mr) * 32
-            y_row = a.y_row_first + i0 * a.y_row_step
-            y_column = a.y_column_first + j0 * a.y_column_step
-            y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            reading, writing, windows = tables_at(a.pixels, a.grid, mr, i0, j0, variant)
+            y, down, across = output_at(a.target, n0, group, i0, j0)
             top = a.input.row_first + i0 * a.row_stride
             left = a.input.column_first + j0 * a.column_stride
             for part in range(parts):
@@ -130,7 +126,7 @@ def im2col_kernel(itemsize: int) -> Kernel:
                         index = group * a.tiles + t
                         lane = t * width
                         n_lanes = min(width, a.all_lanes - lane)
-                        sums = partial + ((t - split * share) * a.most + strip) * row
+                        sums = partial + ((t - split * share) * a.pixels.most + strip) * row
                         w = a.w + index * a.w_tile + block * a.w_block
                         panel, listed = panels, runs
                         for m in range(strip, end, mr):
@@ -154,8 +150,7 @@ def im2col_kernel(itemsize: int) -> Kernel:
                                 clock = lap(a.profile, worker, MULTIPLY, clock)
                                 store_tile(
                                     like, a.output, itemsize, vector, tile, row, y,
-                                    writing + m * 24, valid, a.y_rows - y_row,
-                                    a.y_columns - y_column, lane, n_lanes,
+                                    writing + m * 24, valid, down, across, lane, n_lanes,
                                 )  # fmt: skip
                                 clock = lap(a.profile, worker, OUTPUT, clock)
                             sums += mr * row

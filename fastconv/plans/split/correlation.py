@@ -23,6 +23,7 @@ from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Prepared, output_order
 from fastconv.plans.pixel_tasks import count_blocks, fed, grid
+from fastconv.plans.target import target_words
 from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
@@ -178,10 +179,7 @@ class SplitCorrelation(UnfoldedCorrelation):
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             shape=SHAPE,
-            y_row_first=c.rows.start,
-            y_row_step=c.rows.step,
-            y_column_first=c.columns.start,
-            y_column_step=c.columns.step,
+            **target_words(c),
             w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             all_lanes=c.lanes,

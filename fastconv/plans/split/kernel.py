@@ -10,6 +10,7 @@ from fastconv.gemm.results import RESULT, store_planes
 from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
 from fastconv.gemm.windows import WINDOW, element_at, pack_block, reach
 from fastconv.plans.pixel_tasks import GRID, locate
+from fastconv.plans.target import TARGET, output_at
 from fastconv.simd.copying import accumulate, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
@@ -29,8 +30,6 @@ from fastconv.simd.vector import element
 
 LAYOUT = record(
     "counter profile scratch scratch_bytes shape relu flags "
-    # the output: strides in bytes; output row i stands at row y_row_first + i·y_row_step
-    "y yn yg yh yw y_row_first y_row_step y_column_first y_column_step "
     # split filters: bytes of a tile of lanes; else how to split them, and where in scratch
     "w bias w_tile tiles all_lanes pack packing panel "
     # the sum: where its steps begin in the window
@@ -42,6 +41,7 @@ LAYOUT = record(
     "row_stride column_stride window_rows window_columns row_advance column_advance",
     grid=GRID,
     input=WINDOW,
+    target=TARGET,
     output=RESULT,
 )  # fmt: skip
 
@@ -114,14 +114,15 @@ def _store(like, a, c, mt, slots, first, count, y, bias, columns, lane, n_lanes)
 
     The slots of a row are more than its ``columns``; the rest of them is dropped.
     """
-    at, step = 0, a.y_column_step * a.yw
+    at = 0
+    line, step = a.target.y_row_step * a.target.yh, a.target.y_column_step * a.target.yw
     while at < count:
         i, j = (first + at) // slots, (first + at) % slots
         valid = min(count - at, columns - j)
         if valid > 0:
             _store_run(
-                like, a, c + at * LANES * 4, mt, y + i * a.y_row_step * a.yh + j * step, step,
-                valid, bias, lane, n_lanes,
+                like, a, c + at * LANES * 4, mt, y + i * line + j * step, step, valid, bias, lane,
+                n_lanes,
             )  # fmt: skip
         at += slots - j
 
@@ -162,9 +163,7 @@ def split_kernel(mt: int, nt: int) -> Kernel:
                 a.input.column_first + j0 * a.column_stride,
             )  # fmt: skip
             clock = lap(a.profile, worker, INPUT, clock)
-            y_row = a.y_row_first + i0 * a.y_row_step
-            y_column = a.y_column_first + j0 * a.y_column_step
-            y = a.y + n0 * a.yn + group * a.yg + y_row * a.yh + y_column * a.yw
+            y, _, _ = output_at(a.target, n0, group, i0, j0)
             used = (down - 1) * slots + across
             for tile in range(split * share, min(a.tiles, (split + 1) * share)):
                 w = a.w + (group * a.tiles + tile) * a.w_tile
@@ -193,8 +192,8 @@ def split_kernel(mt: int, nt: int) -> Kernel:
                                 accumulate(like, c, more, mt * nt * TILE_BYTES)
                         clock = lap(a.profile, worker, MULTIPLY, clock)
                         _store(
-                            like, a, c, mt, slots, m, min(height, used - m), y + n * a.yn, bias,
-                            across, tile * width, n_lanes,
+                            like, a, c, mt, slots, m, min(height, used - m),
+                            y + n * a.target.yn, bias, across, tile * width, n_lanes,
                         )  # fmt: skip
                         clock = lap(a.profile, worker, OUTPUT, clock)
         release()
