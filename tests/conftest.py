@@ -6,14 +6,16 @@ machine is at the moment: the host is a nominal one, and nothing is remembered f
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+from fakes import Clock, Fake, only
 from harness import Fences
 from hypothesis import HealthCheck, settings
 
-from fastconv.conv import _bilinear, calibration, selector
+from fastconv.conv import _bilinear, _contest, calibration, selector
 from fastconv.core import store, workspace
 
 # Kernels are kept between runs, beside what pytest keeps.
@@ -73,3 +75,33 @@ def no_second_try(monkeypatch):
             raise AssertionError("a result is not finite")
 
     monkeypatch.setattr(_bilinear, "Direct", Refusing)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of contests, which only fakes move."""
+    clock = Clock()
+    monkeypatch.setattr(_contest, "clock", clock)
+    return clock
+
+
+@pytest.fixture
+def register(clock):
+    """Make fakes the only algorithms: name=(predicted, actual, properties), writing 1, 2, …"""
+    with contextlib.ExitStack() as stack:
+
+        def register(**algorithms):
+            fakes = [
+                Fake(name, clock, *times[:2], value=value, **(times[2] if len(times) > 2 else {}))
+                for value, (name, times) in enumerate(algorithms.items(), 1)
+            ]
+            return stack.enter_context(only(*fakes))
+
+        yield register
+
+
+@pytest.fixture
+def stored(monkeypatch, tmp_path):
+    """A folder for facts."""
+    monkeypatch.setattr(store, "cache_directory", lambda: str(tmp_path))
+    return tmp_path

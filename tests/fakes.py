@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import contextlib
 
+import numpy as np
+
+import fastconv as fc
 from fastconv.conv.algorithm import Algorithm, Cost, Work
 from fastconv.conv.calibration import _CALL, KINDS, NOMINAL
 from fastconv.conv.registry import ALGORITHMS
+from fastconv.core.problem import ConvProblem
+
+MS = 1e-3
+PROBLEM = ConvProblem(2, 4, 6, 5, 8, 3, 3)
+X, W = np.ones((2, 4, 6, 5), np.float32), np.ones((8, 4, 3, 3), np.float32)
 
 
 @contextlib.contextmanager
@@ -67,3 +75,14 @@ class Fake(Algorithm):
             out.fill(self.value)
 
         return run
+
+
+def call(**keywords):
+    """The value that the fake which ran has written."""
+    values = np.unique(fc.conv2d(X, W, **keywords))
+    assert len(values) == 1
+    return values[0]
+
+
+def runs(fakes):
+    return [fake.runs for fake in fakes]

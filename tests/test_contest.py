@@ -1,0 +1,156 @@
+"""Who is measured before a choice, for how long, and what of it counts."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from fakes import MS, PROBLEM, call, runs
+
+import fastconv as fc
+from fastconv.conv import selector
+from fastconv.conv.options import Request
+
+
+def test_who_is_clearly_ahead_is_not_measured(register):
+    fakes = register(slow=(10 * MS,), fast=(5 * MS,), slower=(20 * MS,))
+    assert [call() for _ in range(3)] == [2, 2, 2]
+    assert runs(fakes) == [0, 3, 0]
+    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
+    assert choice.algorithm == "fast" and choice.why == "predicted to be 2.0× as fast as the next"
+
+
+def test_a_forced_tile_that_is_the_choice_anyway_is_not_measured(register):
+    def choose(**algorithms):
+        fakes = register(**algorithms)
+        selector.forget()
+        fakes[1].forces = "free"
+        return selector.choose(PROBLEM, Request(), 1)
+
+    free, same = (5 * MS, 5 * MS), (5 * MS, 4 * MS)
+    assert choose(free=free, same=same, other=(6 * MS,)).contenders == ("free", "other")
+    choice = choose(free=free, same=same, other=(10 * MS,))
+    assert choice.algorithm == "free" and not choice.contenders and "2.0×" in choice.why
+    choice = choose(free=free, same=same)
+    assert choice.algorithm == "free" and not choice.contenders and "only one" in choice.why
+    assert choose(free=free, tile=(6 * MS,)).contenders == ("free", "tile")
+
+
+def test_close_ones_are_measured_by_the_first_call(register):
+    fakes = register(one=(5 * MS, 6 * MS), two=(6 * MS, 4 * MS), far=(8 * MS, 1 * MS))
+    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
+    assert choice.contenders == ("one", "two") and "measure one, two" in choice.why
+    assert call() == 2  # the winner's result, from the first call on
+    before = runs(fakes)
+    assert before[0] >= 3 and before[2] == 0
+    assert [call(), call()] == [2, 2]
+    assert runs(fakes) == [before[0], before[1] + 2, 0]
+    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
+    assert choice.algorithm == "two" and choice.why == "measured"
+    assert choice.measured == pytest.approx({"one": 6 * MS, "two": 4 * MS})
+
+
+@pytest.mark.parametrize(("actual", "winner"), [(4.7 * MS, 2), (4.5 * MS, 1)])
+def test_matrix_units_have_to_lead(register, actual, winner):
+    """They may be slower tomorrow."""
+    matrix, _ = register(matrix=(5 * MS, actual), plain=(5 * MS, 5 * MS))
+    matrix.vector = False
+    assert call() == winner
+
+
+def test_the_best_on_vector_units_contests_a_matrix_unit(register):
+    matrix, *_ = register(
+        matrix=(5 * MS, 9 * MS), plain=(9 * MS, 6 * MS), next=(9.1 * MS, 1 * MS), far=(11 * MS,)
+    )
+    matrix.vector = False
+    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
+    assert choice.contenders == ("matrix", "plain")
+    assert call() == 2
+
+
+def test_the_typical_run_counts(register, clock):
+    """The fastest one would win."""
+    changing, _ = register(changing=(5 * MS, 8 * MS), steady=(5 * MS, 5 * MS))
+    run = changing.plan
+
+    def plan(problem, threads):
+        inner = run(problem, threads)
+
+        def sometimes_fast(*operands):
+            changing.actual = 1 * MS if changing.runs % 4 == 1 else 8 * MS
+            inner(*operands)
+
+        return sometimes_fast
+
+    changing.plan = plan
+    assert call() == 2
+
+
+def test_compiling_is_not_measured(register):
+    register(one=(5 * MS, 4 * MS, {"compiling": 9.0}), two=(5 * MS, 5 * MS))
+    assert call() == 1
+
+
+def test_measuring_is_bounded(register, clock):
+    names = [f"a{i}" for i in range(9)]
+    fakes = register(**{name: (400 * MS, 400 * MS) for name in names})
+    call()
+    assert sum(1 for n in runs(fakes) if n) == selector.MOST_CONTENDERS
+    assert clock.now <= 0.4 * (3 * selector.MOST_CONTENDERS + 1) * 1.001
+
+
+def test_hopeless_ones_leave_early(register):
+    fakes = register(one=(5 * MS, 15 * MS), two=(5 * MS, 29 * MS), three=(5 * MS, 16 * MS))
+    assert call() == 1
+    assert fakes[1].runs == 3  # compiled, measured twice
+    assert fakes[2].runs > 4
+
+
+def test_nobody_is_hopeless_at_first(register):
+    """A host may slow down one of them for so long."""
+    late, _ = register(late=(5 * MS, 8 * MS), steady=(5 * MS, 2 * MS))
+    plan = late.plan
+
+    def sluggish(problem, threads):
+        inner = plan(problem, threads)
+
+        def run(*operands):
+            late.actual = 8 * MS if late.runs < 4 else 1 * MS
+            inner(*operands)
+
+        return run
+
+    late.plan = sluggish
+    assert call() == 1
+
+
+@pytest.mark.parametrize("predicted", [50e-6, 600 * MS])
+def test_too_small_and_too_large_ones_are_not_measured(register, predicted):
+    fakes = register(two=(predicted * 1.1, 0), one=(predicted, 0))
+    assert call() == 2
+    assert runs(fakes) == [0, 1]
+    assert "too" in selector.choose(PROBLEM, Request(), fc.get_num_threads()).why
+
+
+def test_matrix_units_are_left_alone_in_small_ones(register):
+    matrix, vectors = register(matrix=(50e-6, 0), vectors=(60e-6, 0))
+    matrix.vector = False
+    assert call() == 2
+    assert runs([matrix, vectors]) == [0, 1]
+
+
+def test_threads_that_meet_an_open_choice_measure_it_once(register):
+    fakes = register(one=(5 * MS, 15 * MS), two=(5 * MS, 14 * MS))
+    barrier, results = threading.Barrier(4), []
+
+    def work():
+        barrier.wait()
+        results.append(call())
+
+    callers = [threading.Thread(target=work) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert results == [2] * 4
+    assert fakes[0].runs <= 1 + 9 and fakes[1].runs <= 1 + 9 + 4
