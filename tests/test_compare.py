@@ -305,6 +305,8 @@ WRONG = [
     ({"directions": "sideways"}, ValueError, "directions must be one of forward, backward_input"),
     ({"directions": ("forward", 3)}, TypeError, "directions must be a string"),
     ({"directions": 3}, TypeError, "directions must be names"),
+    ({"directions": ()}, ValueError, "directions must not be empty"),
+    ({"algorithms": []}, ValueError, "algorithms must not be empty"),
     ({"peers": "tensorflow"}, ValueError, "peers must be one of torch; got 'tensorflow'"),
     ({"peers": None}, TypeError, "peers must be names"),
     ({"seconds": 0}, ValueError, "seconds must be positive"),

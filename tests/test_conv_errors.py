@@ -66,6 +66,24 @@ def _wrong(calls, table):
 FLAT = [*_wrong(CALLS, SCALARS), *_wrong([c for c in CALLS if c != "conv1d"], PAIRS)]
 
 
+class Unshared:
+    """An array of a library that does not share it."""
+
+    def __dlpack__(self, **how):
+        raise BufferError("it requires a gradient")
+
+    def __dlpack_device__(self):
+        return (1, 0)
+
+
+def test_arrays_that_others_do_not_share():
+    message = "input cannot be shared as a NumPy array: it requires a gradient"
+    with pytest.raises(TypeError, match=message):
+        fc.conv2d(Unshared(), W)
+    with pytest.raises(TypeError, match="array cannot be shared"):
+        fc.Tensor(Unshared())
+
+
 def test_masked_array():
     with pytest.raises(TypeError, match="input must be a plain array"):
         fc.conv2d(np.ma.masked_less(X, 0), W)

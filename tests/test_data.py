@@ -106,10 +106,17 @@ def test_transform_changes_the_first_array_only():
 
 @pytest.mark.parametrize(
     ("arrays", "batch", "name"),
-    [((), 4, "arrays"), ((np.ones(3), np.ones(4)), 4, "arrays"), ((np.ones(3),), 0, "batch_size")],
+    [
+        ((), 4, "arrays"),
+        ((np.ones(3), np.ones(4)), 4, "arrays"),
+        (np.ones((3, 3)), 4, "arrays"),
+        ((np.ones(3),), 0, "batch_size"),
+        ((np.ones(3),), 2.5, "batch_size"),
+        ((np.ones(3),), True, "batch_size"),
+    ],
 )
 def test_bad_loader(arrays, batch, name):
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises((TypeError, ValueError), match=name):
         DataLoader(arrays, batch)
 
 

@@ -85,6 +85,7 @@ WRONG = [  # what may stand in a decision's file: its bytes, or the value in an 
     b"{",
     b"\xff\xfe\x00",
     b"null",
+    b"[" * 100_000,
     b"[]",
     b'{"a": 1}',
     b'{"fastconv": "decisions", "key": {}, "value": {}}',

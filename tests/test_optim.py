@@ -210,6 +210,19 @@ def _load(change):
             r"momentum_buffer of parameter 0 has shape \(5,\)",
         ),
         (lambda: _load(lambda s: s["param_groups"][0].update(lr=-1)), ValueError, "lr must be"),
+        (
+            lambda: _load(lambda s: s["param_groups"][0].pop("lr")),
+            ValueError,
+            r"lacks param_groups\[0\]\['lr'\]",
+        ),
+        (lambda: _load(lambda s: s.clear()), ValueError, "lacks state, param_groups"),
+        (lambda: optim.SGD([parameter()]).load_state_dict(None), TypeError, "state_dict must be"),
+        (lambda: optim.SGD([{"lr": 1}]), ValueError, "a group must have 'params', got 'lr'"),
+        (
+            lambda: optim.SGD([{"params": [parameter()], "momentun": 1}]),
+            ValueError,
+            "setting of a group must be one of params, lr, .*; got 'momentun'",
+        ),
     ],
 )
 def test_errors(wrong, error, message):

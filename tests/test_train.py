@@ -277,6 +277,20 @@ x, y = points(8)
         (lambda: trainer().evaluate(DataLoader((x[:0], y[:0]))), ValueError, "no samples"),
         (lambda: trainer(metrics=["f1"]), ValueError, "among accuracy; got 'f1'"),
         (lambda: trainer(metrics="accuracy"), TypeError, "metrics must be a list"),
+        (lambda: trainer(callbacks=[print, 3]), TypeError, r"callbacks\[1\] must be callable"),
+        (lambda: trainer().fit([(x, y, y)], 1), ValueError, "pair .input, target., got 3 parts"),
+        (lambda: trainer().evaluate([3]), ValueError, "a batch must be a pair"),
+        (lambda: train.Trainer(None, len, None), TypeError, "model must be of Module, got None"),
+        (
+            lambda: train.Trainer(nn.ReLU(), len, None),
+            TypeError,
+            "optimizer must be of Optimizer, got None",
+        ),
+        (
+            lambda: train.Trainer(nn.ReLU(), None, trainer().optimizer),
+            TypeError,
+            "loss must be callable",
+        ),
     ],
 )
 def test_errors(wrong, error, message):

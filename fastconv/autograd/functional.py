@@ -130,6 +130,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def softmax(input: Any, dim: int) -> Tensor:
     """e^input / Σ e^input along ``dim``."""
     x = _tensor(input, "input")
+    checks.axis(dim, "dim", x.shape)
     y = softmax_forward(x.data, dim)
     return Tensor.record(y, (x, lambda dy: softmax_backward(dy, y, dim)))
 
@@ -137,6 +138,7 @@ def softmax(input: Any, dim: int) -> Tensor:
 def log_softmax(input: Any, dim: int) -> Tensor:
     """input − log Σ e^input along ``dim``."""
     x = _tensor(input, "input")
+    checks.axis(dim, "dim", x.shape)
     y = log_softmax_forward(x.data, dim)
     return Tensor.record(y, (x, lambda dy: log_softmax_backward(dy, y, dim)))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastconv.core import checks
 from fastconv.core.locks import Lock
 
 from . import tape
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _accumulation = Lock()  # backward passes of several Python threads may share parameters
 
 
-def as_array(value: Any) -> np.ndarray:
+def as_array(value: Any, name: str = "array") -> np.ndarray:
     """``value`` as a native numeric array, shared where that is possible.
 
     Arrays keep their dtype.  Python floats and lists of them become float32, as in PyTorch.
@@ -25,10 +26,10 @@ def as_array(value: Any) -> np.ndarray:
     if isinstance(value, Variable):
         return value.data
     if hasattr(value, "__dlpack__") and not isinstance(value, (np.ndarray, np.generic)):
-        value = np.from_dlpack(value)
+        value = checks.from_dlpack(value, name)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"array must hold real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if not hasattr(value, "dtype") and array.dtype == np.float64:
         return array.astype(np.float32)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

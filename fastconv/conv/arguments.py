@@ -48,6 +48,22 @@ def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, i
     return (rows, rows, columns, columns)
 
 
+def _plain(problem: ConvProblem) -> ConvProblem:
+    """The same problem with no stride beyond the input.
+
+    Any stride that reaches no second output is as good as another, and plans that go through all
+    places between two outputs are spared.
+    """
+    top, bottom, left, right = problem.padding
+    extents = (problem.H + top + bottom, problem.W + left + right)
+    taps = (problem.R, problem.S)
+    stride = tuple(
+        min(s, max(1, extent - d * (r - 1)))
+        for s, extent, d, r in zip(problem.stride, extents, problem.dilation, taps, strict=True)
+    )
+    return problem._replace(stride=stride)
+
+
 def problem_of(
     direction, x_shape, w_shape, stride, padding, dilation, groups,
     dtype, x_format, y_format, output_padding=(0, 0),
@@ -89,6 +105,7 @@ def _problem_of(
         n, c, h, w, k, r, s, stride, padding, dilation, groups, output_padding,
         _NAMES[dtype], direction, x_format, y_format,
     )  # fmt: skip
+    problem = _plain(problem)
     if problem.P < 1 or problem.Q < 1:
         raise ValueError(
             f"kernel is larger than the padded input: {shapes}, padding {padding}, "

@@ -126,4 +126,6 @@ def _names(values, name: str, known) -> tuple[str, ...]:
         values = (values,)
     if not isinstance(values, (tuple, list)):
         raise TypeError(f"{name} must be names, got {values!r}")
+    if not values and name != "peers":
+        raise ValueError(f"{name} must not be empty")
     return tuple(dict.fromkeys(checks.one_of(value, name, known) for value in values))

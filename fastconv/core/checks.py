@@ -21,7 +21,7 @@ def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
     if not isinstance(value, np.ndarray):
         if not hasattr(value, "__dlpack__"):
             raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-        value = np.from_dlpack(value)
+        value = from_dlpack(value, name)
     if value.dtype not in _DTYPES:
         if value.dtype.newbyteorder("=") not in _DTYPES:
             raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
@@ -36,6 +36,14 @@ def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
     if not value.flags.aligned:
         value = value.copy()
     return value
+
+
+def from_dlpack(value, name: str) -> np.ndarray:
+    """The array of another library, without a copy."""
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(f"{name} cannot be shared as a NumPy array: {error}") from error
 
 
 def same_dtype(first: np.ndarray, name: str, **others: np.ndarray | None) -> None:
@@ -57,6 +65,14 @@ def integer(value, name: str, least: int = 0, bits: int = 31) -> int:
     if value >= 2**bits:
         raise ValueError(f"{name} must be below 2**{bits}, got {value}")
     return value
+
+
+def axis(value, name: str, shape: tuple[int, ...]) -> None:
+    """An axis of an array, counted from either end."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if not -len(shape) <= value < len(shape):
+        raise ValueError(f"{name} must be an axis of shape {shape}, got {value}")
 
 
 def integers(value, name: str, count: int, least: int = 0) -> tuple[int, ...]:

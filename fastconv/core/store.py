@@ -41,7 +41,7 @@ def recall(kind: str, key: Key, valid: Callable[[Any], bool]) -> Any | None:
         if fact["fastconv"] == kind and fact["key"] == _plain(key) and valid(fact["value"]):
             return fact["value"]
         fault = "is not what fastconv writes there"
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         fault = f"is damaged ({type(error).__name__})"
     warnings.warn(
         f"fastconv ignores {str(path)!r}, which {fault}, and measures again.",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from fastconv.core import checks
 from fastconv.nn import random
 
 
@@ -26,7 +27,7 @@ class DataLoader:
 
     Raises
     ------
-    ValueError : naming the argument.
+    TypeError, ValueError : naming the argument.
     """
 
     def __init__(
@@ -39,13 +40,13 @@ class DataLoader:
         transform: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
         rng: np.random.Generator | int | None = None,
     ):
+        if not isinstance(arrays, (tuple, list)):
+            raise TypeError(f"arrays must be a tuple of arrays, got {type(arrays).__name__}")
         lengths = [len(array) for array in arrays]
         if not lengths or len(set(lengths)) != 1:
             raise ValueError(f"arrays must be equally long, got lengths {lengths}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.arrays = arrays
-        self.batch_size = batch_size
+        self.batch_size = checks.integer(batch_size, "batch_size", 1)
         self.shuffle = shuffle
         self.drop_last = drop_last
         self.transform = transform

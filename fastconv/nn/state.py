@@ -28,7 +28,7 @@ def load(
         [key for key in tensors if key not in state_dict],
         [key for key in state_dict if key not in tensors],
     )
-    arrays = {key: as_array(state_dict[key]) for key in tensors if key in state_dict}
+    arrays = {key: as_array(state_dict[key], key) for key in tensors if key in state_dict}
     errors = _mismatches(tensors, arrays)
     if strict:
         errors = [*_listed("Missing", keys[0]), *_listed("Unexpected", keys[1]), *errors]

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv.autograd import Tensor
 from fastconv.autograd.variable import as_array
+from fastconv.core import checks
 
 Group = dict[str, Any]
 
@@ -55,6 +56,10 @@ class Optimizer:
         TypeError, ValueError : a parameter is no tensor, no leaf, listed twice or already in
             another group, or a setting makes no sense.
         """
+        if "params" not in group:
+            raise ValueError(f"a group must have 'params', got {', '.join(map(repr, group))}")
+        for name in group:
+            checks.one_of(name, "setting of a group", ("params", *self.defaults))
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         taken = {id(p) for other in self.param_groups for p in other["params"]}
@@ -111,8 +116,17 @@ class Optimizer:
 
         Raises
         ------
-        ValueError : its groups or the shapes of its arrays are not those of this optimiser.
+        TypeError, ValueError : it is no such thing, or its groups or the shapes of its arrays are
+            not those of this optimiser.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"state_dict must be a mapping, got {type(state_dict).__name__}")
+        missing = [key for key in ("state", "param_groups") if key not in state_dict]
+        for i, group in enumerate(state_dict.get("param_groups", ())):
+            lacking = [key for key in ("params", *self.defaults) if key not in group]
+            missing += [f"param_groups[{i}][{key!r}]" for key in lacking]
+        if missing:
+            raise ValueError(f"state_dict lacks {', '.join(missing)}")
         sizes = [len(group["params"]) for group in state_dict["param_groups"]]
         ours = [len(group["params"]) for group in self.param_groups]
         if sizes != ours:

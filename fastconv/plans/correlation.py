@@ -116,12 +116,18 @@ def _forward_axis(outputs, inputs, taps, stride, pad, dilation, block) -> Axis:
     return Axis(blocks, outputs, 0, 1, block, inputs, -pad, block * stride, 1, table)
 
 
-def _parity_axis(outputs, inputs, taps, stride, pad, dilation, parity) -> Axis | None:
-    """The outputs ≡ ``parity`` (mod stride) of the input gradient; None if no tap reaches them."""
+def _reached(problem: ConvProblem, axis: int) -> list[int]:
+    """The parities of the input gradient along an axis that some tap reaches, in order."""
+    outputs, _, taps, stride, pad = _gradient(problem, axis)
+    dilation = problem.dilation[axis]
+    reached = {(r * dilation - pad) % stride for r in range(taps)}
+    return sorted(parity for parity in reached if parity < outputs)
+
+
+def _parity_axis(outputs, inputs, taps, stride, pad, dilation, parity) -> Axis:
+    """The outputs ≡ ``parity`` (mod stride) of the input gradient."""
     common = gcd(stride, dilation)
     reach = [r for r in range(taps) if (parity + pad - r * dilation) % stride == 0]
-    if not reach or parity >= outputs:
-        return None
     reach.reverse()  # so that the inputs ascend
     first = (parity + pad - reach[0] * dilation) // stride
     count = -(-(outputs - parity) // stride)
@@ -175,11 +181,11 @@ def unfolded(problem: ConvProblem, blocks: tuple[int, int] = (1, 1)) -> Correlat
 
 def parities(problem: ConvProblem) -> list[Correlation]:
     """The input gradient as correlations over disjoint outputs; outputs in none of them are 0."""
-    axes = [
-        [_parity_axis(*_gradient(problem, i), problem.dilation[i], a) for a in range(stride)]
-        for i, stride in enumerate(problem.stride)
-    ]
-    return [_gradient_correlation(problem, r, c) for r in axes[0] for c in axes[1] if r and c]
+    rows, columns = (
+        [_parity_axis(*_gradient(problem, i), problem.dilation[i], a) for a in _reached(problem, i)]
+        for i in (0, 1)
+    )
+    return [_gradient_correlation(problem, r, c) for r in rows for c in columns]
 
 
 def backward_input(problem: ConvProblem, vector: int | None) -> list[Correlation]:

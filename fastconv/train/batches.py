@@ -76,3 +76,12 @@ def batches(
         raise ValueError(f"{name} holds no samples: shapes {shapes}")
     input, target = (np.asarray(part) for part in data)
     return Batches(input, target, size, random.generator(rng) if shuffle else None)
+
+
+def pairs(data: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """The batches of ``data``, each of which must be a pair (``ValueError``)."""
+    for batch in data:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            got = f"{len(batch)} parts" if isinstance(batch, (tuple, list)) else type(batch)
+            raise ValueError(f"a batch must be a pair (input, target), got {got}")
+        yield batch[0], batch[1]

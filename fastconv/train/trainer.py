@@ -15,7 +15,7 @@ from fastconv.core import checks
 from fastconv.nn import Module
 from fastconv.optim import Optimizer
 
-from .batches import Rng, batches
+from .batches import Rng, batches, pairs
 from .history import History, Means, Record
 from .metrics import Metric, resolve
 from .progress import Progress
@@ -47,11 +47,15 @@ class Trainer:
         callbacks: Iterable[Callable[[Trainer, Record], Any]] = (),
         progress: bool = True,
     ):
+        wanted = (("model", model, Module), ("optimizer", optimizer, Optimizer))
+        for name, value, kind in wanted:
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be of {kind.__name__}, got {type(value).__name__}")
         self.model = model
-        self.loss = loss
+        self.loss = _callable(loss, "loss")
         self.optimizer = optimizer
         self.metrics = resolve(metrics)
-        self.callbacks = list(callbacks)
+        self.callbacks = [_callable(one, f"callbacks[{i}]") for i, one in enumerate(callbacks)]
         self.progress = progress
         self.history = History()
         self.stop = False
@@ -108,7 +112,7 @@ class Trainer:
         """The mean loss and metrics over ``data`` (as in :meth:`fit`), nothing being learned."""
         means = Means()
         with self._in_use():
-            for input, target in batches(data, "data", batch_size):
+            for input, target in pairs(batches(data, "data", batch_size)):
                 means.add(self._measure(input, target)[0], len(input))
         return means.result()
 
@@ -125,7 +129,7 @@ class Trainer:
     def _train(self, data: Iterable[Any], show: Callable[[Record], None]) -> Record:
         self.model.train()
         means = Means()
-        for input, target in data:
+        for input, target in pairs(data):
             means.add(self.step(input, target), len(input))
             show(means.result())
         return means.result()
@@ -149,3 +153,9 @@ class Trainer:
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+def _callable(value: Any, name: str) -> Any:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {value!r}")
+    return value

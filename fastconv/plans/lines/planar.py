@@ -95,7 +95,8 @@ class PlanarCorrelation(UnfoldedCorrelation):
         c = self.c
         some = max(1, c.N * c.groups * c.rows.outputs // (4 * threads))
         found = []
-        splits = {even_split(c.rows.outputs, most) for most in range(1, 1 + some)}
+        most = range(1, 1 + min(some, c.rows.outputs))
+        splits = {even_split(c.rows.outputs, rows) for rows in most}
         for rows in sorted(splits):
             planes = self._planes(rows)
             if found and planes.nbytes > machine().l2 // 8:
