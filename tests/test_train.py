@@ -280,11 +280,11 @@ x, y = points(8)
         (lambda: trainer(callbacks=[print, 3]), TypeError, r"callbacks\[1\] must be callable"),
         (lambda: trainer().fit([(x, y, y)], 1), ValueError, "pair .input, target., got 3 parts"),
         (lambda: trainer().evaluate([3]), ValueError, "a batch must be a pair"),
-        (lambda: train.Trainer(None, len, None), TypeError, "model must be of Module, got None"),
+        (lambda: train.Trainer(None, len, None), TypeError, "model must be a Module"),
         (
             lambda: train.Trainer(nn.ReLU(), len, None),
             TypeError,
-            "optimizer must be of Optimizer, got None",
+            "optimizer must be a Optimizer",
         ),
         (
             lambda: train.Trainer(nn.ReLU(), None, trainer().optimizer),
