@@ -9,6 +9,7 @@ Algorithms for Convolutional Neural Networks", CVPR 2016.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable
 
@@ -42,5 +43,9 @@ class Winograd(BilinearAlgorithm):
         return [m for m in some if m + r - 1 <= _LARGEST]
 
     def growth(self, t: Tiling) -> float:
-        rows, columns = (error_growth(cook_toom(*axis)) for axis in (t[:2], t[2:4]))
-        return (rows * columns) ** 0.5
+        return (_growth(*t[:2]) * _growth(*t[2:4])) ** 0.5
+
+
+@functools.cache
+def _growth(m: int, r: int) -> float:
+    return error_growth(cook_toom(m, r))

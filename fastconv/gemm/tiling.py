@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 from fastconv.core.machine import machine
@@ -128,7 +129,12 @@ def parity_tile(
 
 def tile_speed(mr: int, nv: int) -> float:
     """How fast a register tile of packed operands is, by the fastest of this machine."""
-    return _efficiency(mr, nv, False) / max(_efficiency(*t, False) for t in machine().isa.tiles)
+    return _efficiency(mr, nv, False) / _fastest(machine().isa.tiles)
+
+
+@functools.cache
+def _fastest(tiles: tuple[tuple[int, int], ...]) -> float:
+    return max(_efficiency(*tile, False) for tile in tiles)
 
 
 def planar_tiles(filters: int, vectors: int) -> list[tuple[int, int, float]]:

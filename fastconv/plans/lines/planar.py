@@ -92,7 +92,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
 
     def _shape(self, threads: int) -> _Shape:
         """The rows of a task and the tile that take the least time."""
-        c = self.c
+        c, terms = self.c, self.c.steps
         some = max(1, c.N * c.groups * c.rows.outputs // (4 * threads))
         found = []
         most = range(1, 1 + min(some, c.rows.outputs))
@@ -105,7 +105,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
             packed = _PACK * planes.nbytes // (self.vector * self.itemsize)
             for mr, nv, step in planar_tiles(c.filters, vectors):
                 tiles = -(-vectors // nv) * -(-c.filters // mr)
-                time = tiles * (c.steps * step + _STORE * mr * nv + _START)
+                time = tiles * (terms * step + _STORE * mr * nv + _START)
                 found.append(_Shape(tasks * (time + packed), rows, mr, nv))
         return min(found)
 
