@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from processes import run
 
 from fastconv.core.jit import inner, kernel, record, words
 from fastconv.core.threads import launch
@@ -83,3 +85,31 @@ def test_parts_of_different_records_are_of_one_type():
     assert _run(two, 0, 0, 5, 9).tolist() == [0, 3, 6, 9]
     assert len(width.overloads) == 1
     assert words(other) == ["first", "second", "low", "high"]
+
+
+OVERLOADED = """
+    import operator, sys
+    import numpy as np
+    import fastconv as fc
+    from numba import types
+    from numba.extending import overload
+
+    x, w = np.ones((1, 8, 8, 8), "f4"), np.ones((8, 8, 3, 3), "f4")
+    fc.conv2d(x, w, algorithm="direct")
+
+    class Other(types.Type):
+        pass
+
+    @overload({"min": min, "range": range, "add": operator.add}[sys.argv[1]])
+    def overloaded(a, b=None):
+        if isinstance(a, Other):
+            return lambda a, b=None: a
+
+    print((fc.conv2d(x, w, algorithm="im2col") == 72).all())
+"""
+
+
+@pytest.mark.parametrize("name", ["min", "range", "add"])
+def test_others_may_overload_what_kernels_use(name, tmp_path):
+    """numba then has another function of that name, which knows nothing of calls before."""
+    assert run(OVERLOADED, name, FASTCONV_CACHE_DIR=str(tmp_path)) == "True"

@@ -278,13 +278,17 @@ x, y = points(8)
         (lambda: trainer(metrics=["f1"]), ValueError, "among accuracy; got 'f1'"),
         (lambda: trainer(metrics="accuracy"), TypeError, "metrics must be a list"),
         (lambda: trainer(callbacks=[print, 3]), TypeError, r"callbacks\[1\] must be callable"),
-        (lambda: trainer().fit([(x, y, y)], 1), ValueError, "pair .input, target., got 3 parts"),
+        (
+            lambda: trainer().fit([(x, y, y)], 1),
+            ValueError,
+            "pair .input, target.: too many values",
+        ),
         (lambda: trainer().evaluate([3]), ValueError, "a batch must be a pair"),
-        (lambda: train.Trainer(None, len, None), TypeError, "model must be a Module"),
+        (lambda: train.Trainer(None, len, None), TypeError, "model must be of type Module"),
         (
             lambda: train.Trainer(nn.ReLU(), len, None),
             TypeError,
-            "optimizer must be a Optimizer",
+            "optimizer must be of type Optimizer",
         ),
         (
             lambda: train.Trainer(nn.ReLU(), None, trainer().optimizer),

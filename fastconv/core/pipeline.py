@@ -29,11 +29,10 @@ class _Types(typing.Context):
         self.__dict__ = context.__dict__  # not a copy: what is registered later, is seen
 
     def resolve_function_type(self, func, args, kws):
-        name = getattr(func, "typing_key", func)
-        integers = all(isinstance(kind, types.Integer) for kind in args)
-        if not integers or kws or name not in _ARITHMETIC:
+        arithmetic = isinstance(func, types.Function) and func.typing_key in _ARITHMETIC
+        if not arithmetic or kws or not all(isinstance(kind, types.Integer) for kind in args):
             return super().resolve_function_type(func, args, kws)
-        key = (name, args)
+        key = (func, args)  # the function is another once somebody has overloaded it
         if key not in _signatures:
             _signatures[key] = super().resolve_function_type(func, args, kws)
         return _signatures[key]

@@ -9,7 +9,6 @@ import numpy as np
 
 from fastconv.autograd import Tensor
 from fastconv.autograd.variable import as_array
-from fastconv.core import checks
 
 Group = dict[str, Any]
 
@@ -58,8 +57,6 @@ class Optimizer:
         """
         if "params" not in group:
             raise ValueError(f"a group must have 'params', got {', '.join(map(repr, group))}")
-        for name in group:
-            checks.one_of(name, "setting of a group", ("params", *self.defaults))
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         taken = {id(p) for other in self.param_groups for p in other["params"]}
@@ -122,7 +119,12 @@ class Optimizer:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict must be a mapping, got {type(state_dict).__name__}")
         missing = [key for key in ("state", "param_groups") if key not in state_dict]
-        for i, group in enumerate(state_dict.get("param_groups", ())):
+        groups = state_dict.get("param_groups", [])
+        if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
+            raise TypeError(
+                f"state_dict['param_groups'] must be a list of mappings, got {groups!r}"
+            )
+        for i, group in enumerate(groups):
             lacking = [key for key in ("params", *self.defaults) if key not in group]
             missing += [f"param_groups[{i}][{key!r}]" for key in lacking]
         if missing:

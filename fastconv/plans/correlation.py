@@ -151,12 +151,20 @@ def _folded_axis(outputs, inputs, taps, stride, pad, block) -> Axis:
 
 
 _BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 4), (2, 4), (4, 4))
+_FAR = 4  # strides in taps
 _MARGIN = 1.15  # folding must promise this much: its stores are scattered
+
+
+def _foldable(problem: ConvProblem) -> bool:
+    """Whether a window of several outputs is not mostly what none of them reads."""
+    taps = (problem.R, problem.S)
+    near = all(s <= _FAR * t for s, t in zip(problem.stride, taps, strict=True))
+    return near and problem.dilation == (1, 1)
 
 
 def forward(problem: ConvProblem, vector: int | None) -> list[Correlation]:
     """The forward pass as a correlation, folded if that fills vectors of that length better."""
-    folded = [] if problem.dilation != (1, 1) else [unfolded(problem, b) for b in _BLOCKS[1:]]
+    folded = [unfolded(problem, b) for b in _BLOCKS[1:]] if _foldable(problem) else []
     return _better([unfolded(problem)], folded, vector)
 
 
@@ -191,7 +199,7 @@ def parities(problem: ConvProblem) -> list[Correlation]:
 def backward_input(problem: ConvProblem, vector: int | None) -> list[Correlation]:
     """:func:`parities`, or all of them folded into one correlation if that is less work."""
     folded = []
-    if problem.dilation == (1, 1):
+    if _foldable(problem):
         for blocks in _BLOCKS:
             blocks = [b * s for b, s in zip(blocks, problem.stride, strict=True)]
             if blocks != [1, 1]:

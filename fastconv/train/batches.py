@@ -81,7 +81,8 @@ def batches(
 def pairs(data: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """The batches of ``data``, each of which must be a pair (``ValueError``)."""
     for batch in data:
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            got = f"{len(batch)} parts" if isinstance(batch, (tuple, list)) else type(batch)
-            raise ValueError(f"a batch must be a pair (input, target), got {got}")
-        yield batch[0], batch[1]
+        try:
+            input, target = batch
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"a batch must be a pair (input, target): {error}") from None
+        yield input, target

@@ -50,7 +50,9 @@ class Trainer:
         wanted = (("model", model, Module), ("optimizer", optimizer, Optimizer))
         for name, value, kind in wanted:
             if not isinstance(value, kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
+                raise TypeError(
+                    f"{name} must be of type {kind.__name__}, got {type(value).__name__}"
+                )
         self.model = model
         self.loss = _callable(loss, "loss")
         self.optimizer = optimizer
