@@ -10,9 +10,13 @@ import fastconv as fc
 from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.problem import DIRECTIONS
+from fastconv.gemm.tiling import even_split
 from fastconv.plans.correlation import parities
+from fastconv.plans.lines import planar
 
 LONGEST = 2**31 - 1
+DIRECT = ALGORITHMS["direct"]
+FORWARD = ("forward", "float32", "nchw")
 
 
 def _arrays(x_shape, w_shape, stride):
@@ -60,11 +64,20 @@ def test_only_parities_that_a_tap_reaches_are_made():
     ]
 
 
-def test_plans_do_not_go_through_all_images():
-    """That of a few filters on planes tried as many heights as there are rows in all of them."""
-    fc.explain((2**20, 4, 2**12, 2**12), (64, 4, 3, 3))
+def test_plans_do_not_go_through_all_images(monkeypatch):
+    """That of planes tried as many heights as there are rows in all of them."""
+    tried = []
+
+    def split(extent, most):
+        tried.append(most)
+        return even_split(extent, most)
+
+    monkeypatch.setattr(planar, "even_split", split)
+    problem = described((2**10, 4, 61, 64), (64, 4, 3, 3), 1, 1, 1, 1, *FORWARD)
+    (plan,) = DIRECT._build(problem, 2)
+    assert isinstance(plan, planar.PlanarCorrelation) and max(tried) <= 61
 
 
-def test_a_single_tap_has_no_dilation():
+def test_the_longest_dilation_of_a_single_tap():
     x, w = np.ones((1, 2, 3, 2), np.float32), np.ones((2, 2, 1, 1), np.float32)
     assert (fc.conv2d(x, w, dilation=LONGEST) == 2).all()

@@ -69,6 +69,6 @@ def test_gradients(channels, filters, groups, dtype, stride):
 
 
 @wide
-def test_a_block_of_channels_begins_where_it_should():
+def test_some_of_these_gradients_have_several_blocks_in_place():
     plan = _plan(160, 64)
     assert type(plan) is DirectWeight and plan.n_blocks == 2 and plan.in_place[0]

@@ -70,7 +70,8 @@ def _output(text: str, input, weight, settings) -> tuple[int, ...]:
     usual = dict(stride=1, padding=0, dilation=1, groups=1)
     try:
         return described(
-            input, weight, *(usual | settings).values(), "forward", "float32", "nchw"
-        ).y_shape
+            input, weight, **(usual | settings), direction="forward", dtype="float32",
+            memory_format="nchw",
+        ).y_shape  # fmt: skip
     except (TypeError, ValueError) as error:
         raise Usage(f"layer {text!r}: {error}") from None

@@ -78,7 +78,7 @@ def compare(
     """
     directions = _names(directions, "directions", DIRECTIONS)
     algorithms = _names(usual() if algorithms is None else algorithms, "algorithms", ALGORITHMS)
-    peers = _names(peers, "peers", PEERS)
+    peers = _names(peers, "peers", PEERS, least=0)
     seconds = checks.positive(seconds, "seconds")
     problems = [
         described(
@@ -120,12 +120,12 @@ def measured(
     )  # fmt: skip
 
 
-def _names(values, name: str, known) -> tuple[str, ...]:
-    """A name or some names, each once."""
+def _names(values, name: str, known, least: int = 1) -> tuple[str, ...]:
+    """A name or some names, each once, and at least so many."""
     if isinstance(values, str):
         values = (values,)
     if not isinstance(values, (tuple, list)):
         raise TypeError(f"{name} must be names, got {values!r}")
-    if not values and name != "peers":
+    if len(values) < least:
         raise ValueError(f"{name} must not be empty")
     return tuple(dict.fromkeys(checks.one_of(value, name, known) for value in values))

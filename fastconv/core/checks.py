@@ -67,11 +67,14 @@ def integer(value, name: str, least: int = 0, bits: int = 31) -> int:
     return value
 
 
+def signed(value, name: str) -> int:
+    """An integer of any sign, as 64 bits hold it."""
+    return integer(value, name, -(2**63), 63)
+
+
 def axis(value, name: str, shape: tuple[int, ...]) -> None:
     """An axis of an array, counted from either end."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, got {value!r}")
-    if not -len(shape) <= value < len(shape):
+    if not -len(shape) <= signed(value, name) < len(shape):
         raise ValueError(f"{name} must be an axis of shape {shape}, got {value}")
 
 

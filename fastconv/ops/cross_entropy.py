@@ -109,8 +109,7 @@ def _check(x, target, weight, axis, ignore_index, reduction, smoothing) -> None:
         raise ValueError(f"reduction must be one of {', '.join(_REDUCTIONS)}; got {reduction!r}")
     if not isinstance(smoothing, (int, float, np.number)) or not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing must be between 0 and 1, got {smoothing!r}")
-    if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
-        raise TypeError(f"ignore_index must be an int, got {ignore_index!r}")
+    checks.signed(ignore_index, "ignore_index")
     if target.dtype.kind == "f":
         checks.same_dtype(x, "input", target=target)
         if target.shape != x.shape:

@@ -129,11 +129,11 @@ class Optimizer:
             missing += [f"param_groups[{i}][{key!r}]" for key in lacking]
         if missing:
             raise ValueError(f"state_dict lacks {', '.join(missing)}")
-        sizes = [len(group["params"]) for group in state_dict["param_groups"]]
+        sizes = [len(group["params"]) for group in groups]
         ours = [len(group["params"]) for group in self.param_groups]
         if sizes != ours:
             raise ValueError(f"state_dict has groups of {sizes} parameters, this optimizer {ours}")
-        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        numbers = [number for group in groups for number in group["params"]]
         state = {
             parameter: _copied(state_dict["state"][number], parameter, number)
             for parameter, number in zip(self._numbered(), numbers, strict=True)
@@ -141,7 +141,7 @@ class Optimizer:
         }
         settings = [
             {**saved, "params": group["params"]}
-            for saved, group in zip(state_dict["param_groups"], self.param_groups, strict=True)
+            for saved, group in zip(groups, self.param_groups, strict=True)
         ]
         for group in settings:
             self.check(group)
