@@ -101,9 +101,10 @@ class BilinearWeight:
         self.v_row = staggered(last * self.itemsize)
         self.m_row = staggered(min(self.tiles_k, -(-self.units // self.parts)) * self.row)
         tile = tiling.components * (self.v_row + self.m_row)
-        # Sums that stay in the cache are best served by few components beside them; those that do
-        # not are loaded and stored seldom when there are many.
-        room = l2 if self.copy_bytes // self.parts <= l2 * 3 // 4 else COMPONENT_BYTES
+        # Sums that stay in the cache are best served by few components beside them, which leave
+        # room for x and dy on their way; those that do not are loaded and stored seldom when
+        # there are many.
+        room = l2 // 4 if self.copy_bytes // self.parts <= l2 * 3 // 4 else COMPONENT_BYTES
         goal = min(max(_SUMMED, room // tile), max(1, COMPONENT_BYTES // tile))
         tiles = self.grid.tiles
         stretches = -(-tiles // goal)
