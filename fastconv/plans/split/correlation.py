@@ -31,6 +31,7 @@ from .filters import SplitFilters
 from .kernel import split_kernel
 
 _SLOTS_PER_TASK = 768  # about so many share one trip of the filters through the cache
+_TURNS = 8  # tasks of a worker, at most, where filters are divided to have more of them
 _SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the window through the cache
 _STAGGER = 9 * 64  # bytes between halves beyond whole pages, so that they use other sets of a cache
 
@@ -109,21 +110,23 @@ class SplitCorrelation(UnfoldedCorrelation):
         self._layout(n, i, j)
         self.share = (n, i, j)
         blocks = count_blocks(c, n, i, j) * c.groups
-        self.splits = 1
-        if threads > 1 and blocks < 3 * threads:
-            self.splits = min(
-                range(1, min(self.filters.tiles, 4 * threads) + 1),
-                key=lambda splits: self._rounds(blocks, splits, threads),
-            )
+        self.splits = self._splits(blocks, threads)
         self.tasks = blocks * self.splits
         # Whether every tile of filters serves one task, that splits it.
         self.packs = blocks == c.groups and self.tasks >= threads
 
-    def _rounds(self, blocks: int, splits: int, threads: int) -> float:
-        """What tasks take if each of ``splits`` divides the filters, but splits its window anew."""
-        share = -(-self.filters.tiles // splits)
-        work = share * self.width * self.c.rows.window * self.c.columns.window
-        return -(-blocks * splits // threads) * (work + 32)
+    def _splits(self, blocks: int, threads: int) -> int:
+        """Into how many parts the filters of a block are divided, a task each.
+
+        Of those that take equal workers the least time, the most: workers are not equally fast, and
+        whoever is done early takes another task.
+        """
+
+        def taken(splits: int) -> int:
+            return -(-blocks * splits // threads) * -(-self.filters.tiles // splits)
+
+        most = min(self.filters.tiles, max(1, _TURNS * threads // blocks)) if threads > 1 else 1
+        return min(range(most, 0, -1), key=taken)
 
     @property
     def summed(self) -> int:

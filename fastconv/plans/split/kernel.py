@@ -149,6 +149,7 @@ def split_kernel(mt: int, nt: int) -> Kernel:
         zero(row, 2 * a.line + (2 * a.low if a.grid.tasks_j == 1 else 0))
         slots = a.positions // a.column_advance
         share = -(-a.tiles // a.grid.splits)
+        held = -1  # the block of pixels whose windows are split
         configure(a.shape)
         clock = started(a.profile)
         while True:
@@ -157,12 +158,14 @@ def split_kernel(mt: int, nt: int) -> Kernel:
                 break
             split, group, n0, i0, j0, images, _, _ = locate(a.grid, task)
             down, across = min(a.grid.task_i, a.grid.I - i0), min(a.grid.task_j, a.grid.J - j0)
-            _split_windows(
-                like, a, row, x, n0, images, group, a.input.row_first + i0 * a.row_stride,
-                a.window_rows - (a.grid.task_i - down) * a.row_advance,
-                a.input.column_first + j0 * a.column_stride,
-            )  # fmt: skip
-            clock = lap(a.profile, worker, INPUT, clock)
+            if task // a.grid.splits != held:
+                held = task // a.grid.splits
+                _split_windows(
+                    like, a, row, x, n0, images, group, a.input.row_first + i0 * a.row_stride,
+                    a.window_rows - (a.grid.task_i - down) * a.row_advance,
+                    a.input.column_first + j0 * a.column_stride,
+                )  # fmt: skip
+                clock = lap(a.profile, worker, INPUT, clock)
             y, _, _ = output_at(a.target, n0, group, i0, j0)
             used = (down - 1) * slots + across
             for tile in range(split * share, min(a.tiles, (split + 1) * share)):
