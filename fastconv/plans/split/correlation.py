@@ -16,6 +16,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
+from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.plans.arrays import input_words, output_words
@@ -84,6 +85,15 @@ class SplitCorrelation(UnfoldedCorrelation):
         """Slots of a row of outputs."""
         return self.positions // self.columns.advance
 
+    @property
+    def _stored(self) -> int:
+        """Bytes of a pixel that every tile of filters goes back to.
+
+        Planes are stored whole rows at a time, and filters from afar are read as seldom as can be.
+        """
+        near = self.filters.nbytes <= machine().l2 // 2
+        return self.c.lanes * self.itemsize if near and self.store == ROWS_IN_ORDER else 0
+
     def _share(self, threads: int) -> None:
         """One task's share of the pixels, its window within L2, and how its filters are divided."""
         c = self.c
@@ -94,7 +104,11 @@ class SplitCorrelation(UnfoldedCorrelation):
             most = max(1, _SLOTS_PER_TASK // (i * self.slots))
             n = c.N if most >= c.N else min(most, -(-c.N // threads))
             self._layout(n, i, j)
-        while n * i * j > 1 and (n * i * self.slots > _SLOTS_PER_TASK or 2 * self.low > budget):
+        while n * i * j > 1 and (
+            n * i * self.slots > _SLOTS_PER_TASK
+            or 2 * self.low > budget
+            or n * i * j * self._stored > budget // 4
+        ):
             if n > 1:
                 n = -(-n // 2)
             elif i > 1:
