@@ -29,6 +29,7 @@ from .vector import I64, Vectors, i64
 
 _REACH = 5  # rows whose addresses one base serves
 UNROLL = 4  # steps between two moves, or reloads, of the addresses of rows
+STREAM_WORDS = 8  # of what a packed tile prefetches along, see ``tile_packed``
 
 
 def word(v: Vectors, table, index):
@@ -152,13 +153,16 @@ def emit_pitched(
 
 
 def emit_packed(
-    v: Vectors, shape, count, a, a_step, runs, blocks, rest, b, fetch, fetch_step, more, c, c_pitch,
-    c_step,
-):  # fmt: skip
-    builder, (mr, nv) = v.builder, shape
+    v: Vectors, shape, count, a, a_step, runs, blocks, rest, b, streams, more, c, c_pitch, c_step
+):
+    builder, (mr, nv, *fetched) = v.builder, shape
     step, at_once = nv * v.nbytes, min(UNROLL, v.lanes)
     ragged = builder.icmp_signed("!=", rest, i64(0))
     last = builder.select(ragged, i64(mr * v.nbytes), i64(0))
+    n_streams = len(fetched)
+    starts, lines, tiles = (
+        [word(v, streams, STREAM_WORDS * s + i) for s in range(n_streams)] for i in range(3)
+    )
 
     def add(at, b, acc, size):
         """So many steps within a vector of every row."""
@@ -168,29 +172,34 @@ def emit_packed(
         return [v.offset(at, size * v.itemsize), v.offset(b, size * step), *acc]
 
     def several(index, carried):
-        fetch, at, b, *acc = carried
-        for _ in range(nv):
-            v.prefetch(fetch)
-            fetch = builder.add(fetch, fetch_step)
-        return [fetch, *add(at, b, acc, at_once)]
+        ahead, rest = carried[:n_streams], carried[n_streams:]
+        for s, times in enumerate(fetched):
+            for _ in range(times):
+                v.prefetch(ahead[s])
+                ahead[s] = builder.add(ahead[s], lines[s])
+        at, b, *acc = rest
+        return [*ahead, *add(at, b, acc, at_once)]
 
     def one(index, carried):
         at, b, *acc = carried
         return add(at, b, acc, 1)
 
     def block(index, carried):
-        fetch, at, *carried = carried
-        fetch, _, *carried = v.loop(i64(v.lanes // at_once), [fetch, at, *carried], several)
-        return [fetch, v.offset(at, mr * v.nbytes), *carried]
+        ahead, (at, *rest) = carried[:n_streams], carried[n_streams:]
+        carried = v.loop(i64(v.lanes // at_once), [*ahead, at, *rest], several)
+        ahead, (_, *rest) = carried[:n_streams], carried[n_streams:]
+        return [*ahead, v.offset(at, mr * v.nbytes), *rest]
 
     def run(index, carried):
-        fetch, at, *carried = v.loop(blocks, carried, block)
+        carried = v.loop(blocks, carried, block)
+        ahead, (at, *carried) = carried[:n_streams], carried[n_streams:]
         _, *carried = v.loop(rest, [at, *carried], one)
-        return [fetch, builder.add(at, last), *carried]
+        return [*ahead, builder.add(at, last), *carried]
 
     def tile(index, carried):
-        a, fetch, c = carried
-        fetch, _, _, *acc = v.loop(runs, [fetch, a, b, *[v.zero] * (mr * nv)], run)
+        a, c, *ahead = carried
+        carried = v.loop(runs, [*ahead, a, b, *[v.zero] * (mr * nv)], run)
+        acc = carried[n_streams + 2 :]
         rows = [v.offset(c, builder.mul(c_pitch, i64(m))) for m in range(mr)]
 
         def add_up(index, acc):
@@ -198,9 +207,10 @@ def emit_packed(
 
         for i, x in enumerate(v.loop(more, acc, add_up)):
             v.store(x, rows[i // nv], i % nv)
-        return [builder.add(a, a_step), fetch, builder.add(c, c_step)]
+        moved = map(builder.add, [a, c, *ahead], [a_step, c_step, *tiles])
+        return list(moved)
 
-    v.loop(count, [a, fetch, c], tile)
+    v.loop(count, [a, c, *starts], tile)
 
 
 def prefetch_vectors(v: Vectors, at, nv):

@@ -112,23 +112,25 @@ def tile_dots(itemsize: int, mr: int, nk: int) -> dict[str, int]:
 
 
 @functools.cache
-def tile_packed(itemsize: int, mr: int, nv: int) -> dict[str, int]:
+def tile_packed(itemsize: int, mr: int, nv: int, fetched: tuple[int, ...]) -> dict[str, int]:
     """``count`` tiles, ``a_step`` bytes apart in A and ``c_step`` in C, all by the same B.
 
     A is ``[run][block][row][lane]``: steps are the lanes of ``blocks`` vectors of each row, and
     ``rest`` of one more.  B is read step by step.  Row m of the result goes to ``c + m·c_pitch``,
-    and with ``more`` (1, not 0) is added to what is there.  While a vector of steps is multiplied
-    cache lines from ``fetch`` on are prefetched, ``fetch_step`` apart: ``nv`` for every four steps.
-    """
-    tile = f"packed {mr} {nv}"
+    and with ``more`` (1, not 0) is added to what is there.
 
-    @callee(13)
-    def packed(
-        count, a, a_step, runs, blocks, rest, b, fetch, fetch_step, more, c, c_pitch, c_step
-    ):  # fmt: skip
+    While whole vectors of steps are multiplied cache lines are prefetched along several streams:
+    with every four steps as many of each as ``fetched`` says.  ``streams`` are records of eight
+    words, the first three of them the address of the first line, and the bytes to the next one and
+    to the first one of the next tile.
+    """
+    tile = f"packed {mr} {nv} " + " ".join(map(str, fetched))
+
+    @callee(12)
+    def packed(count, a, a_step, runs, blocks, rest, b, streams, more, c, c_pitch, c_step):
         _multiply(
-            element(itemsize), tile, count, a, a_step, runs, blocks, rest, b, fetch, fetch_step,
-            more, c, c_pitch, c_step,
+            element(itemsize), tile, count, a, a_step, runs, blocks, rest, b, streams, more, c,
+            c_pitch, c_step,
         )  # fmt: skip
 
     return _tile(packed, itemsize, mr, nv)

@@ -9,11 +9,13 @@ import functools
 
 import numpy as np
 
+from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, row_storer
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import round_up
+from fastconv.plans.ahead import ahead_words
 from fastconv.plans.arrays import input_words, output_words
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import lane_table
@@ -25,8 +27,10 @@ from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
 
 from .filters import MappedFilters
 from .grid import TileGrid
-from .kernel import TERMS, bilinear_kernel
+from .kernel import STREAMS_BYTES, TERMS, bilinear_kernel
 from .shares import best_cutting
+
+_MUCH_LONGER = 100  # operations for a byte of memory: products take over ten times as long
 
 
 class BilinearCorrelation:
@@ -63,9 +67,8 @@ class BilinearCorrelation:
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""
         share, layout = self.share, self.layout
-        self.room_bytes = self.grid.room_bytes(
-            share.tiles, self.vector, self.pixel, self.c.columns.block
-        )
+        room = self.grid.room_bytes(share.tiles, self.vector, self.pixel, self.c.columns.block)
+        self.room_bytes = aligned(room + STREAMS_BYTES)
         bundles = -(-share.tiles // self.mr)
         self.v_bytes = 0 if layout.in_place else aligned(bundles * layout.v_bundle)
         self.m_bytes = aligned(bundles * layout.m_bundle)
@@ -82,6 +85,19 @@ class BilinearCorrelation:
         )
 
     @property
+    def _fetched(self) -> tuple[int, int, int]:
+        """Cache lines of filters, results and input that a register tile fetches in a few steps.
+
+        None of what the caches hold; none of the pixels where their products take much longer.
+        """
+        if self.share.maps:
+            return 0, 0, 0
+        l2, moved = machine().l2, self.c.moved(self.itemsize)
+        filters = self.nv if self.filters.nbytes > l2 // 4 else 0
+        pixels = int(moved > self.workers * l2 and self.flops < _MUCH_LONGER * moved)
+        return filters, pixels, pixels
+
+    @property
     def packed_bytes(self) -> int:
         """Memory traffic of the filters' components: written once, read once; or none."""
         return 0 if self.share.maps else 2 * self.filters.nbytes
@@ -93,7 +109,8 @@ class BilinearCorrelation:
         return Stage(
             bilinear_kernel(self.itemsize, self.grid.joined(self.vector), self.interleaved),
             self.workers,
-            **tile_packed(self.itemsize, self.mr, self.nv),
+            **tile_packed(self.itemsize, self.mr, self.nv, self._fetched),
+            fetched=self._fetched[0],
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             room_bytes=self.room_bytes,
@@ -145,6 +162,19 @@ class BilinearCorrelation:
             **input_words(x_strides, self.c.channels),
             **output_words(y_strides, self.c),
             lane_table=lane_table(self.c, *y_strides[1:]),
+            **self._ahead(x_strides, y_strides),
+        )
+
+    def _ahead(self, x_strides, y_strides) -> dict[str, int]:
+        """What is fetched ahead: the share of a task in either array."""
+        c = self.c
+        planes = (c.rows.inputs * c.columns.inputs, c.rows.size * c.columns.size)
+        of_x, of_y = (
+            (c.groups, plane, c.N * plane * self.share.tiles // self.grid.tiles) for plane in planes
+        )
+        return dict(
+            **ahead_words("x", x_strides, c.channels, *of_x),
+            **ahead_words("y", y_strides, c.filters, *of_y),
         )
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 
-from fastconv.core.jit import Kernel, call, inner, kernel, record
+from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT
-from fastconv.plans.target import TARGET
+from fastconv.gemm.windows import element_at
+from fastconv.plans.ahead import AHEAD, STREAM, STREAM_BYTES, begin, turn
+from fastconv.plans.target import TARGET, output_at
 from fastconv.simd.copying import zero
 from fastconv.simd.microkernel import UNROLL
 from fastconv.simd.phases import lap, started
@@ -21,8 +23,9 @@ from fastconv.simd.vector import element, lanes
 from .output import FIELDS as OUTPUT_FIELDS
 from .output import gather_output
 from .phases import PHASES
-from .tiles import TILING, in_bundles, spread_tiles
+from .tiles import TILING, in_bundles, locate_tile, spread_tiles
 
+STREAMS_BYTES = 3 * STREAM_BYTES  # that tell a register tile what to fetch
 TERMS = 128  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 LAYOUT = record(
@@ -35,10 +38,13 @@ LAYOUT = record(
     "runs run_channels runs_joined chunk "
     # bytes behind the last lane of components of the output that are read with the last fold
     "m_beyond "
+    # cache lines of filters that a register tile fetches with a few steps
+    "fetched "
     # bytes of all components of the input, of the output
     "v_bytes m_bytes " + OUTPUT_FIELDS,
     tile=TILE,
     tiling=TILING,
+    ahead=AHEAD,
     input=PHASES,
     target=TARGET,
     output=RESULT,
@@ -46,40 +52,89 @@ LAYOUT = record(
 
 
 @inner
-def _multiply(a, vector, row, channels, v, w, following, bundles, m, more):
-    """One component of all tiles by one tile of filters, whose successor is ``following``.
-
-    That is fetched meanwhile, a share with every bundle: filters' components are often too many for
-    the cache, and the next level is too slow to be waited for.
-    """
-    step = UNROLL * row * vector // (a.tile.nr * bundles)
-    ahead = w + following
-    for run in range(0, a.runs, a.runs_joined):
-        for c in range(0, channels, TERMS):
-            terms = min(TERMS, channels - c)
-            call(
-                a.tile.multiply, bundles, v + run * a.input.v_phase + c // vector * a.input.v_block,
-                a.input.v_bundle, a.runs_joined, terms // vector, terms % vector, w, ahead, step,
-                more, m, a.m_row, a.m_bundle,
-            )  # fmt: skip
-            w += a.runs_joined * terms * row
-            ahead += a.runs_joined * terms * row
-            more = 1
+def _begin_streams(a, row, terms, bundles, calls, streams, near, coming):
+    """What register tiles fetch in so many calls: filters, results and the next task's input."""
+    slots = terms // UNROLL
+    filters = record_at(streams, STREAM)
+    begin(filters, 0, 1, 0, terms * row, 1, bundles, slots * a.fetched)
+    begin(
+        record_at(streams + STREAM_BYTES, STREAM), near, a.ahead.y_segments, a.ahead.y_pitch,
+        a.ahead.y_bytes, calls, bundles, slots,
+    )  # fmt: skip
+    begin(
+        record_at(streams + 2 * STREAM_BYTES, STREAM), coming, a.ahead.x_segments, a.ahead.x_pitch,
+        a.ahead.x_bytes, calls, bundles, slots,
+    )  # fmt: skip
 
 
 @inner
 def _multiply_components(
-    a, vector, row, channels, v, w, w_component, w_tile, tiles, bundles, m, more
-):
-    """Every component of all tiles by ``tiles`` tiles of filters."""
-    for e in range(a.tiling.components):
+    a, vector, row, channels, v, w, w_component, w_tile, tiles, bundles, m, more, streams, near,
+    coming,
+):  # fmt: skip
+    """Every component of all tiles by ``tiles`` tiles of filters.
+
+    Meanwhile the filters that come next are fetched, for their components are often too many for
+    the cache, and the next level is too slow to be waited for; what the task writes, from ``near``
+    on; and what the next task reads, from ``coming`` on.
+    """
+    components = a.tiling.components
+    calls = a.runs // a.runs_joined * ((channels + TERMS - 1) // TERMS) * tiles
+    _begin_streams(
+        a, row, a.runs_joined * min(TERMS, channels), bundles, components * calls, streams, near,
+        coming,
+    )  # fmt: skip
+    filters = record_at(streams, STREAM)
+    y, x = record_at(streams + STREAM_BYTES, STREAM), record_at(streams + 2 * STREAM_BYTES, STREAM)
+    for e in range(components):
+        turn(y, e, components, calls)
+        turn(x, e, components, calls)
         for tile in range(tiles):
+            b = w + tile * w_tile
             following = w_tile if tile + 1 < tiles else w_component - tile * w_tile
-            _multiply(
-                a, vector, row, channels, v + e * a.input.v_component, w + tile * w_tile,
-                following, bundles, m + e * a.m_component + tile * row, more,
-            )  # fmt: skip
+            add = more
+            for run in range(0, a.runs, a.runs_joined):
+                for c in range(0, channels, TERMS):
+                    terms = min(TERMS, channels - c)
+                    filters.at = b + following
+                    call(
+                        a.tile.multiply, bundles,
+                        v + e * a.input.v_component + run * a.input.v_phase
+                        + c // vector * a.input.v_block,
+                        a.input.v_bundle, a.runs_joined, terms // vector, terms % vector, b,
+                        streams, add, m + e * a.m_component + tile * row, a.m_row, a.m_bundle,
+                    )  # fmt: skip
+                    y.at += y.call
+                    x.at += x.call
+                    b += a.runs_joined * terms * row
+                    add = 1
         w += w_component
+
+
+@inner
+def _locate(a, task):
+    """Part of the filters, group and first tile of a task."""
+    split, rest = task % a.splits, task // a.splits
+    return split, rest % a.groups, rest // a.groups * a.tiling.share
+
+
+@inner
+def _output_of(a, task, width):
+    """Where the first result of a task goes."""
+    split, group, first = _locate(a, task)
+    image, i0, j0, _ = locate_tile(a.tiling, first)
+    y, _, _ = output_at(a.target, image, group, i0, j0)
+    return y + split * -(-a.tiles // a.splits) * width * a.output.lane_step
+
+
+@inner
+def _input_of(a, task):
+    """Where what a task reads begins."""
+    _, group, first = _locate(a, task)
+    image, i0, j0, _ = locate_tile(a.tiling, first)
+    row = a.input.window.row_first + i0 * a.input.row_advance
+    column = a.input.window.column_first + j0 * a.input.column_advance
+    return element_at(a.input.window, image, group, 0, row, column)
 
 
 @inner
@@ -111,6 +166,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
         m = v + a.v_bytes
         u = m + a.m_bytes
         packed = u + a.u_bytes
+        streams = room + a.room_bytes - STREAMS_BYTES
         split_tiles = -(-a.tiles // a.splits)
         n_chunks = -(-a.run_channels // a.chunk)
         clock = started(a.profile)
@@ -118,8 +174,8 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
             task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
-            split, rest = task % a.splits, task // a.splits
-            group, first = rest % a.groups, rest // a.groups * tiling.share
+            split, group, first = _locate(a, task)
+            near, coming = _output_of(a, task, width), _input_of(a, min(task + 1, a.tasks - 1))
             count = min(tiling.share, tiling.all_tiles - first)
             bundles = -(-count // tiling.bundle)
             tile0 = split * split_tiles
@@ -137,7 +193,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
                     w = a.w + group * a.w_group + tile0 * a.w_tile + c0 * row
                     _multiply_components(
                         a, vector, row, channels, v, w, a.w_component, a.w_tile, tile_end - tile0,
-                        bundles, m, chunk > 0,
+                        bundles, m, chunk > 0, streams, near, coming,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
                 else:
@@ -151,7 +207,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
                         clock = lap(a.profile, worker, WEIGHT, clock)
                         _multiply_components(
                             a, vector, row, channels, v, u, a.u_component, 0, 1, bundles,
-                            m + (tile - tile0) * row, chunk > 0,
+                            m + (tile - tile0) * row, chunk > 0, streams, near, coming,
                         )  # fmt: skip
                         clock = lap(a.profile, worker, MULTIPLY, clock)
             if a.m_beyond > 0:
