@@ -134,6 +134,7 @@ class BilinearCorrelation:
             run_channels=cutting.run_channels,
             runs_joined=cutting.runs if self.grid.depth <= TERMS else 1,
             chunk=self.share.chunk,
+            keeps=cutting.keeps(self.share),
             w_blocks=self.filters.n_blocks,
             w_block=self.filters.block,
             v_component=layout.v_component,

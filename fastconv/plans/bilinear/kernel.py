@@ -36,6 +36,8 @@ LAYOUT = record(
     # stretches of channels that a sum consists of, of so many each; those summed in one go, the
     # channels that are spread in one go
     "runs run_channels runs_joined chunk "
+    # whether components of the input outlive the task
+    "keeps "
     # bytes behind the last lane of components of the output that are read with the last fold
     "m_beyond "
     # cache lines of filters that a register tile fetches with a few steps
@@ -169,6 +171,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
         streams = room + a.room_bytes - STREAMS_BYTES
         split_tiles = -(-a.tiles // a.splits)
         n_chunks = -(-a.run_channels // a.chunk)
+        held = -1  # the stretch whose components of the input are still there
         clock = started(a.profile)
         while True:
             task = next_task(a.counter, worker, a.tasks)
@@ -183,12 +186,13 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
             for chunk in range(n_chunks):
                 c0 = chunk * a.chunk
                 channels = min(a.chunk, a.run_channels - c0)
-                spread_tiles(
-                    like, tiling, a.input, itemsize, joined, a.input_map, tiling.tile_rows,
-                    tiling.tile_columns, group, c0 // vector, -(-(c0 + channels) // vector), first,
-                    count, v, room,
-                )  # fmt: skip
-                clock = lap(a.profile, worker, INPUT, clock)
+                if task // a.splits != held:
+                    spread_tiles(
+                        like, tiling, a.input, itemsize, joined, a.input_map, tiling.tile_rows,
+                        tiling.tile_columns, group, c0 // vector, -(-(c0 + channels) // vector),
+                        first, count, v, room,
+                    )  # fmt: skip
+                    clock = lap(a.profile, worker, INPUT, clock)
                 if a.pack == 0:
                     w = a.w + group * a.w_group + tile0 * a.w_tile + c0 * row
                     _multiply_components(
@@ -210,6 +214,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
                             m + (tile - tile0) * row, chunk > 0, streams, near, coming,
                         )  # fmt: skip
                         clock = lap(a.profile, worker, MULTIPLY, clock)
+            held = task // a.splits if a.keeps != 0 else -1
             if a.m_beyond > 0:
                 _clear_beyond(a, count, m + (tile_end - tile0) * row)
             gather_output(

@@ -25,6 +25,8 @@ _CHUNKS = (128, 64, 32)  # channels, if tasks map the filters
 _MOST_PARTS = 16  # of the filters, for each thread
 _MOST_TILES = 4  # register tiles that are tried
 _MOST_ROWS = 16  # of tiles, for a task
+_TURNS = (0, 1, 2, 4, 8)  # tasks for each thread, if filters are cut for more of them
+_UNEVEN = 0.2  # of a task's time workers wait at the end: they are not equally fast
 
 # What else tasks that map filters do, in the time of a multiply-add.
 _CALL = 80  # of a register tile
@@ -117,7 +119,7 @@ class Cutting:
         )  # fmt: skip
 
     def mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
-        """Any number of bundles, filters in one part or enough for one or two tasks a thread."""
+        """Any number of bundles, filters in one part or enough for a few tasks a thread."""
         return self._mapped_before(threads, whole, self.mr, round_up(self.grid.tiles, self.mr))
 
     def rows_mapped_before(self, threads: int, whole: bool) -> Iterator[Share]:
@@ -129,7 +131,7 @@ class Cutting:
         bundle = self.layout(Share(0, 1, self.run_channels, False)).bundle
         fitting = self.mr * min(-(-self.grid.tiles // self.mr), max(1, COMPONENT_BYTES // bundle))
         for tiles in range(step, min(fitting, most) + 1, step):
-            wanted = (-(-n * threads // self.stretches(tiles)) for n in (0, 1, 2))
+            wanted = (-(-n * threads // self.stretches(tiles)) for n in _TURNS)
             for n in {1} if whole else {self._parts(n) for n in wanted}:
                 yield Share(tiles, n, self.run_channels, False)
 
@@ -152,12 +154,18 @@ class Cutting:
                 if fits and filters <= machine().l2 // 4:
                     yield share
 
+    def keeps(self, share: Share) -> bool:
+        """Whether a worker's next task finds the components of the same stretch of tiles."""
+        return not self.layout(share).in_place and share.chunk == self.run_channels
+
     def cycles(self, share: Share, threads: int) -> float:
         """What tasks of such shares take (see :attr:`.Effort.cycles`), to compare them."""
         lane_vectors = -(-self.lane_tiles // share.splits) * self.nv
         products = self.components * self.grid.depth * lane_vectors
         maps = -(-self.grid.depth // self.vector) * map_instructions(INPUT, self.grid.tiling)
-        tasks = -(-self.stretches(share.tiles) * share.splits // threads)
+        stretches = self.stretches(share.tiles)
+        tasks = -(-stretches * share.splits // threads)
+        spread = min(tasks, -(-stretches // threads) + 1) if self.keeps(share) else tasks
         if share.maps:
             before, each = 0.0, self._within(share, lane_vectors)
         else:
@@ -166,7 +174,8 @@ class Cutting:
         if self.planes and share.tiles < self.grid.tiles and share.tiles % self.grid.shape[1]:
             t = self.grid.tiling
             each += _SHARED_LINES * share.tiles * lane_vectors * t.m_rows * t.m_columns
-        return before + tasks * (products + share.tiles * maps + each)
+        idle = 1 if share.maps or threads == 1 else 1 + _UNEVEN / tasks
+        return before + idle * (tasks * (products + each) + spread * share.tiles * maps)
 
     @property
     def _filter_map(self) -> int:
@@ -177,14 +186,18 @@ class Cutting:
     def _before(self, share: Share, threads: int) -> tuple[float, float]:
         """What is done before tasks begin, and by each of them, if filters are mapped before.
 
-        Every task fetches its part of the filters, from the cache if they stay there, and
-        components of tiles that do not fit beside them are written, read and written again.
+        Every task fetches its part of the filters, from the cache if they stay there.  Components
+        of the output that do not fit beside them are written, fetched, written again and fetched;
+        those of the input, which are read in order, cost little more than the bytes.
         """
-        l2, tile = machine().l2 // 2, self.layout(share).bundle // self.mr
+        l2, layout = machine().l2 * 3 // 8, self.layout(share)
         vectors = self.grid.depth * self.lane_tiles * self.nv
         filters = self.components * vectors * self.pixel
-        near = filters <= l2 // 2
-        far = 4 * max(0, share.tiles * tile - (l2 - filters if near else l2))
+        near = filters <= l2
+        room = l2 - filters // 2 if near else l2
+        outputs = share.tiles * layout.m_bundle // self.mr
+        inputs = 0 if layout.in_place else share.tiles * layout.v_bundle // self.mr
+        far = 4 * max(0, outputs - room) + 2 * max(0, inputs + min(outputs, room) - room)
         far += filters // share.splits // (4 if near else 1)
         mapped = vectors * self._filter_map + (0 if near else filters // 4)
         return self.grid.c.groups * mapped // threads, far // 8
