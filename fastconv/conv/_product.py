@@ -49,8 +49,11 @@ class ProductAlgorithm(Algorithm):
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         c, workers = part.c, part.workers
-        columns = c.groups * c.pixels * c.steps * part.itemsize if part.gathers else 0
-        columns += _moved_singly(part)
+        columns = _moved_singly(part)
+        if part.gathers:  # a few channels of a tap in the time of a vector
+            vector = lanes(part.itemsize)
+            taps = c.steps // c.channels * -(-c.channels // vector)
+            columns += c.groups * c.pixels * taps * vector * part.itemsize
         return (
             Work("copy", 0, part.packed_bytes, workers),
             Work("gather", 0, 2 * columns, workers, launches=0),

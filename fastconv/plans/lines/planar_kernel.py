@@ -87,10 +87,11 @@ def planar_kernel(itemsize: int) -> Kernel:
                 bias = a.bias + (group * a.tiles * a.tile.mr + k) * itemsize
                 put_splat(like, splats + k * width, bias)
             y = a.y + image * a.yn + group * a.yg + i0 * a.yh
-            for start in range(0, a.n_places, at_once):
-                first = min(start, a.n_places - at_once)
-                for t in range(a.tiles):
-                    index = group * a.tiles + t
+            # A few planes of y at a time: memory is fast only in order.
+            for t in range(a.tiles):
+                index = group * a.tiles + t
+                for start in range(0, a.n_places, at_once):
+                    first = min(start, a.n_places - at_once)
                     _multiply(a, itemsize, width, planes, y, first, index, t, splats, spare)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
