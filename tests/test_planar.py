@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import cases
 import numpy as np
 import pytest
+from harness import DTYPES, Trial, assert_close
 from numpy.testing import assert_array_equal
 
 import fastconv as fc
+from fastconv.conv._product import parts_of
 from fastconv.conv.algorithm import sum_error
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
@@ -107,3 +110,46 @@ def test_results_do_not_depend_on_the_threads():
         with fc.options(num_threads=threads):
             results.add(fc.conv2d(x, w, padding=1, algorithm="direct").tobytes())
     assert len(results) == 1
+
+
+FLAT = (
+    cases.Case("odd-rows", 3, 1, 21, 20, 13, 5, 5, padding=2),
+    cases.Case("strided", 2, 2, 41, 43, 9, 5, 3, (2, 2), (2, 1)),
+    cases.Case("dilated-down", 2, 3, 23, 25, 8, 3, 3, 1, (2, 1), (2, 1)),
+    cases.Case("groups", 2, 4, 19, 21, 12, 3, 3, padding=1, groups=2),
+    cases.Case("long-sums", 1, 8, 7, 17, 6, 9, 7, padding=(4, 3)),
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", FLAT, ids=lambda case: case.name)
+def test_rows_of_flat_planes_follow_one_another(case, dtype, monkeypatch):
+    """Vectors end anywhere in a row, the last of them a vector before the end of the task."""
+    shape = PlanarCorrelation._shape
+
+    def flat(plan, threads):
+        return shape(plan, threads)._replace(flat=True)
+
+    monkeypatch.setattr(PlanarCorrelation, "_shape", flat)
+    trial = Trial(case, "forward", dtype, "nchw")
+    parts_of.cache_clear()
+    try:
+        ((_, (part,)),) = parts_of(Direct(), trial.problem, 1)
+        assert part.flat
+        places = part.places // part.itemsize
+        assert places[-1] == part.rows * part.c.columns.outputs - lanes(part.itemsize)
+        result = trial.run("direct", *trial.operands())
+    finally:
+        parts_of.cache_clear()
+    assert_close(result, trial.expected, trial.bound("direct"))
+
+
+@pytest.mark.skipif(lanes(4) < 16, reason="about vectors of 16")
+def test_planes_are_flat_where_rows_do_not_fill_vectors_and_there_is_room():
+    def flat(channels, width):
+        (part,) = _parts((64, channels, width, width), (32, channels, 5, 5), 1, 2, 1, 1)
+        return part.flat
+
+    assert flat(1, 28) and flat(1, 20)
+    assert not flat(1, 32)  # rows are whole vectors
+    assert not flat(16, 28)  # a plane for each of five taps of 16 channels

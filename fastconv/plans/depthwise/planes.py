@@ -2,7 +2,9 @@
 
 Where neighbours of a row are in the lanes, the padded input of a unit (:mod:`.units`) is split by
 phase, ``h mod advance`` and ``w mod advance``, so that neighbouring outputs read neighbouring
-positions at any stride.
+positions at any stride.  *Flat* planes are one for each tap along a row instead, with as many
+columns as there are outputs: so every tap finds the rows of all outputs one behind the other, and
+vectors need not end with a row.
 Buffer layout: ``[input of the sum][row phase][column phase][row][column]``, and behind that the
 pixels from which the inputs of the sum are dealt.
 """
@@ -24,11 +26,16 @@ class Planes:
 
     The parts read the same input with the same advance and spread; ``first`` is the position
     (row, column) of the first window of all, ``source`` the distance of a plane's positions in the
-    input.
+    input.  They may be ``flat`` if there is one part, without dilation along the rows, and rows in
+    the lanes.
     """
 
-    def __init__(self, parts: list[Correlation], rows: int, units: Units, vector_bytes: int):
+    def __init__(
+        self, parts: list[Correlation], rows: int, units: Units, vector_bytes: int,
+        flat: bool = False,
+    ):  # fmt: skip
         self.parts = parts
+        self.flat = flat
         self.unit_bytes = units.nbytes
         axes = [[c.rows for c in parts], [c.columns for c in parts]]
         extents = [rows, max(axis.outputs for axis in axes[1])]
@@ -42,6 +49,9 @@ class Planes:
             reach = max(a.first - first + (a.window - 1) * a.spread for a in some)
             self.phases.append(min(source, reach + 1))
             self.shape.append(((extent - 1) * advance + reach) // source + 1)
+        if flat:
+            columns = parts[0].columns
+            self.phases[1], self.shape[1] = columns.window, columns.outputs
         # From output to output, down a row and along it.
         down, across = (a // s for a, s in zip(advances, self.source, strict=True))
         self.step_bytes = down * self.shape[1] * units.nbytes, across * units.nbytes
@@ -63,6 +73,8 @@ class Planes:
 
         row, row_phase = along(c.rows, self.first[0], self.source[0])
         column, column_phase = along(c.columns, self.first[1], self.source[1])
+        if self.flat:
+            column, column_phase = 0 * column, np.arange(c.columns.window)
         plane = row_phase[:, None] * self.phases[1] + column_phase
         offset = plane * self.plane_bytes
         offset = offset + (row[:, None] * self.shape[1] + column) * self.unit_bytes

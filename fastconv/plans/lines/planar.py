@@ -8,6 +8,7 @@ needs few loads.
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -38,9 +39,10 @@ _START, _STORE, _PACK = 30, 2, 3
 
 
 class _Shape(NamedTuple):
-    """How outputs are cut: time taken (in multiply-adds), rows of a task, tile."""
+    """How outputs are cut: time taken (in multiply-adds), whether flat, rows of a task, tile."""
 
     time: float
+    flat: bool
     rows: int
     mr: int
     nv: int
@@ -51,12 +53,9 @@ class PlanarCorrelation(UnfoldedCorrelation):
         self.c = c
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
-        self.columns = np.minimum(  # the first of each vector of a row; the last overlaps others
-            np.arange(0, c.columns.outputs, self.vector), c.columns.outputs - self.vector
-        )
         self.units = Units(c, "nchw", itemsize, splat=True)
-        _, self.rows, self.mr, self.nv = self._shape(threads)
-        self.planes = self._planes(self.rows)
+        _, self.flat, self.rows, self.mr, self.nv = self._shape(threads)
+        self.planes = self._planes(self.rows, self.flat)
         self.filters = PackedFilters(c, itemsize, self.mr, 1, threads)
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.tasks = c.N * c.groups * self.tasks_i
@@ -87,36 +86,50 @@ class PlanarCorrelation(UnfoldedCorrelation):
             and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
         )
 
-    def _planes(self, rows: int) -> Planes:
-        return Planes([self.c], rows, self.units, self.vector * self.itemsize)
+    def _planes(self, rows: int, flat: bool) -> Planes:
+        return Planes([self.c], rows, self.units, self.vector * self.itemsize, flat)
+
+    def _columns(self, outputs: int) -> np.ndarray:
+        """The first of each vector of so many outputs in a row; the last overlaps others."""
+        return np.minimum(np.arange(0, outputs, self.vector), outputs - self.vector)
+
+    def _vectors(self, rows: int, flat: bool) -> int:
+        """Vectors of a task: of each row, or of all together."""
+        columns = self.c.columns.outputs
+        return len(self._columns(rows * columns)) if flat else rows * len(self._columns(columns))
 
     def _shape(self, threads: int) -> _Shape:
         """The rows of a task and the tile that take the least time."""
         c, terms = self.c, self.c.steps
         some = max(1, c.N * c.groups * c.rows.outputs // (4 * threads))
-        found = []
         most = range(1, 1 + min(some, c.rows.outputs))
         splits = {even_split(c.rows.outputs, rows) for rows in most}
-        for rows in sorted(splits):
-            planes = self._planes(rows)
-            if found and planes.nbytes > machine().l2 // 8:
-                break
-            vectors, tasks = rows * len(self.columns), -(-c.rows.outputs // rows)
+        forms = (False, True) if c.columns.spread == 1 else (False,)
+        found = []
+        for rows, flat in itertools.product(sorted(splits), forms):
+            planes = self._planes(rows, flat)
+            # Flat planes, of which there are more, pay where the first-level cache holds them.
+            if found and planes.nbytes > (machine().l1 // 2 if flat else machine().l2 // 8):
+                continue
+            vectors, tasks = self._vectors(rows, flat), -(-c.rows.outputs // rows)
             packed = _PACK * planes.nbytes // (self.vector * self.itemsize)
             for mr, nv, step in planar_tiles(c.filters, vectors):
                 tiles = -(-vectors // nv) * -(-c.filters // mr)
                 time = tiles * (terms * step + _STORE * mr * nv + _START)
-                found.append(_Shape(tasks * (time + packed), rows, mr, nv))
+                found.append(_Shape(tasks * (time + packed), flat, rows, mr, nv))
         return min(found)
 
     def _tables(self) -> None:
         """Byte offsets of vectors (in the planes, in y, in a tile by itself) and of taps."""
-        width = self.vector * self.itemsize
-        rows = np.arange(self.rows)[:, None]
-        pitches = self.planes.shape[1], self.c.columns.outputs
-        self.places, self.targets = (
-            ((rows * pitch + self.columns) * self.itemsize).ravel() for pitch in pitches
-        )
+        width, columns = self.vector * self.itemsize, self.c.columns.outputs
+        if self.flat:
+            self.places = self.targets = self._columns(self.rows * columns) * self.itemsize
+        else:
+            rows, firsts = np.arange(self.rows)[:, None], self._columns(columns)
+            self.places, self.targets = (
+                ((rows * pitch + firsts) * self.itemsize).ravel()
+                for pitch in (self.planes.shape[1], columns)
+            )
         self.alone, self.zeros = np.arange(self.nv) * width, np.zeros(self.nv, np.int64)
         self.taps = self.planes.tap_offsets()
 
@@ -156,7 +169,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
     @property
     def flops(self) -> int:
         """Executed: those done twice, and of filters that are none, among them."""
-        vectors = self.tasks * round_up(self.rows * len(self.columns), self.nv)
+        vectors = self.tasks * round_up(self._vectors(self.rows, self.flat), self.nv)
         return 2 * vectors * self.vector * self.filters.tiles * self.mr * self.c.steps
 
     def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
