@@ -70,8 +70,8 @@ def test_segments(strides, groups, pixels, words):
     assert tuple(ahead_words("x", strides, 16, groups, 1024, pixels).values()) == words
 
 
-def _lines(shape, filters, threads=2):
-    arguments = ((*shape,), (filters, shape[1], 3, 3), 1, 1, 1, 1, "forward", "float32", "nhwc")
+def _lines(shape, filters, threads=2, dilation=1):
+    arguments = (shape, (filters, shape[1], 3, 3), 1, 1, dilation, 1, "forward", "float32", "nhwc")
     ((_, (part,)),) = parts_of(ALGORITHMS["winograd4"], described(*arguments), threads)
     return part._fetched
 
@@ -80,6 +80,8 @@ def test_pixels_are_fetched_where_memory_takes_a_while():
     assert _lines((512, 16, 32, 32), 16)[1:] == (1, 1)
     assert _lines((4, 16, 32, 32), 16)[1:] == (0, 0)  # stay in the cache
     assert _lines((64, 512, 28, 28), 512)[1:] == (0, 0)  # multiplying takes far longer
+    assert _lines((512, 3, 32, 32), 16)[1:] == (0, 0)  # sums are short of a vector
+    assert _lines((512, 16, 32, 32), 16, dilation=2)[1:] == (0, 0)  # pixels stand apart
 
 
 CASES = (

@@ -11,6 +11,7 @@ one of whole images or of channels-last pixels.
 from __future__ import annotations
 
 from fastconv.core.jit import inner, record
+from fastconv.simd.microkernel import STREAM_WORDS
 
 # Segments of the pixels of x and of y, bytes from one to the next, and of each; no segments if they
 # are not to be fetched.
@@ -35,9 +36,10 @@ def ahead_words(
 
 # A stream of cache lines that register tiles prefetch: where it is, the bytes to the next line, to
 # the next tile of a call, to the next call; where it began; calls that read a stretch of every
-# segment, and the bytes from what one of them reads to what the next one does.
-STREAM = record("at line tile call start rounds across unused")
+# segment, and the bytes from what one of them reads to what the next one does.  A whole cache line.
+STREAM = record("at line tile call start rounds across padding")
 STREAM_BYTES = STREAM.itemsize
+assert STREAM_BYTES == 8 * STREAM_WORDS
 
 
 @inner

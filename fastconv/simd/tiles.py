@@ -120,9 +120,9 @@ def tile_packed(itemsize: int, mr: int, nv: int, fetched: tuple[int, ...]) -> di
     and with ``more`` (1, not 0) is added to what is there.
 
     While whole vectors of steps are multiplied cache lines are prefetched along several streams:
-    with every four steps as many of each as ``fetched`` says.  ``streams`` are records of eight
-    words, the first three of them the address of the first line, and the bytes to the next one and
-    to the first one of the next tile.
+    with every four steps, or every vector of fewer, as many of each as ``fetched`` says.
+    ``streams`` are records of eight words, the first three of them the address of the first line,
+    and the bytes to the next one and to the first one of the next tile.
     """
     tile = f"packed {mr} {nv} " + " ".join(map(str, fetched))
 

@@ -88,13 +88,16 @@ class BilinearCorrelation:
     def _fetched(self) -> tuple[int, int, int]:
         """Cache lines of filters, results and input that a register tile fetches in a few steps.
 
-        None of what the caches hold; none of the pixels where their products take much longer.
+        None of what the caches hold; none of the pixels where their products take much longer, nor
+        where the next task has the same ones, or every other one, or sums are short of a vector.
         """
         if self.share.maps:
             return 0, 0, 0
         l2, moved = machine().l2, self.c.moved(self.itemsize)
         filters = self.nv if self.filters.nbytes > l2 // 4 else 0
-        pixels = int(moved > self.workers * l2 and self.flops < _MUCH_LONGER * moved)
+        counts = moved > self.workers * l2 and self.flops < _MUCH_LONGER * moved
+        whole = self.cutting.run_channels >= self.vector and self.grid.lattices == [1, 1]
+        pixels = int(counts and whole and self.share.splits == 1)
         return filters, pixels, pixels
 
     @property

@@ -54,9 +54,9 @@ LAYOUT = record(
 
 
 @inner
-def _begin_streams(a, row, terms, bundles, calls, streams, near, coming):
+def _begin_streams(a, vector, row, terms, bundles, calls, streams, near, coming):
     """What register tiles fetch in so many calls: filters, results and the next task's input."""
-    slots = terms // UNROLL
+    slots = terms // vector * max(1, vector // UNROLL)
     filters = record_at(streams, STREAM)
     begin(filters, 0, 1, 0, terms * row, 1, bundles, slots * a.fetched)
     begin(
@@ -83,8 +83,8 @@ def _multiply_components(
     components = a.tiling.components
     calls = a.runs // a.runs_joined * ((channels + TERMS - 1) // TERMS) * tiles
     _begin_streams(
-        a, row, a.runs_joined * min(TERMS, channels), bundles, components * calls, streams, near,
-        coming,
+        a, vector, row, a.runs_joined * min(TERMS, channels), bundles, components * calls, streams,
+        near, coming,
     )  # fmt: skip
     filters = record_at(streams, STREAM)
     y, x = record_at(streams + STREAM_BYTES, STREAM), record_at(streams + 2 * STREAM_BYTES, STREAM)
@@ -98,7 +98,8 @@ def _multiply_components(
             for run in range(0, a.runs, a.runs_joined):
                 for c in range(0, channels, TERMS):
                     terms = min(TERMS, channels - c)
-                    filters.at = b + following
+                    together = a.runs_joined * terms * row
+                    filters.at, filters.tile = b + following, together // bundles
                     call(
                         a.tile.multiply, bundles,
                         v + e * a.input.v_component + run * a.input.v_phase
@@ -108,7 +109,7 @@ def _multiply_components(
                     )  # fmt: skip
                     y.at += y.call
                     x.at += x.call
-                    b += a.runs_joined * terms * row
+                    b += together
                     add = 1
         w += w_component
 

@@ -155,8 +155,11 @@ class Cutting:
                     yield share
 
     def keeps(self, share: Share) -> bool:
-        """Whether a worker's next task finds the components of the same stretch of tiles."""
-        return not self.layout(share).in_place and share.chunk == self.run_channels
+        """Whether a worker's next task finds the components of the same stretch of tiles.
+
+        Products take their place only where filters are not cut, and the next stretch is another.
+        """
+        return share.chunk == self.run_channels
 
     def cycles(self, share: Share, threads: int) -> float:
         """What tasks of such shares take (see :attr:`.Effort.cycles`), to compare them."""
@@ -174,6 +177,7 @@ class Cutting:
         if self.planes and share.tiles < self.grid.tiles and share.tiles % self.grid.shape[1]:
             t = self.grid.tiling
             each += _SHARED_LINES * share.tiles * lane_vectors * t.m_rows * t.m_columns
+        # Not counted where more tasks would spread the input more often.
         idle = 1 if share.maps or threads == 1 else 1 + _UNEVEN / tasks
         return before + idle * (tasks * (products + each) + spread * share.tiles * maps)
 
@@ -188,7 +192,8 @@ class Cutting:
 
         Every task fetches its part of the filters, from the cache if they stay there.  Components
         of the output that do not fit beside them are written, fetched, written again and fetched;
-        those of the input, which are read in order, cost little more than the bytes.
+        those of the input, which are read in order, are fetched once more.  The cache also has to
+        hold pixels on their way, and perhaps another thread's data.
         """
         l2, layout = machine().l2 * 3 // 8, self.layout(share)
         vectors = self.grid.depth * self.lane_tiles * self.nv

@@ -89,6 +89,11 @@ class PlanarCorrelation(UnfoldedCorrelation):
     def _planes(self, rows: int, flat: bool) -> Planes:
         return Planes([self.c], rows, self.units, self.vector * self.itemsize, flat)
 
+    @property
+    def _forms(self) -> tuple[bool, ...]:
+        """Whether planes may be flat, or not."""
+        return (False, True) if self.c.columns.spread == 1 else (False,)
+
     def _columns(self, outputs: int) -> np.ndarray:
         """The first of each vector of so many outputs in a row; the last overlaps others."""
         return np.minimum(np.arange(0, outputs, self.vector), outputs - self.vector)
@@ -96,7 +101,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
     def _vectors(self, rows: int, flat: bool) -> int:
         """Vectors of a task: of each row, or of all together."""
         columns = self.c.columns.outputs
-        return len(self._columns(rows * columns)) if flat else rows * len(self._columns(columns))
+        return -(-rows * columns // self.vector) if flat else rows * -(-columns // self.vector)
 
     def _shape(self, threads: int) -> _Shape:
         """The rows of a task and the tile that take the least time."""
@@ -104,9 +109,8 @@ class PlanarCorrelation(UnfoldedCorrelation):
         some = max(1, c.N * c.groups * c.rows.outputs // (4 * threads))
         most = range(1, 1 + min(some, c.rows.outputs))
         splits = {even_split(c.rows.outputs, rows) for rows in most}
-        forms = (False, True) if c.columns.spread == 1 else (False,)
         found = []
-        for rows, flat in itertools.product(sorted(splits), forms):
+        for rows, flat in itertools.product(sorted(splits), self._forms):
             planes = self._planes(rows, flat)
             # Flat planes, of which there are more, pay where the first-level cache holds them.
             if found and planes.nbytes > (machine().l1 // 2 if flat else machine().l2 // 8):

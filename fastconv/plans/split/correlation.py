@@ -139,8 +139,10 @@ class SplitCorrelation(UnfoldedCorrelation):
         def taken(splits: int) -> int:
             return -(-blocks * splits // threads) * -(-self.filters.tiles // splits)
 
-        most = min(self.filters.tiles, max(1, _TURNS * threads // blocks)) if threads > 1 else 1
-        return min(range(most, 0, -1), key=taken)
+        tiles = self.filters.tiles
+        most = min(tiles, max(1, _TURNS * threads // blocks)) if threads > 1 else 1
+        parts = {-(-tiles // -(-tiles // n)) for n in range(1, most + 1)}  # none of them empty
+        return min(sorted(parts, reverse=True), key=taken)
 
     @property
     def summed(self) -> int:
@@ -171,8 +173,10 @@ class SplitCorrelation(UnfoldedCorrelation):
 
     @property
     def split_bytes(self) -> int:
-        """What splitting the windows moves within the caches."""
-        return _SPLIT_TRIPS * self.tasks * self.share[0] * 2 * self.image_bytes
+        """What splitting the windows moves within the caches: a worker splits a block's once."""
+        blocks = self.tasks // self.splits
+        windows = min(self.tasks, blocks + self.workers - 1)
+        return _SPLIT_TRIPS * windows * self.share[0] * 2 * self.image_bytes
 
     @functools.cached_property
     def steps(self) -> np.ndarray:
