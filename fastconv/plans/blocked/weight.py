@@ -25,6 +25,7 @@ from fastconv.simd.vector import lanes
 from .weight_stages import multiply_stage, sum_stage
 
 PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
+_SLIDING_PIXELS = 1024  # the same where all taps are: a few channels, whose windows share rows
 _TURNS = 4  # parts of the units for each worker, with taps enough to pack the operands for each
 _LARGEST_WINDOW = 4 << 20
 _PIXEL_BYTES = 512
@@ -147,11 +148,12 @@ class BlockedWeight:
     def _share_pixels(self) -> None:
         """Pixels to a block."""
         c = self.c
-        n, i, j = 1, c.rows.outputs, even_split(c.columns.outputs, PIXELS)
-        if i * j > PIXELS:
-            i = even_split(i, max(1, PIXELS // j))
+        most = _SLIDING_PIXELS if self.sliding else PIXELS
+        n, i, j = 1, c.rows.outputs, even_split(c.columns.outputs, most)
+        if i * j > most:
+            i = even_split(i, max(1, most // j))
         else:
-            n = max(1, min(PIXELS // (i * j), -(-c.N // self.threads)))
+            n = max(1, min(most // (i * j), -(-c.N // self.threads)))
         while self._window_bytes(n, i, j) > _LARGEST_WINDOW and n * i * j > 1:
             n, i, j = (-(-n // 2), i, j) if n > 1 else (1, -(-i // 2), -(-j // 2))
         self.share = (n, i, j)
