@@ -26,6 +26,7 @@ from .weight_stages import multiply_stage, sum_stage
 
 PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
 _SLIDING_PIXELS = 1024  # the same where all taps are: a few channels, whose windows share rows
+_BLOCKS = 32  # for each thread, enough to share them out evenly, before they are larger than that
 _TURNS = 4  # parts of the units for each worker, with taps enough to pack the operands for each
 _LARGEST_WINDOW = 4 << 20
 _PIXEL_BYTES = 512
@@ -148,7 +149,8 @@ class BlockedWeight:
     def _share_pixels(self) -> None:
         """Pixels to a block."""
         c = self.c
-        most = _SLIDING_PIXELS if self.sliding else PIXELS
+        fair = c.pixels // (_BLOCKS * self.threads)
+        most = max(PIXELS, min(_SLIDING_PIXELS, fair)) if self.sliding else PIXELS
         n, i, j = 1, c.rows.outputs, even_split(c.columns.outputs, most)
         if i * j > most:
             i = even_split(i, max(1, most // j))
