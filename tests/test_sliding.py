@@ -11,8 +11,8 @@ from fastconv.plans.blocked.direct_weight import DirectWeight
 from fastconv.simd.vector import lanes
 
 
-def _plan(channels, filters, taps, stride=1, dilation=1, itemsize=4):
-    x, w = (2, channels, 40, 40), (filters, channels, *taps)
+def _plan(channels, filters, taps, stride=1, dilation=1, itemsize=4, images=2):
+    x, w = (images, channels, 40, 40), (filters, channels, *taps)
     dtype = {4: "float32", 8: "float64"}[itemsize]
     problem = described(x, w, stride, 0, dilation, 1, "backward_weight", dtype, "nhwc")
     return DirectWeight(problem, 2)
@@ -51,3 +51,10 @@ def test_the_best_tile_has_all_tap_rows_if_they_fit():
     assert sliding_tile(7, 7, 9, vector, vector) is None
     best = sliding_tile(5, 5, 1, vector, vector)
     assert isinstance(best, SlidingTile) and 0.5 < best.score < 1
+
+
+def test_blocks_are_larger_where_there_are_many():
+    """Windows of neighbouring rows share what is packed; but workers share out whole blocks."""
+    rows = [_plan(1, 16, (3, 3), images=n).share[1] for n in (2, 16, 512)]
+    assert rows == sorted(rows) and rows[0] <= 224 // 38 < rows[-1] <= 1024 // 38
+    assert _plan(64, 64, (3, 3), images=512).share[1] <= 224 // 38
