@@ -12,10 +12,15 @@ from harness import FORMATS, Trial, assert_close
 from fastconv.conv._product import parts_of
 from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
+from fastconv.core.machine import machine
 from fastconv.plans.ahead import ahead_words, begin, turn
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
 
 LINE = 64
+
+
+def _lines_of(at, nbytes):
+    return range(at // LINE, (at + nbytes) // LINE)
 
 
 def _fetched(segments, pitch, nbytes, parts, calls, bundles, lines):
@@ -44,12 +49,20 @@ def test_most_lines_are_fetched_and_few_others(segments, pitch, nbytes, calls, b
     tiles = parts * calls * bundles
     lines = max(1, 3 * segments * nbytes // (2 * LINE * tiles))
     starts = range(0, max(1, segments * pitch), max(1, pitch))
-    wanted = {line for at in starts for line in range(at // LINE, (at + nbytes) // LINE)}
+    wanted = {line for at in starts for line in _lines_of(at, nbytes)}
     found = _fetched(segments, pitch, nbytes, parts, calls, bundles, lines)
     fetchable = min(len(wanted), tiles * lines)
     assert len(found & wanted) >= 0.75 * fetchable
     beyond = -(-segments // bundles) * bundles / segments  # the last bundles may have no segment
     assert len(found - wanted) <= 0.2 * len(found) + (beyond - 1) * len(wanted)
+
+
+@pytest.mark.parametrize("segments", [2, 64, 500])
+def test_no_stretch_is_longer_than_its_segment(segments):
+    """Where there are more segments than calls and bundles for them, some are left out."""
+    stream = SimpleNamespace()
+    begin.py_func(stream, 0, segments, 50_000, 6400, calls=36, bundles=1, lines=100)
+    assert 0 < stream.call <= 6400 and stream.line <= LINE and stream.tile == 50_000
 
 
 def test_nothing_is_fetched_of_no_segments():
@@ -79,6 +92,9 @@ def _lines(shape, filters, threads=2, dilation=1):
 def test_pixels_are_fetched_where_memory_takes_a_while():
     assert _lines((512, 16, 32, 32), 16)[1:] == (1, 1)
     assert _lines((4, 16, 32, 32), 16)[1:] == (0, 0)  # stay in the cache
+    some = 8 * machine().l2 // (2 * 16 * 32 * 32 * 4)  # images whose pixels fill eight caches
+    assert _lines((some, 16, 32, 32), 16, threads=2)[1:] == (1, 1)
+    assert _lines((some, 16, 32, 32), 16, threads=16)[1:] == (0, 0)
     assert _lines((64, 512, 28, 28), 512)[1:] == (0, 0)  # multiplying takes far longer
     assert _lines((512, 3, 32, 32), 16)[1:] == (0, 0)  # sums are short of a vector
     assert _lines((512, 16, 32, 32), 16, dilation=2)[1:] == (0, 0)  # pixels stand apart
