@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
 import cases
 import numpy as np
@@ -30,6 +31,11 @@ SHAPES = [
     ((9, 20), (3, 3), 1, 2, 1),
     ((20, 41), (3, 3), 2, 1, 1),
     ((23, 50), (3, 3), (2, 3), 1, 1),
+    ((7, 7), (5, 5), 1, 2, 1),
+    ((6, 6), (5, 5), 1, 0, 1),
+    ((4, 14), (3, 9), 1, (1, 4), 1),
+    ((5, 6), (3, 11), 1, (1, 8), 1),
+    ((3, 600), (1, 3), 1, (0, 1), 1),
 ]
 IDS = ["-".join(map(str, shape)).replace(" ", "") for shape in SHAPES]
 
@@ -40,17 +46,30 @@ def _problem(size, taps, stride, padding, dilation, channels=32):
     return described(x, w, *arguments, "backward_weight", "float32", "nhwc")
 
 
+def _met(p, tile):
+    """The columns and taps that meet in a row of a patch."""
+    steps = p.columns + tile.taps - 1 if tile.slides else None  # else no step is left out
+    for (j, column), (place, t) in product(
+        enumerate(range(p.column, p.column + p.columns)), enumerate(p.taps)
+    ):
+        if steps is None or p.before <= j + place % tile.taps < steps - p.after:
+            yield column, t
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=IDS)
 @pytest.mark.parametrize("rows", [1, 3, 100])
 def test_every_output_meets_every_tap_inside_once(shape, rows):
     c = unfolded(_problem(*shape))
-    tile = tap_tile(c.rows.window, c.columns.window, c.columns.advance, c.columns.spread, False)
+    window, steps = (c.rows.window, c.columns.window), (c.columns.advance, c.columns.spread)
+    tile = tap_tile(*window, *steps, False, outputs=c.columns.outputs)
     patches = Patches(c, rows, 1, tile, exact=True)
+    if not patches.possible:
+        pytest.skip("planes are padded")
     met = Counter()
     for block, (first, last) in enumerate(patches.blocks):
         for p in patches.patches[first:last]:
             for i in range(block * rows + p.row, block * rows + p.row + p.rows):
-                met.update((i, j, t) for j in range(p.column, p.column + p.columns) for t in p.taps)
+                met.update((i, j, t) for j, t in _met(p, tile))
     inside = Counter()
     for i, j, r, s in np.ndindex(
         c.rows.outputs, c.columns.outputs, *(c.rows.window, c.columns.window)
@@ -72,7 +91,9 @@ def test_runs_read_the_image_only(shape):
         for _, _, start in p.runs:
             low = c.first + p.column * c.advance + start * c.spread
             high = low + (p.columns - 1) * c.advance + (tile.taps - 1) * c.spread
-            assert low >= 0 and high < c.inputs
+            assert low + p.before >= 0 and high - p.after < c.inputs
+            assert 0 <= max(p.before, p.after) < tile.taps
+            assert p.columns >= tile.taps - 1 or not tile.slides
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 8])
@@ -92,7 +113,26 @@ def test_tiles_fit_the_registers_and_the_window(window, advance):
     assert tile.runs * tile.taps + tile.outputs + 1 <= machine().isa.registers
     assert tile.runs <= window[0] * window[1] and tile.taps <= window[1]
     assert (tile.taps == 1) == (tile.outputs == 1)
+    assert tile.slides == (advance == 1 and tile.taps > 1)
     assert tap_tile(*window, advance, 1, True).taps == 1
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3, 10])
+def test_a_tile_slides_only_over_rows_as_long_as_its_ends(outputs):
+    tile = tap_tile(5, 9, 1, 1, False, outputs=outputs)
+    assert tile.taps - 1 <= outputs
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_ends_of_rows_multiply_nothing_that_is_outside(value):
+    """An element at the border meets the taps that reach it, and no others."""
+    case = cases.Case("ends", 1, 32, 6, 9, 32, 3, 3, 1, 1, groups=32)
+    trial = Trial(case, "backward_weight", "float32", "nhwc")
+    assert DepthwiseWeight(trial.problem, 1).in_place
+    x, dy = trial.operands()
+    x[:, :, :, 0] = value
+    dw = trial.run("depthwise", x, dy)
+    assert not np.isfinite(dw[..., :2]).any() and np.isfinite(dw[..., 2]).all()
 
 
 def test_a_vector_of_x_serves_the_taps_that_meet_it():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import platform
 import sys
@@ -64,6 +65,9 @@ _NAMED = {
 }
 
 
+_PAGE, _LINE = 4096, 64  # bytes
+
+
 @dataclass(frozen=True)
 class Machine:
     """The processor kernels are compiled for: its name, instruction set and caches in bytes."""
@@ -73,6 +77,15 @@ class Machine:
     l1: int
     l2: int
     l3: int
+
+    def lines_apart(self, pitch: int) -> int:
+        """Cache lines, ``pitch`` bytes apart, that the first level has room for.
+
+        It looks for a line by where that is in a page: where pitches are multiples of many lines,
+        all are looked for in few places.
+        """
+        places = _PAGE // _LINE
+        return self.l1 // _PAGE * (places // math.gcd(places, pitch // _LINE))
 
 
 def _target() -> tuple[str, frozenset[str]]:

@@ -136,10 +136,11 @@ def sum_strips(
 
 # What :func:`correlate_taps` reads of a patch of outputs: addresses of the tables of its runs and
 # of where the sums of their taps are; its rows, and the chunks, further vectors and lanes of a row;
-# in bytes, the first output, the steps from row to row and between neighbours of a row; and those
-# from filter to filter in y and in the sums.
+# where windows slide, the steps at either end at which x is outside; in bytes, the first output,
+# the steps from row to row and between neighbours of a row; and those from filter to filter in y
+# and in the sums.
 PATCH = (
-    *("starts", "targets", "rows", "chunks", "rest", "tail"),
+    *("starts", "targets", "rows", "chunks", "rest", "tail", "before", "after"),
     *("x_first", "x_pitch", "x_step", "y_first", "y_pitch", "y_step", "y_next", "sums_next"),
 )
 
@@ -165,6 +166,15 @@ class TapTile(NamedTuple):
         """Of a filter."""
         return self.runs * self.taps
 
+    @property
+    def slides(self) -> bool:
+        """Whether outputs one step apart meet taps one step apart.
+
+        Then the outputs that a vector of x meets stay in registers, and one more comes with the
+        next; a chunk of as many as taps needs no moves between registers.
+        """
+        return self.taps > 1 and self.advance == self.spread == 1
+
     def shared(self, outputs: int) -> dict[int, list[tuple[int, int]]]:
         """The pairs (tap, output) that each vector of x joins in a run, by the vector's place."""
         pairs: dict[int, list[tuple[int, int]]] = {}
@@ -174,16 +184,9 @@ class TapTile(NamedTuple):
         return dict(sorted(pairs.items()))
 
 
-def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
+def _row_in_chunks(v: Vectors, tile: TapTile, words, starts, gradient_of):
+    """The loop body that adds a row of outputs, chunk by chunk."""
     builder = v.builder
-    words = {name: word(v, patch, i) for i, name in enumerate(PATCH)}
-    corner = builder.add(x, words["x_first"])
-    starts = [builder.add(corner, word(v, words["starts"], i)) for i in range(tile.runs)]
-    targets, gradient_of = [], [i64(0)]
-    for f in range(tile.filters):
-        targets += [builder.add(target, word(v, words["targets"], i)) for i in range(tile.sums)]
-        target = builder.add(target, words["sums_next"])
-        gradient_of.append(builder.add(gradient_of[f], words["y_next"]))
     across = v.first_lanes(words["tail"])
     ragged = builder.zext(builder.icmp_signed("!=", words["tail"], i64(0)), I64)
     ragged = v.opaque(ragged)
@@ -213,7 +216,7 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
             at = v.opaque(at)  # else every address would be moved along by itself
             gradients = []
             for _ in range(outputs):
-                gradients += [v.load(builder.add(y_at, of)) for of in gradient_of[:-1]]
+                gradients += [v.load(builder.add(y_at, of)) for of in gradient_of]
                 y_at = builder.add(y_at, words["y_step"])
             gradients = [g for f in range(tile.filters) for g in gradients[f :: tile.filters]]
             acc = multiply(at, acc, gradients, v.load)
@@ -225,15 +228,89 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
     def part(index, carried):
         # Lanes outside are cleared in both factors: infinity times zero would be NaN.
         at, y_at, *acc = carried
-        gradients = [v.load_some(builder.add(y_at, of), across) for of in gradient_of[:-1]]
+        gradients = [v.load_some(builder.add(y_at, of), across) for of in gradient_of]
         acc = multiply(at, acc, gradients, lambda a: builder.select(across, v.load(a), v.zero))
         return [at, y_at, *acc]
 
-    def row(index, carried):
-        x_row, y_row, *acc = carried
+    def row(x_row, y_row, acc):
         state = v.loop(words["chunks"], [x_row, y_row, *acc], chunk(tile.outputs))
         state = v.loop(words["rest"], state, chunk(1))
-        acc = v.loop(ragged, state, part)[2:]
+        return v.loop(ragged, state, part)[2:]
+
+    return row
+
+
+def _row_that_slides(v: Vectors, tile: TapTile, words, starts, gradient_of):
+    """The loop body that adds a row of outputs, of which ``tile.taps`` at a time meet x.
+
+    A row is the outputs but for ``tile.taps`` − 1 at its end, and has at least as many.
+    """
+    builder, ends = v.builder, range(1, tile.taps)
+
+    def is_inside(step, outside):
+        """Whether x is inside so many steps from an end of a row, where some are outside."""
+        return builder.icmp_signed(">=", i64(step), words[outside])
+
+    def add(at, acc, met):
+        """Add what each tap, if any, meets at a place of x."""
+        acc = list(acc)
+        for i, start in enumerate(starts):
+            value = v.load(builder.add(start, at))
+            for tap, gradient in met.items():
+                acc[i * tile.taps + tap] = v.fma(value, gradient, acc[i * tile.taps + tap])
+        return acc
+
+    def chunk(outputs):
+        def body(index, carried):
+            at, y_at, *rest = carried
+            window, acc = rest[: len(ends)], rest[len(ends) :]
+            for _ in range(outputs):
+                at = v.opaque(at)  # else every address would be moved along by itself
+                window = [v.load(y_at), *window]
+                acc = add(at, acc, dict(enumerate(window)))
+                at, y_at = builder.add(at, words["x_step"]), builder.add(y_at, words["y_step"])
+                window.pop()
+            return [at, y_at, *window, *acc]
+
+        return body
+
+    def row(x_row, y_row, acc):
+        at, y_at, window = x_row, y_row, []
+        for reached in ends:
+            window = [v.load(y_at), *window]
+            met = dict(enumerate(window))
+            x_is = is_inside(reached - 1, "before")
+            acc = v.when(x_is, acc, lambda acc, at=at, met=met: add(at, acc, met))
+            at, y_at = builder.add(at, words["x_step"]), builder.add(y_at, words["y_step"])
+        state = v.loop(words["chunks"], [at, y_at, *window, *acc], chunk(tile.outputs))
+        at, _, *rest = v.loop(v.opaque(words["rest"]), state, chunk(1))
+        window, acc = rest[: len(ends)], rest[len(ends) :]
+        for passed in ends:
+            met = {tap: window[tap - passed] for tap in range(passed, tile.taps)}
+            x_is = is_inside(ends[-1] - passed, "after")
+            acc = v.when(x_is, acc, lambda acc, at=at, met=met: add(at, acc, met))
+            at = builder.add(at, words["x_step"])
+        return acc
+
+    return row
+
+
+def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
+    builder = v.builder
+    words = {name: word(v, patch, i) for i, name in enumerate(PATCH)}
+    corner = builder.add(x, words["x_first"])
+    starts = [builder.add(corner, word(v, words["starts"], i)) for i in range(tile.runs)]
+    targets, gradient_of = [], [i64(0)]
+    for f in range(tile.filters):
+        targets += [builder.add(target, word(v, words["targets"], i)) for i in range(tile.sums)]
+        target = builder.add(target, words["sums_next"])
+        gradient_of.append(builder.add(gradient_of[f], words["y_next"]))
+    rows = _row_that_slides if tile.slides else _row_in_chunks
+    add_row = rows(v, tile, words, starts, gradient_of[:-1])
+
+    def row(index, carried):
+        x_row, y_row, *acc = carried
+        acc = add_row(x_row, y_row, acc)
         return [builder.add(x_row, words["x_pitch"]), builder.add(y_row, words["y_pitch"]), *acc]
 
     carried = [i64(0), builder.add(y, words["y_first"]), *[v.zero] * len(targets)]

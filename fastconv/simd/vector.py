@@ -275,3 +275,25 @@ class Vectors:
 
         builder.position_at_end(after)
         return phis
+
+    def when(self, condition, carried: Sequence, body: Callable) -> list:
+        """``body(carried)`` if ``condition`` holds, else ``carried`` as it is."""
+        builder = self.builder
+        before = builder.block
+        inside = builder.append_basic_block("when")
+        after = builder.append_basic_block("after")
+        builder.cbranch(condition, inside, after)
+
+        builder.position_at_end(inside)
+        result = body(carried)
+        tail = builder.block
+        builder.branch(after)
+
+        builder.position_at_end(after)
+        phis = []
+        for old, new in zip(carried, result, strict=True):
+            phi = builder.phi(old.type)
+            phi.add_incoming(old, before)
+            phi.add_incoming(new, tail)
+            phis.append(phi)
+        return phis

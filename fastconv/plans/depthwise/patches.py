@@ -2,7 +2,8 @@
 
 Neighbouring taps of a filter's row form a *run*, which shares its loads of x
 (:class:`fastconv.simd.taps.TapTile`).  A run of a short window may reach out of it: it reads there
-but its sums are dropped.
+but its sums are dropped.  Where a tile slides, a run takes all columns of an image's rows, and
+leaves out the steps at which it is beyond their ends.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.gemm.tiling import even_split
 from fastconv.plans.correlation import Axis, Correlation
 from fastconv.plans.pixels import reach
 from fastconv.simd.taps import FEWEST_SUMS, PATCH, TapTile
@@ -24,25 +26,28 @@ from .strips import stretches
 _PATCH_COST = 4  # multiply-adds that take the time of loading and storing one sum
 _ROW_COST = 8  # and of starting a row
 _LOAD_COST = 0.5  # and of a load
+_FAR_LOAD_COST = 2  # from the second-level cache
 _TERMS = 256  # of the sums of a patch, in one lane
 _LONGEST_RUN = 8
 _MOST_RUNS = 12  # of a tile: the addresses of more do not fit the registers
 _CHUNKS = (8, 4, 2)  # outputs that share their loads of x
 
 
-def _time(tile: TapTile, outputs: int) -> float:
+def _time(tile: TapTile, outputs: int, load_cost: float = _LOAD_COST) -> float:
     """Of one chunk, in multiply-adds."""
-    loads = tile.filters * outputs + tile.runs * len(tile.shared(outputs))
-    return outputs * max(tile.filters * tile.sums, FEWEST_SUMS) + _LOAD_COST * loads
+    places = outputs if tile.slides else len(tile.shared(outputs))
+    loads = tile.filters * outputs + tile.runs * places
+    return outputs * max(tile.filters * tile.sums, FEWEST_SUMS) + load_cost * loads
 
 
 @cache
 def tap_tile(
-    rows: int, columns: int, advance: int, spread: int, alone: bool, filters: int = 1
-) -> TapTile:
+    rows: int, columns: int, advance: int, spread: int, alone: bool, filters: int = 1,
+    outputs: int = _TERMS,
+) -> TapTile:  # fmt: skip
     """The tile for windows of ``rows`` × ``columns`` taps; ``alone`` allows no run of several.
 
-    Filters are all served by tiles of one kind.
+    Filters are all served by tiles of one kind.  A row has so many ``outputs``.
     """
     registers = machine().isa.registers
     longest = 1 if alone else min(columns, _LONGEST_RUN)
@@ -50,9 +55,13 @@ def tap_tile(
     for together in (f for f in range(1, registers // 2) if filters % f == 0):
         most = min(_MOST_RUNS, registers // 2, (registers - 1) // together - 1)
         tiles += [TapTile(runs, 1, 1, filters=together) for runs in range(1, most + 1)]
-    for taps, outputs in product(range(2, longest + 1), _CHUNKS):
-        most = min(rows, _MOST_RUNS, (registers - outputs - 1) // taps)
-        tiles += [TapTile(runs, taps, outputs, advance, spread) for runs in range(1, most + 1)]
+    slides = advance == spread == 1
+    if slides:
+        longest = min(longest, outputs + 1)
+    for taps in range(2, longest + 1):
+        for chunk in (taps,) if slides else _CHUNKS:
+            most = min(rows, _MOST_RUNS, (registers - chunk - 1) // taps)
+            tiles += [TapTile(runs, taps, chunk, advance, spread) for runs in range(1, most + 1)]
 
     def time(tile: TapTile) -> float:
         runs = rows * -(-columns // tile.taps)
@@ -70,6 +79,8 @@ class Patch(NamedTuple):
     columns: int
     runs: list[tuple[int, int, int]]  # channel, row and first column, which may be outside
     taps: list[int]  # places in the flattened filter, one after the other; −1 for none
+    before: int = 0  # steps at either end at which a run that slides is outside the input
+    after: int = 0
 
 
 class Place(NamedTuple):
@@ -112,23 +123,27 @@ class Patches:
 
     If ``exact``, a patch has only taps that are inside the input; else all outputs have all taps,
     and read the zeros that pad the planes.  ``lanes`` outputs of a row are in a vector; a patch has
-    at most ``columns``.
+    at most ``columns``.  ``possible`` says that no patch reads outside of what it may read.  Data
+    that is ``far`` has left the first-level cache when the next row reads it again.
     """
 
     def __init__(
         self, c: Correlation, rows: int, lanes: int, tile: TapTile, exact: bool,
-        columns: int | None = None,
+        columns: int | None = None, far: bool = False,
     ):  # fmt: skip
-        self.c, self.lanes, self.tile = c, lanes, tile
+        self.c, self.lanes, self.tile, self.exact = c, lanes, tile, exact
+        self.load_cost = _FAR_LOAD_COST if far else _LOAD_COST
         self.columns = columns or c.columns.outputs
+        slides = tile.slides
+        self.possible = slides or c.columns.inputs >= tile.taps * c.columns.spread
 
-        def windows(axis: Axis) -> np.ndarray:
+        def windows(axis: Axis, exact: bool) -> np.ndarray:
             return reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
 
         self.patches: list[Patch] = []
         ranges: dict[bytes, tuple[int, int]] = {}  # equal blocks share their patches
         blocks = []
-        all_down, across = windows(c.rows), windows(c.columns)
+        all_down, across = windows(c.rows, exact), windows(c.columns, exact and not slides)
         for first in range(0, c.rows.outputs, rows):
             down = all_down[first : first + rows]
             key = down.tobytes()
@@ -148,35 +163,60 @@ class Patches:
 
     def _cut(self, i: int, below: int, j: int, after: int) -> Iterator[tuple[int, int, int, int]]:
         """Rows i … below and columns j … after in pieces whose sums are short: as in a patch."""
-        columns = min(after - j, _TERMS * self.lanes, self.columns)
+        columns = even_split(after - j, min(_TERMS * self.lanes, self.columns))
         rows = max(1, _TERMS * self.lanes // columns)
         for row, column in product(range(i, below, rows), range(j, after, columns)):
             yield row, min(rows, below - row), column, min(columns, after - column)
 
-    def _tiles(self, outputs: tuple[int, int, int, int], down, across) -> list[Patch]:
+    def _tiles(self, outputs: tuple[int, int, int, int], down, across) -> Iterator[Patch]:
         """The patches of outputs that meet the taps ``down`` × ``across``: a tile of runs each."""
-        c, tile = self.c, self.tile
-        runs, taps = [], []
-        for channel, r in product(range(c.channels), range(*down)):
-            row = (channel * c.rows.window + r) * c.columns.window
-            for start, first, last in _runs(*across, tile.taps):
-                runs.append((channel, r, start))
-                places = range(start, start + tile.taps)
-                taps += [row + s if first <= s < last else -1 for s in places]
-        size = tile.sums
-        return [
-            Patch(*outputs, runs[k : k + tile.runs], taps[k * tile.taps : k * tile.taps + size])
-            for k in range(0, len(runs), tile.runs)
-        ]
+        rows = list(product(range(self.c.channels), range(*down)))
+        runs = _runs(*across, self.tile.taps)
+        if not self.tile.slides:
+            yield from self._patches(outputs, product(rows, runs))
+            return
+        for run in runs:
+            row, n_rows, column, columns = outputs
+            column, columns, before, after = self._inside(column, columns, run[0])
+            if columns > 0:
+                some = product(rows, [run])
+                yield from self._patches((row, n_rows, column, columns), some, before, after)
+
+    def _patches(self, outputs, runs, before: int = 0, after: int = 0) -> Iterator[Patch]:
+        window, tile = self.c.rows.window, self.tile
+        found, taps = [], []
+        for (channel, r), (start, first, last) in runs:
+            row = (channel * window + r) * self.c.columns.window
+            found.append((channel, r, start))
+            places = range(start, start + tile.taps)
+            taps += [row + s if first <= s < last else -1 for s in places]
+        for k in range(0, len(found), tile.runs):
+            of = taps[k * tile.taps :][: tile.sums]
+            yield Patch(*outputs, found[k : k + tile.runs], of, before, after)
+
+    def _inside(self, column: int, columns: int, start: int) -> tuple[int, int, int, int]:
+        """Of these outputs those that meet a run inside the input, and its steps outside it."""
+        if not self.exact:
+            return column, columns, 0, 0
+        axis, reach = self.c.columns, self.tile.taps - 1
+        first = axis.first + start  # where the first output meets the first tap
+        column, end = max(column, -first - reach), min(column + columns, axis.inputs - first)
+        if 0 < end - column < reach:
+            self.possible = False
+        beyond = first + end - 1 + reach - (axis.inputs - 1)
+        return column, end - column, max(0, -first - column), max(0, beyond)
 
     def _work(self, p: Patch) -> tuple[int, float]:
         """Products of vectors in a patch for a filter, and their time."""
         tile = self.tile
-        chunks, rest = divmod(-(-p.columns // self.lanes), tile.outputs)
-        row = chunks * _time(tile, tile.outputs) + rest * _time(tile, 1) + _ROW_COST
-        vectors = chunks * tile.outputs + rest
-        time = p.rows * row / tile.filters + _PATCH_COST * tile.sums
-        return tile.sums * p.rows * vectors, time
+        vectors = -(-p.columns // self.lanes)
+        chunks, rest = divmod(vectors, tile.outputs)
+        row = chunks * _time(tile, tile.outputs, self.load_cost) + _ROW_COST
+        row += rest * _time(tile, 1, self.load_cost)
+        # The taps, of each run, that the steps at the ends of a row leave out.
+        left_out = tile.runs * sum(n * (n + 1) // 2 for n in (p.before, p.after))
+        time = p.rows * (row / tile.filters - left_out) + _PATCH_COST * tile.sums
+        return p.rows * (tile.sums * vectors - left_out), time
 
     def tables(self, place: Place) -> tuple[np.ndarray, list[np.ndarray]]:
         """The records of all patches (see ``PATCH``), and the arrays that they point at."""
@@ -194,9 +234,11 @@ class Patches:
             taps = np.array(p.taps)
             targets[k, : len(taps)] = np.where(taps < 0, place.no_tap, taps * place.vector)
             count, tail = divmod(p.columns, self.lanes)
+            if tile.slides:
+                count -= tile.taps - 1
             records[k] = (
                 starts[k].ctypes.data, targets[k].ctypes.data,
-                p.rows, *divmod(count, tile.outputs), tail,
+                p.rows, *divmod(count, tile.outputs), tail, p.before, p.after,
                 place.x_first + p.row * place.x_pitch + p.column * place.x_step,
                 place.x_pitch, neighbour * self.lanes,
                 p.row * place.y_pitch + p.column * place.y_step,

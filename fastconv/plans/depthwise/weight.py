@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.stage import Stage, address
@@ -24,7 +25,7 @@ from .planes import Planes, windows_in_place
 from .units import FEWEST_ROWS, Units, along_rows, rows_in_cache, rows_in_order
 from .weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
 
-_PACKING = 4  # multiply-adds that take the time of copying a vector into the planes
+_PACKING = 10  # multiply-adds that take the time of copying a vector into the planes
 # The time of rows along the lanes, in that of channels transposed to them; with strides.
 _TRANSPOSED = (1.2, 1.5)
 _ROW_TASKS = 32  # for each thread, where workers share the rows
@@ -111,11 +112,19 @@ class DepthwiseWeight:
         c = self.c
         window = (c.channels * c.rows.window, c.columns.window)
         together = self.units.filters if alone else 1
-        return tap_tile(*window, c.columns.advance, c.columns.spread, alone, together)
+        steps = (c.columns.advance, c.columns.spread)
+        return tap_tile(*window, *steps, alone, together, c.columns.outputs)
 
-    def _patches(self, tile: TapTile, exact: bool, columns: int | None = None) -> Patches:
+    def _patches(self, tile: TapTile, exact: bool, *others) -> Patches:
         step = lanes(self.itemsize) if self.units.splat else 1
-        return Patches(self.c, self.rows, step, tile, exact, columns)
+        return Patches(self.c, self.rows, step, tile, exact, *others)
+
+    def _far(self, tile: TapTile) -> bool:
+        """Whether the rows of a tile, pixels apart, leave the first-level cache too soon."""
+        c = self.c
+        rows = -(-tile.sums // min(tile.taps if tile.slides else tile.sums, c.columns.window))
+        pixels = rows * c.columns.inputs + c.columns.outputs
+        return pixels > machine().lines_apart(self.units.count * self.units.nbytes)
 
     def _try_in_place(self) -> None:
         """Read x where it is, unless leaving out the padding cuts it in too small patches."""
@@ -125,10 +134,9 @@ class DepthwiseWeight:
         tile, near, at_once = self._tile(alone=False), None, 1
         if c.columns.advance > 1 and c.steps <= _FEW_TAPS:  # memory had better be read in order
             near, at_once = _NEAR, self.units.count
-        patches = self._patches(tile, exact=True, columns=near)
+        patches = self._patches(tile, True, near, self._far(tile))
         packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
-        wide = c.columns.inputs >= patches.tile.taps * c.columns.spread
-        if wide and patches.time <= planes.time + packing:
+        if patches.possible and patches.time <= planes.time + packing:
             self.patches, self.in_place, self.at_once = patches, True, at_once
         else:
             self.rows = rows
