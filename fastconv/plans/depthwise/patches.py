@@ -27,7 +27,7 @@ _PATCH_COST = 4  # multiply-adds that take the time of loading and storing one s
 _ROW_COST = 8  # and of starting a row
 _LOAD_COST = 0.5  # and of a load
 _FAR_LOAD_COST = 2  # from the second-level cache
-_TERMS = 256  # of the sums of a patch, in one lane
+TERMS = 256  # of the sums of a patch, in one lane
 _LONGEST_RUN = 8
 _MOST_RUNS = 12  # of a tile: the addresses of more do not fit the registers
 _CHUNKS = (8, 4, 2)  # outputs that share their loads of x
@@ -43,7 +43,7 @@ def _time(tile: TapTile, outputs: int, load_cost: float = _LOAD_COST) -> float:
 @cache
 def tap_tile(
     rows: int, columns: int, advance: int, spread: int, alone: bool, filters: int = 1,
-    outputs: int = _TERMS,
+    outputs: int = TERMS,
 ) -> TapTile:  # fmt: skip
     """The tile for windows of ``rows`` × ``columns`` taps; ``alone`` allows no run of several.
 
@@ -123,17 +123,17 @@ class Patches:
 
     If ``exact``, a patch has only taps that are inside the input; else all outputs have all taps,
     and read the zeros that pad the planes.  ``lanes`` outputs of a row are in a vector; a patch has
-    at most ``columns``.  ``possible`` says that no patch reads outside of what it may read.  Data
-    that is ``far`` has left the first-level cache when the next row reads it again.
+    at ``most`` so many rows and columns.  ``possible`` says that no patch reads outside of what it
+    may read.  Data that is ``far`` has left the first-level cache when the next row reads it again.
     """
 
     def __init__(
         self, c: Correlation, rows: int, lanes: int, tile: TapTile, exact: bool,
-        columns: int | None = None, far: bool = False,
+        most: tuple[int, int] | None = None, far: bool = False,
     ):  # fmt: skip
         self.c, self.lanes, self.tile, self.exact = c, lanes, tile, exact
         self.load_cost = _FAR_LOAD_COST if far else _LOAD_COST
-        self.columns = columns or c.columns.outputs
+        self.most = most or (c.rows.outputs, c.columns.outputs)
         slides = tile.slides
         self.possible = slides or c.columns.inputs >= tile.taps * c.columns.spread
 
@@ -163,8 +163,9 @@ class Patches:
 
     def _cut(self, i: int, below: int, j: int, after: int) -> Iterator[tuple[int, int, int, int]]:
         """Rows i … below and columns j … after in pieces whose sums are short: as in a patch."""
-        columns = even_split(after - j, min(_TERMS * self.lanes, self.columns))
-        rows = max(1, _TERMS * self.lanes // columns)
+        rows, columns = self.most
+        columns = even_split(after - j, min(TERMS * self.lanes, columns))
+        rows = min(rows, max(1, TERMS * self.lanes // columns))
         for row, column in product(range(i, below, rows), range(j, after, columns)):
             yield row, min(rows, below - row), column, min(columns, after - column)
 

@@ -20,7 +20,7 @@ from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
 
 from .kernel import WINDOW_BYTES
-from .patches import Patches, Place, tap_tile
+from .patches import TERMS, Patches, Place, tap_tile
 from .planes import Planes, windows_in_place
 from .units import FEWEST_ROWS, Units, along_rows, rows_in_cache, rows_in_order
 from .weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
@@ -30,8 +30,10 @@ _PACKING = 10  # multiply-adds that take the time of copying a vector into the p
 _TRANSPOSED = (1.2, 1.5)
 _ROW_TASKS = 32  # for each thread, where workers share the rows
 _MOST_PARTS = 12  # of the units, for each worker, on planes
-_FEW_TAPS = 10  # of strided windows: little is computed on what is read
-_NEAR = 3  # columns of a patch that then is summed for all units at once
+_FEW_TAPS = 10  # little is computed on what is read
+# Rows and columns of a patch that is summed for all units at once, so that memory is read in order
+# and the patch stays in the first-level cache; of windows that slide, the second.
+_IN_ORDER = ((TERMS, 3), (4, 16))
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -131,10 +133,10 @@ class DepthwiseWeight:
         c, planes, rows = self.c, self.patches, self.rows
         self.rows = rows_in_order(c, self.units, c.columns.outputs, self.units.count)
         self.rows = self._fair_rows(FEWEST_ROWS)
-        tile, near, at_once = self._tile(alone=False), None, 1
-        if c.columns.advance > 1 and c.steps <= _FEW_TAPS:  # memory had better be read in order
-            near, at_once = _NEAR, self.units.count
-        patches = self._patches(tile, True, near, self._far(tile))
+        tile, most, at_once = self._tile(alone=False), None, 1
+        if c.steps <= _FEW_TAPS and (tile.slides or c.columns.advance > 1):
+            most, at_once = _IN_ORDER[tile.slides], self.units.count
+        patches = self._patches(tile, True, most, self._far(tile))
         packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
         if patches.possible and patches.time <= planes.time + packing:
             self.patches, self.in_place, self.at_once = patches, True, at_once
