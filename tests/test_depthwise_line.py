@@ -31,6 +31,9 @@ CASES = (
     _case("five", 1, SEVEN, (7, 7), (5, 5), 1, 2, 1),
     _case("taps-beyond", 2, 2 * VECTOR, (3, 3), (7, 5), 1, (3, 2), 1),
     _case("stride", 2, 3 * VECTOR, (14, 14), (3, 3), 2, 1, 1),
+    _case("stride-five", 1, SEVEN, (13, 11), (5, 5), 2, 2, 1),
+    _case("strides", 2, 2 * VECTOR, (9, 14), (4, 5), (3, 2), (1, 2), 1),
+    _case("far-strides", 2, VECTOR, (9, 14), (2, 3), (4, 5), 0, 1),
     _case("dilation", 1, 3 * VECTOR, (8, 7), (3, 3), 1, 2, 2),
     _case("row", 2, VECTOR, (1, 8), (1, 3), 1, (0, 1), 1),
     _case("same", 1, 2 * VECTOR, (6, 6), (2, 4), 1, "same", 1),
@@ -42,13 +45,14 @@ def _plan(case, direction="forward", order="nhwc"):
     return _parts(problem, 2)[0]
 
 
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_short_lines_stay_in_registers(case):
-    plan = _plan(case)
+def test_short_lines_stay_in_registers(case, direction):
+    plan = _plan(case, direction)
     assert isinstance(plan, DepthwiseLine)
-    columns = plan.c.columns
-    held = plan.together * (columns.outputs + columns.window + 1)
-    assert plan.together >= 1 and held <= machine().isa.registers
+    for c, together in zip(plan.parts, plan.together, strict=True):
+        held = together * (c.columns.outputs + c.columns.window + 1)
+        assert together >= 1 and held <= machine().isa.registers
 
 
 @pytest.mark.parametrize(
@@ -73,10 +77,21 @@ def test_results(case, direction, dtype):
     assert_close(result, trial.expected, trial.bound("depthwise"))
 
 
-@pytest.mark.parametrize("case", CASES[:4], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bias_and_relu(case):
     x, w = Trial(case, "forward", order="nhwc").operands()
     bias = np.linspace(-9, 9, case.K, dtype=np.float32)
     plain = fc.conv2d(x, w, None, *case.arguments, algorithm="depthwise")
     given = fc.conv2d(x, w, bias, *case.arguments, algorithm="depthwise", activation="relu")
     np.testing.assert_allclose(given, np.maximum(plain + bias[:, None, None], 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", [2, 3, (4, 5)])
+def test_every_output_of_a_transposed_convolution_gets_the_bias(stride):
+    case = _case("transposed", 2, 2 * VECTOR, (9, 11), (3, 4), stride, 0, 1)
+    trial = Trial(case, "backward_input", order="nhwc")
+    dy, w = trial.operands()
+    bias = np.linspace(-9, 9, case.C, dtype=np.float32)
+    plain = fc.conv_transpose2d(dy, w, None, stride, groups=case.C, algorithm="depthwise")
+    given = fc.conv_transpose2d(dy, w, bias, stride, groups=case.C, algorithm="depthwise")
+    np.testing.assert_allclose(given, plain + bias[:, None, None], atol=1e-5)

@@ -34,7 +34,7 @@ def _parts(problem: ConvProblem, threads: int) -> list:
     if not parts:
         return []
     if DepthwiseLine.applies(parts, order, problem.itemsize):
-        return [DepthwiseLine(parts[0], problem.itemsize, threads)]
+        return [DepthwiseLine(parts, problem.itemsize, threads)]
     return [DepthwiseSum(parts, problem.itemsize, order, threads)]
 
 

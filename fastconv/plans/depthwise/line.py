@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch
 from fastconv.gemm.sharing import workers_for
 from fastconv.plans.correlation import Correlation
 from fastconv.simd.taps import FEWEST_SUMS
-from fastconv.simd.tiles import tile_lanes
+from fastconv.simd.tiles import TILE, tile_lanes
 from fastconv.simd.vector import lanes
 
 from .filters import DepthwiseFilters
-from .line_kernel import depthwise_line_kernel
+from .line_kernel import LINES, depthwise_line_kernel
 from .units import Units
 
-_AT_ONCE = 8  # neighbouring vectors of channels, so that memory is read in order
+_AT_ONCE = 16  # neighbouring vectors of channels, so that memory is read in order
 
 
 def _together(c: Correlation) -> int:
@@ -33,72 +35,85 @@ def _together(c: Correlation) -> int:
 
 
 class DepthwiseLine:
-    """``depthwise`` for a correlation whose groups have one channel and one filter."""
+    """``depthwise`` for correlations with disjoint outputs, of the same input.
 
-    def __init__(self, c: Correlation, itemsize: int, threads: int):
-        self.c = c
+    Their groups have one channel and one filter.
+    """
+
+    def __init__(self, parts: list[Correlation], itemsize: int, threads: int):
+        self.parts = parts
         self.itemsize = itemsize
-        self.units = Units(c, "nhwc", itemsize, splat=False)
-        self.together = min(self.units.count, _together(c))
-        self.splits = max(1, min(self.units.count // self.together, -(-3 * threads // c.N)))
-        self.tasks = c.N * self.splits
-        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
-        self.filters = DepthwiseFilters([c], itemsize, threads)
+        self.units = Units(parts[0], "nhwc", itemsize, splat=False)
+        self.together = [min(self.units.count, _together(c)) for c in parts]
+        images = parts[0].N
+        most = self.units.count // max(self.together)
+        self.splits = max(1, min(most, -(-3 * threads // images)))
+        self.tasks = images * self.splits
+        moved = parts[0].read(itemsize) + sum(c.written(itemsize) for c in parts)
+        self.workers = workers_for(self.flops, self.tasks, threads, moved)
+        self.filters = DepthwiseFilters(parts, itemsize, threads)
         self.nbytes = self.filters.nbytes
 
     @staticmethod
     def applies(parts: list[Correlation], memory_format: str, itemsize: int) -> bool:
         """Whether this plan can run the correlations, and suits them.
 
-        It can: one, a channel to a group, channels-last, whole vectors.  It suits: short lines.
+        It can: a channel to a group, channels-last, whole vectors.  It suits: short lines.
         """
-        c = parts[0]
-        return (
-            len(parts) == 1
-            and memory_format == "nhwc"
-            and c.channels == c.filters == c.rows.step == c.columns.step == 1
+        return memory_format == "nhwc" and all(
+            c.channels == c.filters == 1
             and c.groups % lanes(itemsize) == 0
             and 2 * c.columns.outputs <= machine().isa.registers
             and _together(c) > 0
+            for c in parts
         )
+
+    @functools.cached_property
+    def _lines(self) -> np.ndarray:
+        """The records of the lines of every part."""
+        records, w = [], 0
+        for c, together in zip(self.parts, self.together, strict=True):
+            rows, columns = c.rows, c.columns
+            reach = (columns.outputs - 1) * columns.advance + (columns.window - 1) * columns.spread
+            inside = max(0, -columns.first), min(reach + 1, columns.inputs - columns.first)
+            tile = tile_lanes(
+                self.itemsize, columns.outputs, together, columns.window, columns.advance,
+                columns.spread, inside,
+            )  # fmt: skip
+            w_row = columns.window * self.units.nbytes
+            records.append(
+                (rows.outputs, rows.start, rows.step, columns.start, columns.step, rows.first,
+                 rows.advance, rows.spread, columns.first, rows.window, w, w_row,
+                 tuple(tile[name] for name in TILE.names))
+            )  # fmt: skip
+            w += rows.window * w_row
+        return np.array(records, LINES)
 
     @functools.cached_property
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
-        rows, columns = self.c.rows, self.c.columns
-        reach = (columns.outputs - 1) * columns.advance + (columns.window - 1) * columns.spread
-        inside = max(0, -columns.first), min(reach + 1, columns.inputs - columns.first)
         return Stage(
             depthwise_line_kernel(self.itemsize),
             self.workers,
-            **tile_lanes(
-                self.itemsize, columns.outputs, self.together, columns.window, columns.advance,
-                columns.spread, inside,
-            ),
             tasks=self.tasks,
             w_unit=self.filters.tile_bytes,
             units=self.units.count,
             splits=self.splits,
             at_once=_AT_ONCE,
-            I=rows.outputs,
-            row_first=rows.first,
-            row_advance=rows.advance,
-            row_spread=rows.spread,
-            column_first=columns.first,
-            height=rows.inputs,
-            window_rows=rows.window,
-            w_row=columns.window * self.units.nbytes,
-        )  # fmt: skip
+            height=self.parts[0].rows.inputs,
+            lines=self._lines,
+            n_lines=len(self.parts),
+        )
 
     @property
     def flops(self) -> int:
         """Executed, or nearly: taps beyond the borders are not."""
-        return 2 * self.c.groups * self.c.pixels * self.c.steps
+        return sum(2 * c.groups * c.pixels * c.steps for c in self.parts)
 
     @property
     def outputs(self) -> int:
         """Outputs of one channel, over all images."""
-        return self.c.pixels
+        return sum(c.pixels for c in self.parts)
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
         (xn, _, xh, xw), (yn, _, yh, yw) = x.strides, y.strides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from fastconv.core.jit import Kernel, call, kernel, record
+from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.profile import MULTIPLY
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
@@ -13,14 +13,21 @@ from fastconv.simd.vector import lanes
 
 LAYOUT = record(
     "counter profile tasks relu x xn xh xw y yn yh yw "
-    # weights, bytes of a unit (a vector of channels) and of a row of taps
-    "w w_unit w_row bias "
+    # weights, bytes of a unit (a vector of channels)
+    "w w_unit bias "
     # units: parts of them that have tasks of their own, and how many a line takes at once
-    "units splits at_once "
-    # output rows, and their windows
-    "I row_first row_advance row_spread column_first height window_rows",
+    "units splits at_once height "
+    # records of the lines: of every output, or of those of one parity after the other
+    "lines n_lines"
+)
+LINES = record(
+    # rows of outputs, and which of all they are; the first output of a row and the next
+    "I row_start row_step column_start column_step "
+    # their windows; where the weights are, and bytes of a row of taps
+    "row_first row_advance row_spread column_first window_rows w w_row",
     tile=TILE,
 )
+LINES_BYTES = LINES.itemsize
 
 
 @functools.cache
@@ -34,7 +41,6 @@ def depthwise_line_kernel(itemsize: int) -> Kernel:
 
     @kernel(LAYOUT)
     def depthwise_lines(worker, a):
-        together = a.tile.nr // vector
         clock = started(a.profile)
         while True:
             task = next_task(a.counter, worker, a.tasks)
@@ -43,20 +49,27 @@ def depthwise_line_kernel(itemsize: int) -> Kernel:
             split, n = task % a.splits, task // a.splits
             first, last = split * a.units // a.splits, (split + 1) * a.units // a.splits
             for group in range(first, last, a.at_once):
-                for i in range(a.I):
-                    h = a.row_first + i * a.row_advance
-                    top = max(0, -(h // a.row_spread))
-                    bottom = min(a.window_rows, (a.height - 1 - h) // a.row_spread + 1)
-                    x = a.x + n * a.xn + (h + top * a.row_spread) * a.xh + a.column_first * a.xw
-                    y = a.y + n * a.yn + i * a.yh
-                    w = a.w + top * a.w_row
-                    for start in range(group, min(last, group + a.at_once), together):
-                        unit = min(start, last - together)
-                        call(
-                            a.tile.multiply, x + unit * unit_bytes, a.row_spread * a.xh, a.xw,
-                            max(0, bottom - top), w + unit * a.w_unit, a.w_unit,
-                            a.bias + unit * unit_bytes, a.relu, y + unit * unit_bytes, a.yw,
-                        )  # fmt: skip
+                for index in range(a.n_lines):
+                    lines = record_at(a.lines + index * LINES_BYTES, LINES)
+                    together = lines.tile.nr // vector
+                    for i in range(lines.I):
+                        h = lines.row_first + i * lines.row_advance
+                        top = max(0, -(h // lines.row_spread))
+                        bottom = (a.height - 1 - h) // lines.row_spread + 1
+                        bottom = min(lines.window_rows, bottom)
+                        h += top * lines.row_spread
+                        x = a.x + n * a.xn + h * a.xh + lines.column_first * a.xw
+                        y = a.y + n * a.yn + (lines.row_start + i * lines.row_step) * a.yh
+                        y += lines.column_start * a.yw
+                        w = a.w + lines.w + top * lines.w_row
+                        for start in range(group, min(last, group + a.at_once), together):
+                            unit = min(start, last - together)
+                            call(
+                                lines.tile.multiply, x + unit * unit_bytes,
+                                lines.row_spread * a.xh, a.xw, max(0, bottom - top),
+                                w + unit * a.w_unit, a.w_unit, a.bias + unit * unit_bytes, a.relu,
+                                y + unit * unit_bytes, lines.column_step * a.yw,
+                            )  # fmt: skip
         lap(a.profile, worker, MULTIPLY, clock)
 
     return depthwise_lines
