@@ -11,6 +11,7 @@ import fastconv as fc
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.plans.blocked.direct import DirectCorrelation
+from fastconv.simd.vector import lanes
 
 CASES = (
     cases.Case("few-pointwise", 1, 70, 7, 7, 260, 1, 1),
@@ -20,6 +21,7 @@ CASES = (
     cases.Case("few-stride", 1, 150, 9, 9, 130, 3, 3, 2, 1),
     cases.Case("few-groups", 2, 144, 6, 6, 160, 3, 3, padding=1, groups=2),
     cases.Case("few-dilation", 1, 64, 9, 9, 192, 3, 3, padding=2, dilation=2),
+    cases.Case("few-vectors", 1, 40, 8, 8, 64, 3, 3, padding=1),
 )
 
 
@@ -33,6 +35,14 @@ def test_tasks_pack_their_filters(case):
     (part,) = _parts(case)
     assert isinstance(part, DirectCorrelation) and part.packs
     assert part.share[0] == case.N and part.tasks >= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4, 64])
+def test_every_thread_has_filters_of_its_own(threads):
+    """Narrower tiles, if there are as many vectors of filters as threads."""
+    case = cases.Case("few-filters", 1, 64, 8, 8, 4 * lanes(4), 3, 3, padding=1)
+    (part,) = _parts(case, threads=threads)
+    assert part.packs == (threads <= 4) and (part.tasks >= threads or threads > 4)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.sharing import workers_for
-from fastconv.gemm.tiling import choose_tile, even_split, round_up
+from fastconv.gemm.tiling import best_tiles, even_split, round_up
 from fastconv.plans.arrays import input_words, output_words
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Correlation
@@ -44,7 +44,7 @@ class BlockedCorrelation:
         self.c = c
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
-        self.mr, self.nv = choose_tile(c.pixels, c.lanes, self.vector)
+        self.mr, self.nv = self._choose_tile(threads)
         self.width = self.nv * self.vector
         self.block = self._choose_block(x_format)
         self.filters = PackedFilters(c, itemsize, self.width, self.block, threads)
@@ -56,6 +56,15 @@ class BlockedCorrelation:
         self.worker_bytes = self._worker_bytes()
         self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _choose_tile(self, threads: int) -> tuple[int, int]:
+        """The best tile; where pixels are few, of those that leave every thread its own filters."""
+        c = self.c
+        tiles = best_tiles(c.pixels, c.lanes, self.vector)
+        if c.pixels <= self.few_pixels:
+            most = c.lanes // self.vector * c.groups // threads
+            tiles = [tile for tile in tiles if tile[1] <= most] or tiles
+        return tiles[0]
 
     def _choose_block(self, x_format: str) -> int:
         """Channels of a block."""
