@@ -70,6 +70,22 @@ class PackedFilters:
         self.bias_bytes = aligned(c.groups * self.tiles * width * itemsize)
         self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
 
+    @property
+    def written(self) -> int:
+        """Bytes of the packed filters."""
+        return self.correlation.groups * self.tiles * self.tile_bytes
+
+    def workers(self, flops: int, tasks: int, moved: int, by_tasks: bool = False) -> int:
+        """Threads worth starting on a product with these filters, unless tasks pack their own.
+
+        One that is alone packs them, too: else they would come from another core.
+        """
+        passed = 0 if by_tasks else self.written
+        workers = workers_for(flops, tasks, self.threads, moved, passed)
+        if workers == 1:
+            self.threads = 1
+        return workers
+
     def _fair_block(self) -> int:
         c = self.correlation
         parts = -(-_TASKS * self.threads // (c.groups * self.tiles))
@@ -83,8 +99,8 @@ class PackedFilters:
     @functools.cached_property
     def stage(self) -> Stage:
         """The packing kernel with its arguments; compiled when first asked for."""
-        elements = self.correlation.groups * self.tiles * self.tile_bytes // self.itemsize
         constants = self._constants()
+        elements = self.written // self.itemsize
         workers = workers_for(64 * elements, constants["tasks"], self.threads)
         return Stage(pack_weights(self.itemsize), workers, pack=self.packer.address, **constants)
 

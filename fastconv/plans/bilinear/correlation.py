@@ -13,7 +13,6 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, row_storer
-from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import round_up
 from fastconv.plans.ahead import ahead_words
 from fastconv.plans.arrays import input_words, output_words
@@ -61,7 +60,8 @@ class BilinearCorrelation:
         self.filter_bytes = self.filters.bias_bytes if share.maps else self.filters.nbytes
         self.tasks = self.cutting.stretches(share.tiles) * share.splits
         self.worker_bytes = self._worker_bytes()
-        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        work = self.flops + (self.filters.effort if share.maps else 0)
+        self.workers = self.filters.workers(work, self.tasks, c.moved(itemsize), bool(share.maps))
         self.nbytes = self.filter_bytes + self.workers * self.worker_bytes
 
     def _worker_bytes(self) -> int:

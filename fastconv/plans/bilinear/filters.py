@@ -127,6 +127,15 @@ class MappedFilters(PackedFilters):
         self.streamed = not within and self.mapped_bytes > machine().l3 // 2
 
     @property
+    def written(self) -> int:
+        return self.mapped_bytes
+
+    @property
+    def effort(self) -> int:
+        """Floating-point operations in the time of packing and mapping all filters."""
+        return 32 * self.mapped_bytes // self.itemsize
+
+    @property
     def packer(self) -> Function:
         return map_filters(self.itemsize)
 
@@ -137,7 +146,7 @@ class MappedFilters(PackedFilters):
         weight_map = spread(self.itemsize, WEIGHT, *self.tiling, streaming=self.streamed)
         return Stage(
             map_all_filters(self.itemsize),
-            workers_for(32 * self.mapped_bytes // self.itemsize, constants["tasks"], self.threads),
+            workers_for(self.effort, constants["tasks"], self.threads),
             **constants,
             scratch_bytes=self.worker_bytes,
             map=self.packer.address,

@@ -54,7 +54,7 @@ class BlockedCorrelation:
         self.store = output_order(c, y_format)
         self._arrange()
         self.worker_bytes = self._worker_bytes()
-        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        self.workers = self.filters.workers(self.flops, self.tasks, c.moved(itemsize), self.packs)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _choose_tile(self, threads: int) -> tuple[int, int]:

@@ -12,7 +12,6 @@ import math
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score
 from fastconv.plans.arrays import input_words
 from fastconv.plans.correlation import Axis, Correlation
@@ -84,7 +83,7 @@ class LineCorrelation(UnfoldedCorrelation):
         results = self.lines * c.columns.outputs if self.planes else self.mr
         self.room_bytes = results * self.width * itemsize
         self.worker_bytes = aligned(self.room_bytes + _window_bytes(self.c, self.rows, itemsize))
-        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        self.workers = self.filters.workers(self.flops, self.tasks, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _groups_together(self, c: Correlation) -> int:

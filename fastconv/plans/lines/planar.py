@@ -16,7 +16,6 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, planar_tiles, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.plans.correlation import Correlation
@@ -59,7 +58,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
         self.filters = PackedFilters(c, itemsize, self.mr, 1, threads)
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.tasks = c.N * c.groups * self.tasks_i
-        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        self.workers = self.filters.workers(self.flops, self.tasks, c.moved(itemsize))
         # A tile of results by itself, and the bias of every filter in all lanes.
         spare = (self.nv + self.filters.tiles) * self.mr * self.vector * itemsize
         self.worker_bytes = aligned(WINDOW_BYTES + 64 + spare + self.planes.nbytes)

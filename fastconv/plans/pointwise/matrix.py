@@ -17,7 +17,6 @@ from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import choose_tile, even_split, round_up
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
@@ -60,7 +59,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
         self.worker_bytes = aligned(self.mr * self.width * itemsize)
         self.all_tiles = c.groups * self.filters.tiles
         tasks = -(-c.pixels // self.mr) * self.all_tiles
-        self.workers = workers_for(self.flops, tasks, threads, c.moved(itemsize))
+        self.workers = self.filters.workers(self.flops, tasks, c.moved(itemsize))
         self.splits = self._choose_splits()
         self._lines: dict[tuple, tuple[int, int, int]] = {}
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes

@@ -14,7 +14,6 @@ import functools
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import choose_tile, even_split, tile_score
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
@@ -51,7 +50,7 @@ class PlanesCorrelation(UnfoldedCorrelation):
         self.worker_bytes = aligned(
             2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 16
         )
-        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        self.workers = self.filters.workers(self.flops, self.tasks, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @staticmethod

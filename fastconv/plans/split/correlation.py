@@ -62,7 +62,9 @@ class SplitCorrelation(UnfoldedCorrelation):
         self.worker_bytes = self.panel = aligned(64 + sums + 2 * self.line + 2 * self.low)
         if self.packs:
             self.worker_bytes += self.filters.tile_bytes + self.filters.worker_bytes
-        self.workers = workers_for(self.flops // 4, self.tasks, threads, c.moved(itemsize))
+        self.workers = self.filters.workers(
+            self.flops // 4, self.tasks, c.moved(itemsize), self.packs
+        )
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _layout(self, n: int, i: int, j: int) -> None:

@@ -95,6 +95,10 @@ class SplitFilters(PackedFilters):
         self.nbytes = self.bias_bytes + self.split_bytes + threads * self.worker_bytes
 
     @property
+    def written(self) -> int:
+        return self.split_bytes
+
+    @property
     def packer(self) -> Function:
         """What splits one block of channels of one tile."""
         return split_filters(self.nt)
