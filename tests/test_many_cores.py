@@ -84,6 +84,23 @@ def test_workers_have_enough_to_do():
     assert counts == sorted(counts) and set(counts) == set(range(1, CORES + 1))
 
 
+@pytest.mark.parametrize("threads", [2, CORES])
+def test_one_worker_where_others_would_wait_for_what_it_packs(threads):
+    few, many = 3_000_000, 300_000_000
+    for passed, workers in ((0, 2), (16 << 10, 2), (1 << 20, 1)):
+        assert workers_for(few, 100, threads, 0, passed) == workers
+    assert workers_for(many, 100, threads, 0, 1 << 20) == threads
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("direct", 6), ("winograd4", 12)])
+@pytest.mark.parametrize(("images", "alone"), [(1, True), (640, False)])
+def test_a_worker_that_is_alone_packs_the_filters_too(algorithm, size, images, alone):
+    case = cases.Case("small-image", images, 40, size, size, 40, 3, 3, padding=1)
+    (part,) = ALGORITHMS[algorithm]._build(Trial(case, "forward", order="nhwc").problem, 2)
+    assert (part.workers == 1) == alone
+    assert part.filters.threads == part.workers
+
+
 @pytest.mark.parametrize(
     ("tasks", "idle"), [(1, True), (11, True), (12, False), (16, False), (17, True), (24, False)]
 )
