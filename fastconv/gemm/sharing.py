@@ -16,9 +16,7 @@ from .tiling import round_up
 EVEN = 4  # blocks for a weight of 1: enough not to show that there are only whole ones
 _WORTH = 2_500_000  # floating-point operations of a worker: some twenty microseconds
 _BYTE = 8  # of them in the time of a byte to or from memory
-_PASSED = (
-    14  # and of one from core to core: to be read there, and to be overwritten by the next call
-)
+_PASSED = 14  # of one from core to core: to be read there, and overwritten by the next call
 _MOST_COPIES = 4  # for each worker
 _COPY_PIXELS = 1024  # for each copy: its sums are added in the time of some 35
 _FIRST_WEIGHT = 3
@@ -29,10 +27,12 @@ def workers_for(flops: float, tasks: int, threads: int, nbytes: int = 0, passed:
     """Threads worth starting: what each of them has to do should take longer than that.
 
     It is arithmetic, or moving bytes, whichever takes longer.  One does all where others would save
-    less than it takes them to get the bytes ``passed`` from the core that writes them.
+    less than it takes them to get the bytes ``passed`` out of the cache of the core that writes
+    them.
     """
     work = max(flops, _BYTE * nbytes)
     workers = max(1, min(threads, tasks, int(work // _WORTH) + 1))
+    passed = min(passed, machine().l2)
     return workers if work - work / workers > _PASSED * passed else 1
 
 

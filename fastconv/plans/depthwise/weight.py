@@ -124,7 +124,7 @@ class DepthwiseWeight:
     def _far(self, tile: TapTile) -> bool:
         """Whether the rows of a tile, pixels apart, leave the first-level cache too soon."""
         c = self.c
-        rows = -(-tile.sums // min(tile.taps if tile.slides else tile.sums, c.columns.window))
+        rows = tile.runs if tile.slides else -(-tile.sums // c.columns.window)
         pixels = rows * c.columns.inputs + c.columns.outputs
         return pixels > machine().lines_apart(self.units.count * self.units.nbytes)
 
