@@ -33,6 +33,7 @@ CASES = (
     _case("stride", 2, 3 * VECTOR, (14, 14), (3, 3), 2, 1, 1),
     _case("stride-five", 1, SEVEN, (13, 11), (5, 5), 2, 2, 1),
     _case("strides", 2, 2 * VECTOR, (9, 14), (4, 5), (3, 2), (1, 2), 1),
+    _case("parities-apart", 1, SEVEN, (3, 19), (3, 3), 2, 1, 1),
     _case("far-strides", 2, VECTOR, (9, 14), (2, 3), (4, 5), 0, 1),
     _case("dilation", 1, 3 * VECTOR, (8, 7), (3, 3), 1, 2, 2),
     _case("row", 2, VECTOR, (1, 8), (1, 3), 1, (0, 1), 1),
@@ -40,16 +41,20 @@ CASES = (
 )
 
 
-def _plan(case, direction="forward", order="nhwc"):
+def _plan(case, direction="forward", order="nhwc", threads=2):
     problem = described(case.x_shape, case.w_shape, *case.arguments, direction, "float32", order)
-    return _parts(problem, 2)[0]
+    return _parts(problem, threads)[0]
 
 
+@pytest.mark.parametrize("threads", [2, 64])
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_short_lines_stay_in_registers(case, direction):
-    plan = _plan(case, direction)
+def test_short_lines_stay_in_registers(case, direction, threads):
+    plan = _plan(case, direction, threads=threads)
+    if case.W > machine().isa.registers:
+        pytest.skip("the registers hold shorter lines")
     assert isinstance(plan, DepthwiseLine)
+    assert plan.units.count // plan.splits >= max(plan.together)
     for c, together in zip(plan.parts, plan.together, strict=True):
         held = together * (c.columns.outputs + c.columns.window + 1)
         assert together >= 1 and held <= machine().isa.registers

@@ -10,12 +10,13 @@ from harness import DIRECTIONS, FORMATS, Trial, assert_close
 from fastconv.comparison.layers import shipped
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import threads, workspace
-from fastconv.gemm.sharing import leave_idle, workers_for
+from fastconv.gemm.sharing import leave_idle, pays, workers_for
 from fastconv.plans.blocked.direct import DirectCorrelation, packs_filters_itself
 from fastconv.plans.correlation import backward_input, unfolded
 from fastconv.plans.depthwise.correlation import DepthwiseSum
 from fastconv.plans.pixel_tasks import fed
 from fastconv.plans.split.correlation import SplitCorrelation
+from fastconv.simd.vector import lanes
 
 CORES = 16
 CASES = (
@@ -84,18 +85,35 @@ def test_workers_have_enough_to_do():
     assert counts == sorted(counts) and set(counts) == set(range(1, CORES + 1))
 
 
-@pytest.mark.parametrize("threads", [2, CORES])
-def test_one_worker_where_others_would_wait_for_what_it_packs(threads):
+@pytest.mark.parametrize("workers", [2, CORES])
+def test_others_do_not_pay_where_they_wait_for_what_one_writes(workers):
     few, many = 3_000_000, 300_000_000
-    for passed, workers in ((0, 2), (16 << 10, 2), (1 << 20, 1)):
-        assert workers_for(few, 100, threads, 0, passed) == workers
-    assert workers_for(many, 100, threads, 0, 1 << 20) == threads
+    assert pays(few, workers, 16 << 10) and not pays(few, workers, 1 << 20)
+    assert pays(many, workers, 1 << 20)
+    assert pays(many, workers, 1 << 40)  # which no cache holds
 
 
-@pytest.mark.parametrize(("algorithm", "size"), [("direct", 6), ("winograd4", 12)])
+@pytest.mark.parametrize(
+    ("algorithm", "case"),
+    [
+        ("direct", cases.Case("squeezed", 1, 512, 1, 1, 2048, 1, 1)),
+        ("direct", cases.Case("tiny-image", 1, 64, 2, 2, 256, 3, 3, padding=1)),
+        ("im2col", cases.Case("large-filters", 1, 512, 2, 2, 1024, 3, 3, padding=1)),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_packing_is_work_too(algorithm, case):
+    problem = Trial(case, "forward", order="nhwc").problem
+    (part,) = ALGORITHMS[algorithm]._build(problem, 2)
+    assert part.workers == 2
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "size", "filters"), [("direct", 6, lanes(4)), ("winograd4", 12, 40)]
+)
 @pytest.mark.parametrize(("images", "alone"), [(1, True), (640, False)])
-def test_a_worker_that_is_alone_packs_the_filters_too(algorithm, size, images, alone):
-    case = cases.Case("small-image", images, 40, size, size, 40, 3, 3, padding=1)
+def test_a_worker_that_is_alone_packs_the_filters_too(algorithm, size, filters, images, alone):
+    case = cases.Case("small-image", images, 40, size, size, filters, 3, 3, padding=1)
     (part,) = ALGORITHMS[algorithm]._build(Trial(case, "forward", order="nhwc").problem, 2)
     assert (part.workers == 1) == alone
     assert part.filters.threads == part.workers

@@ -14,7 +14,7 @@ from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
 from fastconv.plans.correlation import unfolded
-from fastconv.plans.depthwise.patches import Patches, _runs, tap_tile
+from fastconv.plans.depthwise.patches import TERMS, Patches, _runs, tap_tile
 from fastconv.plans.depthwise.weight import DepthwiseWeight
 from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
@@ -36,7 +36,10 @@ SHAPES = [
     ((4, 14), (3, 9), 1, (1, 4), 1),
     ((5, 6), (3, 11), 1, (1, 8), 1),
     ((3, 600), (1, 3), 1, (0, 1), 1),
+    ((3, 10), (1, 31), 1, (0, 15), 1),
 ]
+# A row, or what a run meets of it, is too short.
+IMPOSSIBLE = [((3, 10), (1, 31), 1, (0, 15), 1)]
 IDS = ["-".join(map(str, shape)).replace(" ", "") for shape in SHAPES]
 
 
@@ -63,8 +66,9 @@ def test_every_output_meets_every_tap_inside_once(shape, rows):
     window, steps = (c.rows.window, c.columns.window), (c.columns.advance, c.columns.spread)
     tile = tap_tile(*window, *steps, False, outputs=c.columns.outputs)
     patches = Patches(c, rows, 1, tile, exact=True)
+    assert patches.possible == (shape not in IMPOSSIBLE)
     if not patches.possible:
-        pytest.skip("planes are padded")
+        return
     met = Counter()
     for block, (first, last) in enumerate(patches.blocks):
         for p in patches.patches[first:last]:
@@ -115,6 +119,28 @@ def test_tiles_fit_the_registers_and_the_window(window, advance):
     assert (tile.taps == 1) == (tile.outputs == 1)
     assert tile.slides == (advance == 1 and tile.taps > 1)
     assert tap_tile(*window, advance, 1, True).taps == 1
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("width", [181, 196, 241, 257, 273, 511, 64261, 65281, 65537])
+@pytest.mark.parametrize(("taps", "most"), [(3, (4, 16)), (7, None), (7, (9, 14))])
+def test_no_piece_of_a_row_is_shorter_than_its_ends(width, taps, most, exact):
+    c = unfolded(_problem((1, width), (1, taps), 1, (0, taps // 2), 1))
+    patches = Patches(c, 1, 1, tap_tile(1, taps, 1, 1, False), exact, most)
+    assert patches.possible
+    columns = [(p.column, p.columns) for p in patches.patches if p.runs[0][2] == 0]
+    assert sum(n for _, n in columns) == width and max(n for _, n in columns) <= TERMS
+    assert min(p.columns for p in patches.patches) >= patches.tile.taps - 1
+
+
+def test_a_long_row_on_planes():
+    """Its channels do not fill vectors."""
+    case = cases.Case("long-row", 1, 17, 1, 65537, 17, 1, 3, padding=(0, 1), groups=17)
+    trial = Trial(case, "backward_weight", "float32", "nhwc")
+    assert not DepthwiseWeight(trial.problem, 1).in_place
+    assert_close(
+        trial.run("depthwise", *trial.operands()), trial.expected, trial.bound("depthwise")
+    )
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 3, 10])

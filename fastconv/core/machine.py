@@ -85,7 +85,7 @@ class Machine:
         all are looked for in few places.
         """
         places = _PAGE // _LINE
-        return self.l1 // _PAGE * (places // math.gcd(places, pitch // _LINE))
+        return self.l1 // _PAGE * (places // math.gcd(places, max(pitch, _LINE) // _LINE))
 
 
 def _target() -> tuple[str, frozenset[str]]:

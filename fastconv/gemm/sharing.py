@@ -23,17 +23,20 @@ _FIRST_WEIGHT = 3
 _LEAST_PART = 2  # units, where there are more parts than workers: they share what is packed
 
 
-def workers_for(flops: float, tasks: int, threads: int, nbytes: int = 0, passed: int = 0) -> int:
+def workers_for(flops: float, tasks: int, threads: int, nbytes: int = 0) -> int:
     """Threads worth starting: what each of them has to do should take longer than that.
 
-    It is arithmetic, or moving bytes, whichever takes longer.  One does all where others would save
-    less than it takes them to get the bytes ``passed`` out of the cache of the core that writes
-    them.
+    It is arithmetic, or moving bytes, whichever takes longer.
     """
-    work = max(flops, _BYTE * nbytes)
-    workers = max(1, min(threads, tasks, int(work // _WORTH) + 1))
-    passed = min(passed, machine().l2)
-    return workers if work - work / workers > _PASSED * passed else 1
+    return max(1, min(threads, tasks, int(max(flops, _BYTE * nbytes) // _WORTH) + 1))
+
+
+def pays(flops: float, workers: int, passed: int) -> bool:
+    """Whether ``workers`` save more than it takes to pass on what one of them writes for all.
+
+    That are so many bytes, as far as the cache of a core holds them.
+    """
+    return flops - flops / workers > _PASSED * min(passed, machine().l2)
 
 
 def leave_idle(tasks: int, workers: int) -> bool:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.jit import Function
+from fastconv.core.machine import machine
 from fastconv.core.stage import Call, Stage, address
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
-from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.sharing import pays, workers_for
 from fastconv.gemm.tiling import round_up
 from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reader, reading_order
 from fastconv.simd.vector import lanes
@@ -75,14 +76,23 @@ class PackedFilters:
         """Bytes of the packed filters."""
         return self.correlation.groups * self.tiles * self.tile_bytes
 
-    def workers(self, flops: int, tasks: int, moved: int, by_tasks: bool = False) -> int:
-        """Threads worth starting on a product with these filters, unless tasks pack their own.
+    @property
+    def effort(self) -> int:
+        """Floating-point operations in the time of packing them."""
+        return 64 * self.written // self.itemsize
 
-        One that is alone packs them, too: else they would come from another core.
+    def settle_workers(self, flops: int, tasks: int, moved: int, by_tasks: bool = False) -> int:
+        """Threads worth starting on a product with these filters, which tasks may pack themselves.
+
+        Else one does all where passing them from core to core would take longer.  A worker that is
+        alone then packs them, too, if its cache holds them.
         """
-        passed = 0 if by_tasks else self.written
-        workers = workers_for(flops, tasks, self.threads, moved, passed)
-        if workers == 1:
+        if by_tasks:
+            return workers_for(flops + self.effort, tasks, self.threads, moved)
+        workers = workers_for(flops, tasks, self.threads, moved)
+        if not pays(flops + self.effort, workers, self.written):
+            workers = 1
+        if workers == 1 and self.written <= machine().l2:
             self.threads = 1
         return workers
 
@@ -100,8 +110,7 @@ class PackedFilters:
     def stage(self) -> Stage:
         """The packing kernel with its arguments; compiled when first asked for."""
         constants = self._constants()
-        elements = self.written // self.itemsize
-        workers = workers_for(64 * elements, constants["tasks"], self.threads)
+        workers = workers_for(self.effort, constants["tasks"], self.threads)
         return Stage(pack_weights(self.itemsize), workers, pack=self.packer.address, **constants)
 
     def _constants(self) -> dict[str, int]:

@@ -246,6 +246,7 @@ def _row_that_slides(v: Vectors, tile: TapTile, words, starts, gradient_of):
     A row is the outputs but for ``tile.taps`` − 1 at its end, and has at least as many.
     """
     builder, ends = v.builder, range(1, tile.taps)
+    (of_filter,) = gradient_of
 
     def is_inside(step, outside):
         """Whether x is inside so many steps from an end of a row, where some are outside."""
@@ -275,7 +276,7 @@ def _row_that_slides(v: Vectors, tile: TapTile, words, starts, gradient_of):
         return body
 
     def row(x_row, y_row, acc):
-        at, y_at, window = x_row, y_row, []
+        at, y_at, window = x_row, builder.add(y_row, of_filter), []
         for reached in ends:
             window = [v.load(y_at), *window]
             met = dict(enumerate(window))
@@ -305,8 +306,9 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
         targets += [builder.add(target, word(v, words["targets"], i)) for i in range(tile.sums)]
         target = builder.add(target, words["sums_next"])
         gradient_of.append(builder.add(gradient_of[f], words["y_next"]))
-    rows = _row_that_slides if tile.slides else _row_in_chunks
-    add_row = rows(v, tile, words, starts, gradient_of[:-1])
+    add_row = (_row_that_slides if tile.slides else _row_in_chunks)(
+        v, tile, words, starts, gradient_of[:-1]
+    )
 
     def row(index, carried):
         x_row, y_row, *acc = carried

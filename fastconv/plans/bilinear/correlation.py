@@ -60,8 +60,9 @@ class BilinearCorrelation:
         self.filter_bytes = self.filters.bias_bytes if share.maps else self.filters.nbytes
         self.tasks = self.cutting.stretches(share.tiles) * share.splits
         self.worker_bytes = self._worker_bytes()
-        work = self.flops + (self.filters.effort if share.maps else 0)
-        self.workers = self.filters.workers(work, self.tasks, c.moved(itemsize), bool(share.maps))
+        self.workers = self.filters.settle_workers(
+            self.flops, self.tasks, c.moved(itemsize), bool(share.maps)
+        )
         self.nbytes = self.filter_bytes + self.workers * self.worker_bytes
 
     def _worker_bytes(self) -> int:

@@ -132,7 +132,6 @@ class MappedFilters(PackedFilters):
 
     @property
     def effort(self) -> int:
-        """Floating-point operations in the time of packing and mapping all filters."""
         return 32 * self.mapped_bytes // self.itemsize
 
     @property

@@ -54,7 +54,9 @@ class BlockedCorrelation:
         self.store = output_order(c, y_format)
         self._arrange()
         self.worker_bytes = self._worker_bytes()
-        self.workers = self.filters.workers(self.flops, self.tasks, c.moved(itemsize), self.packs)
+        self.workers = self.filters.settle_workers(
+            self.flops, self.tasks, c.moved(itemsize), self.packs
+        )
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _choose_tile(self, threads: int) -> tuple[int, int]:
@@ -62,7 +64,7 @@ class BlockedCorrelation:
         c = self.c
         tiles = best_tiles(c.pixels, c.lanes, self.vector)
         if c.pixels <= self.few_pixels:
-            most = c.lanes // self.vector * c.groups // threads
+            most = c.groups * -(-c.lanes // self.vector) // threads
             tiles = [tile for tile in tiles if tile[1] <= most] or tiles
         return tiles[0]
 

@@ -17,7 +17,7 @@ LAYOUT = record(
     "w w_unit bias "
     # units: parts of them that have tasks of their own, and how many a line takes at once
     "units splits at_once height "
-    # records of the lines: of every output, or of those of one parity after the other
+    # records of the lines: one for all of them, or one for those of each parity
     "lines n_lines"
 )
 LINES = record(

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.gemm.tiling import even_split
 from fastconv.plans.correlation import Axis, Correlation
 from fastconv.plans.pixels import reach
 from fastconv.simd.taps import FEWEST_SUMS, PATCH, TapTile
@@ -47,7 +46,7 @@ def tap_tile(
 ) -> TapTile:  # fmt: skip
     """The tile for windows of ``rows`` × ``columns`` taps; ``alone`` allows no run of several.
 
-    Filters are all served by tiles of one kind.  A row has so many ``outputs``.
+    Filters are all served by tiles of one kind.  A row has so many ``outputs``, or more.
     """
     registers = machine().isa.registers
     longest = 1 if alone else min(columns, _LONGEST_RUN)
@@ -123,8 +122,8 @@ class Patches:
 
     If ``exact``, a patch has only taps that are inside the input; else all outputs have all taps,
     and read the zeros that pad the planes.  ``lanes`` outputs of a row are in a vector; a patch has
-    at ``most`` so many rows and columns.  ``possible`` says that no patch reads outside of what it
-    may read.  Data that is ``far`` has left the first-level cache when the next row reads it again.
+    at ``most`` so many rows and columns.  ``possible`` says that tiles can run the patches, and
+    read nothing outside.  ``far`` data has left the first-level cache when it is read again.
     """
 
     def __init__(
@@ -134,16 +133,14 @@ class Patches:
         self.c, self.lanes, self.tile, self.exact = c, lanes, tile, exact
         self.load_cost = _FAR_LOAD_COST if far else _LOAD_COST
         self.most = most or (c.rows.outputs, c.columns.outputs)
-        slides = tile.slides
-        self.possible = slides or c.columns.inputs >= tile.taps * c.columns.spread
 
-        def windows(axis: Axis, exact: bool) -> np.ndarray:
-            return reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
+        def windows(axis: Axis, inside: bool) -> np.ndarray:
+            return reach(axis) if inside else np.tile([0, axis.window], (axis.outputs, 1))
 
         self.patches: list[Patch] = []
         ranges: dict[bytes, tuple[int, int]] = {}  # equal blocks share their patches
         blocks = []
-        all_down, across = windows(c.rows, exact), windows(c.columns, exact and not slides)
+        all_down, across = windows(c.rows, exact), windows(c.columns, exact and not tile.slides)
         for first in range(0, c.rows.outputs, rows):
             down = all_down[first : first + rows]
             key = down.tobytes()
@@ -156,6 +153,10 @@ class Patches:
                 ranges[key] = (start, len(self.patches))
             blocks.append(ranges[key])
         self.blocks = np.array(blocks, np.int64)  # block b has patches [b, 0] … [b, 1]
+        if tile.slides:
+            self.possible = all(p.columns >= tile.taps - 1 for p in self.patches)
+        else:
+            self.possible = not exact or c.columns.inputs >= tile.taps * c.columns.spread
         # Vectors multiplied for one unit, and the time in multiply-adds.
         works = np.array([self._work(patch) for patch in self.patches]).reshape(-1, 2)
         totals = np.array([works[first:last].sum(axis=0) for first, last in blocks])
@@ -164,26 +165,30 @@ class Patches:
     def _cut(self, i: int, below: int, j: int, after: int) -> Iterator[tuple[int, int, int, int]]:
         """Rows i … below and columns j … after in pieces whose sums are short: as in a patch."""
         rows, columns = self.most
-        columns = even_split(after - j, min(TERMS * self.lanes, columns))
+        columns = min(after - j, TERMS * self.lanes, columns)
         rows = min(rows, max(1, TERMS * self.lanes // columns))
-        for row, column in product(range(i, below, rows), range(j, after, columns)):
-            yield row, min(rows, below - row), column, min(columns, after - column)
+        ends = [*range(j, after, columns), after]
+        if self.tile.slides:  # over pieces that are about as long as others
+            parts = len(ends) - 1
+            ends = [j + (after - j) * part // parts for part in range(parts + 1)]
+        for row, (column, end) in product(range(i, below, rows), pairwise(ends)):
+            yield row, min(rows, below - row), column, end - column
 
     def _tiles(self, outputs: tuple[int, int, int, int], down, across) -> Iterator[Patch]:
         """The patches of outputs that meet the taps ``down`` × ``across``: a tile of runs each."""
         rows = list(product(range(self.c.channels), range(*down)))
         runs = _runs(*across, self.tile.taps)
         if not self.tile.slides:
-            yield from self._patches(outputs, product(rows, runs))
+            yield from self._of_runs(outputs, product(rows, runs))
             return
         for run in runs:
             row, n_rows, column, columns = outputs
             column, columns, before, after = self._inside(column, columns, run[0])
             if columns > 0:
                 some = product(rows, [run])
-                yield from self._patches((row, n_rows, column, columns), some, before, after)
+                yield from self._of_runs((row, n_rows, column, columns), some, before, after)
 
-    def _patches(self, outputs, runs, before: int = 0, after: int = 0) -> Iterator[Patch]:
+    def _of_runs(self, outputs, runs, before: int = 0, after: int = 0) -> Iterator[Patch]:
         window, tile = self.c.rows.window, self.tile
         found, taps = [], []
         for (channel, r), (start, first, last) in runs:
@@ -199,12 +204,10 @@ class Patches:
         """Of these outputs those that meet a run inside the input, and its steps outside it."""
         if not self.exact:
             return column, columns, 0, 0
-        axis, reach = self.c.columns, self.tile.taps - 1
+        axis, last = self.c.columns, self.tile.taps - 1
         first = axis.first + start  # where the first output meets the first tap
-        column, end = max(column, -first - reach), min(column + columns, axis.inputs - first)
-        if 0 < end - column < reach:
-            self.possible = False
-        beyond = first + end - 1 + reach - (axis.inputs - 1)
+        column, end = max(column, -first - last), min(column + columns, axis.inputs - first)
+        beyond = first + end - 1 + last - (axis.inputs - 1)
         return column, end - column, max(0, -first - column), max(0, beyond)
 
     def _work(self, p: Patch) -> tuple[int, float]:
@@ -237,6 +240,7 @@ class Patches:
             count, tail = divmod(p.columns, self.lanes)
             if tile.slides:
                 count -= tile.taps - 1
+                assert count >= 0, "a row has the outputs of its ends"
             records[k] = (
                 starts[k].ctypes.data, targets[k].ctypes.data,
                 p.rows, *divmod(count, tile.outputs), tail, p.before, p.after,

@@ -31,9 +31,9 @@ _TRANSPOSED = (1.2, 1.5)
 _ROW_TASKS = 32  # for each thread, where workers share the rows
 _MOST_PARTS = 12  # of the units, for each worker, on planes
 _FEW_TAPS = 10  # little is computed on what is read
-# Rows and columns of a patch that is summed for all units at once, so that memory is read in order
-# and the patch stays in the first-level cache; of windows that slide, the second.
-_IN_ORDER = ((TERMS, 3), (4, 16))
+# Rows and columns of a patch that is summed for all units at once: memory is read in order then,
+# and the patch stays in the first-level cache.
+_STRIDED, _SLIDING = (TERMS, 3), (4, 16)
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -53,7 +53,7 @@ class DepthwiseWeight:
         self.rows = rows_in_cache(c, units, vector_bytes)
         if units.count < threads:  # workers share the rows
             self.rows = self._fair_rows(c.rows.window)
-        self.patches = self._patches(self._tile(alone=units.splat), exact=False)
+        self.patches = self._cut(self._tile(alone=units.splat), exact=False)
         self.in_place, self.at_once = False, 1
         channels_last = problem.x_format == problem.y_format == "nhwc"
         if channels_last and c.groups % units.lanes == 0 and c.filters == c.channels == 1:
@@ -115,11 +115,11 @@ class DepthwiseWeight:
         window = (c.channels * c.rows.window, c.columns.window)
         together = self.units.filters if alone else 1
         steps = (c.columns.advance, c.columns.spread)
-        return tap_tile(*window, *steps, alone, together, c.columns.outputs)
+        return tap_tile(*window, *steps, alone, together, min(c.columns.outputs, TERMS))
 
-    def _patches(self, tile: TapTile, exact: bool, *others) -> Patches:
+    def _cut(self, tile: TapTile, exact: bool, most=None, far: bool = False) -> Patches:
         step = lanes(self.itemsize) if self.units.splat else 1
-        return Patches(self.c, self.rows, step, tile, exact, *others)
+        return Patches(self.c, self.rows, step, tile, exact, most, far)
 
     def _far(self, tile: TapTile) -> bool:
         """Whether the rows of a tile, pixels apart, leave the first-level cache too soon."""
@@ -135,8 +135,8 @@ class DepthwiseWeight:
         self.rows = self._fair_rows(FEWEST_ROWS)
         tile, most, at_once = self._tile(alone=False), None, 1
         if c.steps <= _FEW_TAPS and (tile.slides or c.columns.advance > 1):
-            most, at_once = _IN_ORDER[tile.slides], self.units.count
-        patches = self._patches(tile, True, most, self._far(tile))
+            most, at_once = _SLIDING if tile.slides else _STRIDED, self.units.count
+        patches = self._cut(tile, True, most, self._far(tile))
         packing = _PACKING * c.rows.advance * c.columns.advance * c.rows.outputs * c.columns.outputs
         if patches.possible and patches.time <= planes.time + packing:
             self.patches, self.in_place, self.at_once = patches, True, at_once

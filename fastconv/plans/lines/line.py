@@ -83,7 +83,7 @@ class LineCorrelation(UnfoldedCorrelation):
         results = self.lines * c.columns.outputs if self.planes else self.mr
         self.room_bytes = results * self.width * itemsize
         self.worker_bytes = aligned(self.room_bytes + _window_bytes(self.c, self.rows, itemsize))
-        self.workers = self.filters.workers(self.flops, self.tasks, c.moved(itemsize))
+        self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _groups_together(self, c: Correlation) -> int:

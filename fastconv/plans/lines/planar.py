@@ -58,7 +58,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
         self.filters = PackedFilters(c, itemsize, self.mr, 1, threads)
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.tasks = c.N * c.groups * self.tasks_i
-        self.workers = self.filters.workers(self.flops, self.tasks, c.moved(itemsize))
+        self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         # A tile of results by itself, and the bias of every filter in all lanes.
         spare = (self.nv + self.filters.tiles) * self.mr * self.vector * itemsize
         self.worker_bytes = aligned(WINDOW_BYTES + 64 + spare + self.planes.nbytes)

@@ -59,7 +59,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
         self.worker_bytes = aligned(self.mr * self.width * itemsize)
         self.all_tiles = c.groups * self.filters.tiles
         tasks = -(-c.pixels // self.mr) * self.all_tiles
-        self.workers = self.filters.workers(self.flops, tasks, c.moved(itemsize))
+        self.workers = self.filters.settle_workers(self.flops, tasks, c.moved(itemsize))
         self.splits = self._choose_splits()
         self._lines: dict[tuple, tuple[int, int, int]] = {}
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes

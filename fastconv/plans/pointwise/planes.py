@@ -50,7 +50,7 @@ class PlanesCorrelation(UnfoldedCorrelation):
         self.worker_bytes = aligned(
             2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 16
         )
-        self.workers = self.filters.workers(self.flops, self.tasks, c.moved(itemsize))
+        self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @staticmethod

@@ -62,7 +62,7 @@ class SplitCorrelation(UnfoldedCorrelation):
         self.worker_bytes = self.panel = aligned(64 + sums + 2 * self.line + 2 * self.low)
         if self.packs:
             self.worker_bytes += self.filters.tile_bytes + self.filters.worker_bytes
-        self.workers = self.filters.workers(
+        self.workers = self.filters.settle_workers(
             self.flops // 4, self.tasks, c.moved(itemsize), self.packs
         )
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes

@@ -99,6 +99,10 @@ class SplitFilters(PackedFilters):
         return self.split_bytes
 
     @property
+    def effort(self) -> int:
+        return 50 * self.split_bytes
+
+    @property
     def packer(self) -> Function:
         """What splits one block of channels of one tile."""
         return split_filters(self.nt)
@@ -109,7 +113,7 @@ class SplitFilters(PackedFilters):
         constants = self._constants()
         return Stage(
             filter_split_kernel(self.nt),
-            workers_for(50 * self.split_bytes, constants["tasks"], self.threads),
+            workers_for(self.effort, constants["tasks"], self.threads),
             split=self.packer.address,
             **constants,
             scratch_bytes=self.worker_bytes,
