@@ -164,7 +164,7 @@ class BlockedWeight:
 
     def _share_workers(self, flops: int) -> None:
         """How workers divide pixels and units."""
-        moved = self.c.moved(self.itemsize)
+        moved = self.c.moved(self.itemsize) + 2 * self.copy_bytes  # sums are added, and copied
         workers = workers_for(flops, self.blocks * self.units, self.threads, moved)
         several = self.c.rows.window * self.c.columns.window > 1
         self.copies, self.parts = share_out(

@@ -62,7 +62,7 @@ def sum_stage(plan: BlockedWeight) -> Stage:
     c = plan.c
     return Stage(
         weight_sum_kernel(plan.itemsize),
-        workers_for(8 * plan.copies * plan.copy_bytes, plan.units, plan.threads),
+        workers_for(0, plan.units, plan.threads, 2 * plan.copies * plan.copy_bytes),
         tasks=plan.units,
         scratch_bytes=plan.sum_bytes,
         copy_bytes=plan.copy_bytes,

@@ -114,9 +114,8 @@ class SplitWeight:
 
     def _share_workers(self) -> None:
         """How workers divide pixels and units."""
-        workers = workers_for(
-            self.flops // 4, self.blocks * self.units, self.threads, self.c.moved(4)
-        )
+        moved = self.c.moved(4) + 2 * self.copy_bytes  # sums are added, and copied
+        workers = workers_for(self.flops // 4, self.blocks * self.units, self.threads, moved)
         self.copies, self.parts = share_out(
             workers, self.blocks, self.units, self.copy_bytes, self.c.pixels // _SPEED,
             _TURNS if self.taps > 1 else 1,
@@ -212,7 +211,7 @@ class SplitWeight:
         left, right = self.channels
         return Stage(
             split_sum_kernel(),
-            workers_for(8 * self.copies * self.copy_bytes, self.units, self.threads),
+            workers_for(0, self.units, self.threads, 2 * self.copies * self.copy_bytes),
             tasks=self.units,
             copy_bytes=self.copy_bytes,
             copies=self.copies,
