@@ -11,6 +11,7 @@ import fastconv as fc
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.plans.blocked.direct import DirectCorrelation
+from fastconv.plans.correlation import unfolded
 from fastconv.simd.vector import lanes
 
 CASES = (
@@ -43,6 +44,14 @@ def test_every_thread_has_filters_of_its_own(threads):
     case = cases.Case("few-filters", 1, 64, 8, 8, 4 * lanes(4), 3, 3, padding=1)
     (part,) = _parts(case, threads=threads)
     assert part.packs == (threads <= 4) and (part.tasks >= threads or threads > 4)
+
+
+def test_the_filters_of_all_groups_count():
+    """A tile may be as wide as those of a group, if there are as many groups as threads."""
+    case = cases.Case("few-in-groups", 1, 64, 8, 8, 4 * lanes(4), 3, 3, padding=1, groups=2)
+    c = unfolded(Trial(case, "forward", order="nhwc").problem)
+    alone, shared, scarce = (DirectCorrelation(c, 4, "nhwc", "nhwc", n).nv for n in (1, 2, 4))
+    assert alone == shared == 2 and scarce == 1
 
 
 @pytest.mark.parametrize(

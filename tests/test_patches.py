@@ -12,7 +12,7 @@ from harness import Trial, assert_close, fenced
 
 from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
-from fastconv.core.machine import machine
+from fastconv.core.machine import ISAS, Machine, machine
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.depthwise.patches import TERMS, Patches, _runs, tap_tile
 from fastconv.plans.depthwise.weight import DepthwiseWeight
@@ -159,6 +159,24 @@ def test_ends_of_rows_multiply_nothing_that_is_outside(value):
     x[:, :, :, 0] = value
     dw = trial.run("depthwise", x, dy)
     assert not np.isfinite(dw[..., :2]).any() and np.isfinite(dw[..., 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("pitch", "lines"),
+    [(32, 768), (64, 768), (192, 768), (128, 384), (1536, 96), (2048, 24), (4096, 12), (8192, 12)],
+)
+def test_lines_far_apart_compete_for_the_first_level_cache(pitch, lines):
+    """Of 48 KiB, twelve lines for each place in a page."""
+    assert Machine("", ISAS[0], 48 << 10, 2 << 20, 32 << 20).lines_apart(pitch) == lines
+
+
+def test_rows_that_leave_the_first_level_cache_are_copied_to_planes():
+    """Where pixels are a page apart; not where they are next to one another."""
+    near, far = (
+        DepthwiseWeight(_problem((14, 14), (9, 9), 1, 4, 1, channels=channels), 1)
+        for channels in (lanes(4), 1024)
+    )
+    assert near.in_place and not far.in_place
 
 
 def test_a_vector_of_x_serves_the_taps_that_meet_it():

@@ -244,6 +244,11 @@ def _better(
     return plain
 
 
+def moved(parts: list[Correlation], itemsize: int) -> int:
+    """Bytes of the input that ``parts`` share, and of all their outputs."""
+    return parts[0].read(itemsize) + sum(part.written(itemsize) for part in parts)
+
+
 def executed(parts: list[Correlation], vector: int) -> int:
     """Multiplications that ``parts`` carry out together."""
     return sum(part.executed(vector) for part in parts)

@@ -306,9 +306,8 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
         targets += [builder.add(target, word(v, words["targets"], i)) for i in range(tile.sums)]
         target = builder.add(target, words["sums_next"])
         gradient_of.append(builder.add(gradient_of[f], words["y_next"]))
-    add_row = (_row_that_slides if tile.slides else _row_in_chunks)(
-        v, tile, words, starts, gradient_of[:-1]
-    )
+    emit = _row_that_slides if tile.slides else _row_in_chunks
+    add_row = emit(v, tile, words, starts, gradient_of[:-1])
 
     def row(index, carried):
         x_row, y_row, *acc = carried

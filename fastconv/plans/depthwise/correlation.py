@@ -13,7 +13,7 @@ from fastconv.core.workspace import Scratch, aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, round_up
 from fastconv.gemm.windows import window_record
-from fastconv.plans.correlation import Correlation
+from fastconv.plans.correlation import Correlation, moved
 from fastconv.simd.vector import lanes
 
 from .filters import DepthwiseFilters
@@ -74,8 +74,7 @@ class DepthwiseSum:
         sums = self._layout_of_parts(vector_bytes)
         planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
-        moved = c.read(itemsize) + sum(part.written(itemsize) for part in parts)
-        self.workers = workers_for(self.flops, self.tasks, threads, moved)
+        self.workers = workers_for(self.flops, self.tasks, threads, moved(parts, itemsize))
         self.filters = None  # few, and arranged by NumPy
         if c.channels == c.filters == 1 and not units.splat:
             self.filters = DepthwiseFilters(parts, itemsize, threads)

@@ -15,7 +15,7 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import Scratch
 from fastconv.gemm.sharing import workers_for
-from fastconv.plans.correlation import Correlation
+from fastconv.plans.correlation import Correlation, moved
 from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.tiles import TILE, tile_lanes
 from fastconv.simd.vector import lanes
@@ -49,8 +49,7 @@ class DepthwiseLine:
         most = self.units.count // max(self.together)
         self.splits = max(1, min(most, -(-3 * threads // images)))
         self.tasks = images * self.splits
-        moved = parts[0].read(itemsize) + sum(c.written(itemsize) for c in parts)
-        self.workers = workers_for(self.flops, self.tasks, threads, moved)
+        self.workers = workers_for(self.flops, self.tasks, threads, moved(parts, itemsize))
         self.filters = DepthwiseFilters(parts, itemsize, threads)
         self.nbytes = self.filters.nbytes
 
