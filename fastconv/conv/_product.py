@@ -44,7 +44,11 @@ class ProductAlgorithm(Algorithm):
         if result == "nchw":
             stages += [_scattered(part) for part in parts if part.c.columns.step > 1]
         if problem.direction == "backward_weight":
-            stages += [_transposed(piece.problem, part.workers) for piece, part in placed]
+            stages += [
+                _transposed(piece.problem, part.workers)
+                for piece, part in placed
+                if self.transposes(part)
+            ]
         return Cost(tuple(stages), _workspace(computed), summation_error(problem))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
@@ -77,6 +81,10 @@ class ProductAlgorithm(Algorithm):
     def fills_lanes(self, c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
         """Whether few filters fill the lanes of the plan for ``c``, without folded outputs."""
         return False
+
+    def transposes(self, part) -> bool:
+        """Whether the plan of a weight gradient reads planes in vectors of channels."""
+        return True
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
         """The plans of a problem's parts, folded where that is less work."""

@@ -147,6 +147,21 @@ def planar_tiles(filters: int, vectors: int) -> list[tuple[int, int, float]]:
     ]
 
 
+def dot_tiles(filters: int, taps: int) -> list[tuple[int, int, float]]:
+    """The register tiles for dot products of so many filters × taps: mr, nt, the time of a step.
+
+    A step loads a vector for each filter and each tap, which stand across cache lines.
+    """
+    registers = machine().isa.registers
+    found = []
+    for mr in range(1, min(filters, registers) + 1):
+        for nt in range(1, min(taps, registers) + 1):
+            if mr * nt + min(mr, nt) + 1 <= registers:
+                step = max(mr * nt, _FEWEST_SUMS) + 0.25 * (mr + 2 * nt)
+                found.append((mr, nt, step))
+    return found
+
+
 def score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
     """The share of the peak: useful part of the tile × its efficiency.
 

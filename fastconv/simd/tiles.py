@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from fastconv.core.jit import Function, callee, record
 
-from .dots import emit_dots
+from .dots import emit_dots, emit_tap_dots
 from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
 from .vector import Vectors, element, lanes, literal
 from .window_tiles import emit_lanes, emit_line, emit_parities, emit_planar, emit_sliding
@@ -38,6 +38,7 @@ _KINDS = {
     "pitched": emit_pitched,
     "packed": emit_packed,
     "dots": emit_dots,
+    "tap-dots": emit_tap_dots,
     "line": emit_line,
     "parities": emit_parities,
     "lanes": emit_lanes,
@@ -109,6 +110,26 @@ def tile_dots(itemsize: int, mr: int, nk: int) -> dict[str, int]:
         _multiply(element(itemsize), tile, a, a_pitch, length, b, b_pitch, init, relu, c)
 
     return _tile(dots, itemsize, mr, 1)
+
+
+@functools.cache
+def tile_tap_dots(itemsize: int, mr: int, nt: int, fetched: int) -> dict[str, int]:
+    """The tile of ``mr`` rows × ``nt`` taps whose sums run along the lanes.
+
+    Row m of A is at ``a + m·a_pitch``, what it meets of tap t at ``b + taps[t]``: ``length``
+    elements of each of ``n_rows`` rows, which are ``a_row`` and ``b_row`` bytes apart.  The results
+    ``[row][tap]`` are added to what stands at ``sums``, in whole vectors.  Meanwhile as many rows
+    of A are prefetched as ``fetched`` says, ``fetch`` being where the first is.
+    """
+    tile = f"tap-dots {mr} {nt} {fetched}"
+
+    @callee(10)
+    def tap_dots(a, a_pitch, a_row, b, b_row, taps, n_rows, length, fetch, sums):
+        _multiply(
+            element(itemsize), tile, a, a_pitch, a_row, b, b_row, taps, n_rows, length, fetch, sums
+        )
+
+    return dict(multiply=tap_dots.address, mr=mr, nr=nt)
 
 
 @functools.cache

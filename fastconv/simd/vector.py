@@ -235,6 +235,23 @@ class Vectors:
             half //= 2
         return rows
 
+    def add_across(self, values: Sequence):
+        """The sum of the lanes of each of up to ``lanes`` vectors: that of vector i in lane i.
+
+        Like :meth:`transpose`, but what a round has swapped is added, and half as much goes on.
+        """
+        rows = [*values, *[self.zero] * (self.lanes - len(values))]
+        while len(rows) > 1:
+            half = len(rows) // 2
+            lane = range(self.lanes)
+            near = [self.lanes + j - half if j & half else j for j in lane]
+            far = [self.lanes + j if j & half else j + half for j in lane]
+            rows = [
+                self.builder.fadd(self.shuffle(x, y, near), self.shuffle(x, y, far))
+                for x, y in zip(rows, rows[half:], strict=False)
+            ]
+        return rows[0]
+
     def opaque(self, value):
         """``value``, but the optimiser knows nothing about it.
 

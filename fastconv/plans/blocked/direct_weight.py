@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
-from fastconv.gemm.tiling import channel_block, exact_tile, sliding_tile, tile_score
+from fastconv.gemm.tiling import channel_block, exact_tile, round_up, sliding_tile, tile_score
 from fastconv.plans.correlation import Axis
 
 from .weight import BlockedWeight
@@ -14,6 +14,7 @@ _JOINING_GAIN = 1.1  # joined taps cannot leave out the pixels that meet the pad
 _SWAPPING_GAIN = 1.05  # below that operands keep their places
 _STRAIGHT_GAIN = 1.2  # of sums that are not to be copied to dw
 _FEW_ROWS = 6  # fewer have tiles of their own
+_PACKED, _TRANSPOSED = 10, 12  # multiply-adds in the time of moving a vector of x, of dy on planes
 
 
 def _tap_reach(axis: Axis) -> np.ndarray:
@@ -62,6 +63,15 @@ class DirectWeight(BlockedWeight):
             self.joined, self.stretches, self.tile = down * across, down, exact
         elif row_score > _JOINING_GAIN * single:
             self.joined = across
+
+    @property
+    def time_on_planes(self) -> float:
+        """Of a group, in multiply-adds of vectors, if operands on planes have to be transposed."""
+        c = self.c
+        products = c.pixels * c.steps * c.filters / self.score
+        read = c.N * c.rows.inputs * c.columns.inputs * c.channels
+        transposed = c.pixels * round_up(c.filters, self.vector)
+        return (products + _PACKED * read + _TRANSPOSED * transposed) / self.vector
 
     def _choose_tile(self) -> None:
         rows = self.joined * self.block

@@ -1,0 +1,241 @@
+"""``direct``'s weight gradient for planes of few channels: pixels in the lanes, not filters.
+
+    dw[k, t] = Σ_p dy[k, p] · x[p + t]
+
+Every sum is a dot product of rows, so neither operand need be transposed: dy is read where it is,
+and x from planes in which a tap is an offset (:mod:`fastconv.plans.depthwise.planes`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.core.machine import machine
+from fastconv.core.problem import ConvProblem
+from fastconv.core.stage import Stage, address
+from fastconv.core.workspace import ALIGN, Scratch, aligned
+from fastconv.gemm.sharing import share_out, workers_for
+from fastconv.gemm.tiling import dot_tiles, even_split, round_up
+from fastconv.gemm.windows import window_record
+from fastconv.plans.correlation import unfolded
+from fastconv.plans.depthwise.kernel import WINDOW_BYTES
+from fastconv.plans.depthwise.planes import Planes
+from fastconv.plans.depthwise.units import Units
+from fastconv.plans.sum_tasks import sum_tasks
+from fastconv.simd.tiles import tile_tap_dots
+from fastconv.simd.vector import lanes
+
+from .planar_weight_kernel import planar_add_kernel, planar_weight_kernel
+
+_MOST_TAPS = 512  # of all channels; more are as well transposed
+# In multiply-adds of vectors: beginning and ending a tile, beginning a row, packing a vector,
+# waiting for a cache line that the first-level cache has no room for.
+_START, _ROW, _PACK, _LINE = 150, 4, 10, 4
+_IMAGES = (2, 4, 8, 16)  # of a block, where they are small
+_TURNS = 4  # parts of the groups for each worker
+
+
+class _Cut(NamedTuple):
+    """A block: some rows of an image, or some images; whether its planes are flat.
+
+    Dot products are of so many ``stretches`` of pixels that follow one another.
+    """
+
+    flat: bool
+    images: int
+    rows: int
+    stretches: int
+    length: int
+
+
+class _Shape(NamedTuple):
+    """How a group is computed: time taken (in multiply-adds of vectors), block, tile."""
+
+    time: float
+    cut: _Cut
+    mr: int
+    nt: int
+
+
+class PlanarWeight:
+    """One weight gradient of a plan, like :class:`.BlockedWeight`."""
+
+    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
+    gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
+
+    def __init__(self, problem: ConvProblem, threads: int):
+        self.c = c = unfolded(problem)
+        self.itemsize = itemsize = problem.itemsize
+        self.vector = lanes(itemsize)
+        self.threads = threads
+        self.units = Units(c, "nchw", itemsize, splat=True)
+        self.time, self.cut, self.mr, self.nt = self._shape()
+        self.planes = self._planes(self.cut)
+        self.tiles, self.tap_tiles = -(-c.filters // self.mr), -(-c.steps // self.nt)
+        self.tile_bytes = round_up(self.mr * self.nt, self.vector) * itemsize
+        self.unit_bytes = self.tiles * self.tap_tiles * self.tile_bytes
+        self.copy_bytes = c.groups * self.unit_bytes
+        self.tasks_i = -(-c.rows.outputs // self.cut.rows)
+        self.blocks = -(-c.N // self.cut.images) * self.tasks_i
+        moved = c.moved(itemsize) + 2 * self.copy_bytes
+        workers = workers_for(self.flops, self.blocks * c.groups, threads, moved)
+        self.copies, self.parts = share_out(
+            workers, self.blocks, c.groups, self.copy_bytes, c.pixels, _TURNS
+        )
+        self.workers = min(workers, self.copies * self.parts)
+        self.planes_bytes = aligned(self.planes.nbytes)
+        self.worker_bytes = aligned(WINDOW_BYTES + 64 + self.cut.images * self.planes_bytes)
+        self.nbytes = aligned(self.copies * self.copy_bytes) + self.workers * self.worker_bytes
+        self.x_window = window_record(
+            self.units.all_inputs, self.units.inputs, (c.rows.inputs, c.columns.inputs),
+            self.planes.first, (c.rows.advance, c.columns.advance), self.vector,
+        )  # fmt: skip
+        # Tiles are filled up with taps whose sums nobody reads.
+        taps = self.planes.tap_offsets().ravel()
+        self.taps = np.resize(taps, self.tap_tiles * self.nt)
+
+    @staticmethod
+    def applies(problem: ConvProblem) -> bool:
+        """Whether this plan can run ``problem`` and suits it: planes of few channels, long rows."""
+        c = unfolded(problem)
+        row = c.channels * c.columns.inputs * problem.itemsize
+        return (
+            (problem.x_format == "nchw" or problem.C == 1)
+            and problem.y_format == "nchw"
+            and 1 < c.steps <= _MOST_TAPS
+            and c.columns.outputs >= lanes(problem.itemsize) // 2
+            and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
+        )
+
+    def _planes(self, cut: _Cut) -> Planes:
+        return Planes([self.c], cut.rows, self.units, self.vector * self.itemsize, cut.flat)
+
+    def _cuts(self) -> Iterator[_Cut]:
+        """Blocks to choose from: enough to share them out evenly."""
+        c, J = self.c, self.c.columns.outputs
+        fair = max(1, c.N * c.groups * c.rows.outputs // (4 * self.threads))
+        flat = c.columns.spread == 1
+        most = range(1, 1 + min(fair, c.rows.outputs))
+        for rows in {even_split(c.rows.outputs, some) for some in most}:
+            yield _Cut(False, 1, rows, rows, J)
+            if flat:
+                yield _Cut(True, 1, rows, 1, rows * J)
+        for images in _IMAGES:
+            if flat and images * c.rows.outputs <= fair:
+                yield _Cut(True, images, c.rows.outputs, images, c.rows.outputs * J)
+
+    def _shape(self) -> _Shape:
+        """The block and the tile that take the least time."""
+        c, room = self.c, machine().l1 * 3 // 4
+        tiles = dot_tiles(c.filters, c.steps)
+        found = []
+        for cut in self._cuts():
+            held = cut.images * self._planes(cut).nbytes
+            blocks = -(-c.N // cut.images) * -(-c.rows.outputs // cut.rows)
+            steps = cut.stretches * -(-cut.length // self.vector)
+            line = cut.stretches * cut.length * self.itemsize
+            packed = _PACK * held // (self.vector * self.itemsize)
+            for mr, nt, step in tiles:
+                # Of planes and rows of dy together what is too much is read again by every tile.
+                beyond = max(0, held + mr * line - room) // ALIGN
+                waited = _LINE * min(beyond, steps * (mr + nt))
+                calls = -(-c.filters // mr) * -(-c.steps // nt)
+                time = calls * (steps * step + _ROW * cut.stretches + _START + waited)
+                found.append(_Shape(blocks * (time + packed), cut, mr, nt))
+        return min(found)
+
+    @functools.cached_property
+    def multiply(self) -> Stage:
+        """The sums of products, in copies; compiled when first asked for."""
+        c, planes = self.c, self.planes
+        fetched = -(-self.mr // self.tap_tiles)
+        return Stage(
+            planar_weight_kernel(self.itemsize),
+            self.workers,
+            **tile_tap_dots(self.itemsize, self.mr, self.nt, fetched),
+            fetched=fetched,
+            fetches=-(-self.mr // fetched),
+            **sum_tasks(self.workers, self.copies, self.parts, c.groups, self.blocks),
+            scratch_bytes=self.worker_bytes,
+            N=c.N,
+            I=c.rows.outputs,
+            J=c.columns.outputs,
+            task_n=self.cut.images,
+            task_i=self.cut.rows,
+            tasks_i=self.tasks_i,
+            flat=self.cut.flat,
+            row_bytes=planes.step_bytes[0],
+            sets=self.units.sets,
+            filters=c.filters,
+            row_advance=c.rows.advance,
+            row_phases=planes.phases[0],
+            column_phases=planes.phases[1],
+            plane_rows=planes.shape[0],
+            plane_columns=planes.shape[1],
+            planes_bytes=self.planes_bytes,
+            taps=self.taps,
+            tap_tiles=self.tap_tiles,
+            copy_bytes=self.copy_bytes,
+            unit_bytes=self.unit_bytes,
+            tile_bytes=self.tile_bytes,
+        )
+
+    @functools.cached_property
+    def add(self) -> Stage:
+        """Adding up the copies and writing dw."""
+        c = self.c
+        return Stage(
+            planar_add_kernel(self.itemsize),
+            workers_for(0, c.groups, self.threads, 2 * self.copies * self.copy_bytes),
+            tasks=c.groups,
+            copy_bytes=self.copy_bytes,
+            copies=self.copies,
+            unit_bytes=self.unit_bytes,
+            tile_bytes=self.tile_bytes,
+            mr=self.mr,
+            nt=self.nt,
+            tap_tiles=self.tap_tiles,
+            filters=c.filters,
+            n_taps=c.steps,
+        )
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors and tiles filled up with zeros."""
+        c = self.c
+        columns = c.columns.outputs if self.cut.flat else round_up(c.columns.outputs, self.vector)
+        sums = c.groups * self.tiles * self.mr * self.tap_tiles * self.nt
+        return 2 * c.N * c.rows.outputs * columns * sums
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of the sums: written once, read once."""
+        return 2 * self.copies * self.copy_bytes
+
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
+        c = self.c
+        yn, yk, yh, yw = dy.strides
+        if (yh, yw) != (c.columns.outputs * self.itemsize, self.itemsize):
+            dy = np.ascontiguousarray(dy)
+            yn, yk, yh, _ = dy.strides
+        xn, xc, xh, xw = x.strides
+        window = self.x_window.copy()
+        window[:6] = (address(x), xn, 0, xc * self.units.sets, xh, xw)
+        with Scratch(self.nbytes) as sums:
+            self.multiply.run(
+                scratch=sums + aligned(self.copies * self.copy_bytes),
+                sums=sums,
+                x_window=address(window),
+                x_set=xc,
+                dy=address(dy),
+                yn=yn,
+                yg=yk * c.filters,
+                yk=yk,
+                yh=yh,
+            )
+            self.add.run(sums=sums, dw=address(dw))

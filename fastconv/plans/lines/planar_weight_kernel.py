@@ -1,0 +1,133 @@
+"""The kernels of a weight gradient on planes: dot products of rows of dy with shifted rows of x."""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
+from fastconv.gemm.windows import WINDOW
+from fastconv.plans.depthwise.kernel import PLANES, WINDOW_BYTES, pack_planes
+from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
+from fastconv.simd.copying import accumulate, copy, zero
+from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
+from fastconv.simd.tiles import TILE
+from fastconv.simd.vector import element
+
+LAYOUT = record(
+    "profile scratch scratch_bytes "
+    + PLANES
+    # dy and its strides; whether rows follow one another in the planes as in dy, elements of a row
+    # and its bytes in the planes
+    + "dy yn yg yk yh task_n I J flat row_bytes "
+    # taps, in tiles; rows of dy that a tile fetches, and calls that fetch all of a tile
+    "taps tap_tiles fetched fetches "
+    # the sums of a copy, of a group, of a tile
+    "sums copy_bytes unit_bytes tile_bytes",
+    shares=SUM_TASKS,
+    tile=TILE,
+)
+
+
+@inner
+def _gradient(a, block, group):
+    """Where the first row of dy of a block is."""
+    i0, n0 = block % a.tasks_i * a.task_i, block // a.tasks_i * a.task_n
+    return a.dy + n0 * a.yn + group * a.yg + i0 * a.yh
+
+
+@functools.cache
+def planar_weight_kernel(itemsize: int) -> Kernel:
+    """Sum the products of all filters of a group with all taps, block by block.
+
+    A block is some rows of an image, or some images.  The last filters of a group are summed
+    twice if they do not fill a tile.
+    """
+
+    @kernel(LAYOUT)
+    def planar_weight(worker, a):
+        like = element(itemsize)
+        window = a.scratch + worker * a.scratch_bytes
+        # A copy of the window's record: a worker moves it from channel to channel.
+        copy(window, a.x_window, WINDOW_BYTES)
+        x = record_at(window, WINDOW)
+        planes = (window + WINDOW_BYTES + 63) // 64 * 64
+        mr, tap_tile = a.tile.mr, a.tile.nr * 8
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.shares.counter, worker, a.shares.tasks)
+            if task >= a.shares.tasks:
+                break
+            first, last = units_of(a.shares, task)
+            first_block, last_block = blocks_of(a.shares, task)
+            sums = a.sums + task % a.shares.copies * a.copy_bytes
+            zero(sums + first * a.unit_bytes, (last - first) * a.unit_bytes)
+            for block in range(first_block, last_block):
+                i0, n0 = block % a.tasks_i * a.task_i, block // a.tasks_i * a.task_n
+                rows, images = min(a.task_i, a.I - i0), min(a.task_n, a.N - n0)
+                stretches, length, dy_row, x_row = rows, a.J, a.yh, a.row_bytes
+                if a.flat:
+                    stretches, length, dy_row, x_row = images, rows * a.J, a.yn, a.planes_bytes
+                for group in range(first, last):
+                    for n in range(images):
+                        pack_planes(
+                            like, a, x, itemsize, planes + n * a.planes_bytes, n0 + n, group, i0
+                        )
+                    clock = lap(a.profile, worker, INPUT, clock)
+                    row = _gradient(a, block, group)
+                    following = _gradient(a, min(block + 1, last_block - 1), first)
+                    if group + 1 < last:
+                        following = row + a.yg
+                    target = sums + group * a.unit_bytes
+                    for k in range(mr, a.filters + mr, mr):
+                        # What the next tile reads of dy is fetched a few rows with every call.
+                        coming = following
+                        if k < a.filters:
+                            coming = row + min(mr, a.filters - k) * a.yk
+                        for t in range(a.tap_tiles):
+                            call(
+                                a.tile.multiply, row, a.yk, dy_row, planes, x_row,
+                                a.taps + t * tap_tile, stretches, length,
+                                coming + t % a.fetches * a.fetched * a.yk, target,
+                            )  # fmt: skip
+                            target += a.tile_bytes
+                        row = coming
+                    clock = lap(a.profile, worker, MULTIPLY, clock)
+
+    return planar_weight
+
+
+ADD_LAYOUT = record(
+    "counter profile tasks sums copy_bytes copies unit_bytes tile_bytes mr nt tap_tiles "
+    "dw filters n_taps"
+)
+
+
+@functools.cache
+def planar_add_kernel(itemsize: int) -> Kernel:
+    """Add the copies of the sums and write them as dw; a task is a group."""
+
+    @kernel(ADD_LAYOUT)
+    def planar_add(worker, a):
+        like = element(itemsize)
+        clock = started(a.profile)
+        while True:
+            group = next_task(a.counter, worker, a.tasks)
+            if group >= a.tasks:
+                break
+            sums = a.sums + group * a.unit_bytes
+            for other in range(1, a.copies):
+                accumulate(like, sums, sums + other * a.copy_bytes, a.unit_bytes)
+            for k in range(a.filters):
+                # The last tile begins a tile before the end.
+                tile = k // a.mr
+                row = k - min(tile * a.mr, a.filters - a.mr)
+                source = sums + tile * a.tap_tiles * a.tile_bytes + row * a.nt * itemsize
+                target = a.dw + (group * a.filters + k) * a.n_taps * itemsize
+                for t in range(0, a.n_taps, a.nt):
+                    copy(target + t * itemsize, source, min(a.nt, a.n_taps - t) * itemsize)
+                    source += a.tile_bytes
+        lap(a.profile, worker, OUTPUT, clock)
+
+    return planar_add
