@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.jit import inner, record
-from fastconv.simd.copying import copy, copy_strided, move, zero
+from fastconv.simd.copying import copy, copy_rows, copy_strided, move, zero
 from fastconv.simd.strided import MOST_PLANES, interleave, take_even, take_fourth
 from fastconv.simd.transposing import transpose_taps, transpose_tile
 
@@ -43,11 +43,18 @@ def element_at(a, image, group, channel, row, column):
 
 
 @inner
+def _side_by_side(a, valid, item):
+    """Whether pixels of ``valid`` channels stand in the source as in the window."""
+    whole = valid == a.block and (a.xc == item or valid == 1)
+    return whole and a.column_source * a.xw == a.block * item
+
+
+@inner
 def _pixels(like, a, target, source, count, valid, item):
     """``count`` pixels of ``valid`` channels, in either memory order."""
     step = a.column_source * a.xw
     pixel = a.block * item
-    if step == pixel and valid == a.block and (a.xc == item or valid == 1):
+    if _side_by_side(a, valid, item):
         copy(target, source, count * pixel)
     elif a.xc == item:
         if valid % a.vector == 0:
@@ -76,10 +83,13 @@ def _pixels(like, a, target, source, count, valid, item):
 
 
 @inner
-def reach(a, column, columns):
-    """The positions of a row, from the first to before the last, that the source has."""
-    low = min(columns, max(0, -(column // a.column_source)))
-    return low, max(low, min(columns, (a.width - 1 - column) // a.column_source + 1))
+def reach(first, source, positions, extent):
+    """The ``positions``, ``source`` apart from ``first`` on, that are within an extent.
+
+    From the first to before the last.
+    """
+    low = min(positions, max(0, -(first // source)))
+    return low, max(low, min(positions, (extent - 1 - first) // source + 1))
 
 
 @inner
@@ -106,14 +116,31 @@ def _planes(like, a, target, pitch, source, rows, count, valid, item):
 
 
 @inner
+def _short_rows(like, a, item, target, columns, source, top, inside, rows, low, high):
+    """Rows of pixels side by side; those of the source, ``inside``, begin with row ``top``."""
+    pitch = columns * a.block * item
+    zero(target, top * pitch)
+    copy_rows(
+        like, target + top * pitch, pitch, source, a.row_source * a.xh, inside, low * a.block,
+        high * a.block, columns * a.block,
+    )  # fmt: skip
+    zero(target + (top + inside) * pitch, (rows - top - inside) * pitch)
+
+
+@inner
 def pack_block(like, a, item, target, image, group, block, row, rows, column, columns):
     """Fill ``target`` with ``rows`` × ``columns`` positions of one block of channels.
 
     The first position holds the source's row ``row`` and column ``column``, if it has them.
     """
     pixel = a.block * item
-    low, high = reach(a, column, columns)
+    low, high = reach(column, a.column_source, columns, a.width)
     valid = min(a.block, a.channels - block * a.block)
+    if columns * pixel <= _SHORT_ROW and _side_by_side(a, valid, item):
+        top, bottom = reach(row, a.row_source, rows, a.height)
+        source = element_at(a, image, group, block * a.block, row + top * a.row_source, column)
+        _short_rows(like, a, item, target, columns, source, top, bottom - top, rows, low, high)
+        return
     cleared = valid < a.block or columns * pixel <= _SHORT_ROW
     if cleared:
         zero(target, rows * columns * pixel)

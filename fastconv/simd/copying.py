@@ -210,3 +210,45 @@ def accumulate(typingctx, like, target, source, nbytes):
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 3), codegen
+
+
+@intrinsic
+def copy_rows(
+    typingctx, like, target, target_step, source, source_step, rows, low, high, columns
+):  # fmt: skip
+    """Copy elements ``low`` … ``high`` of each row, and set the others of its ``columns`` to zero.
+
+    ``source`` is where the first element of a row would be; those that are not copied are not read.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        target, target_step, source, source_step, rows, low, high, columns = arguments[1:]
+
+        def some(store):
+            def body(index, carried):
+                target, source, first = carried
+                before, after = (v.first_lanes(builder.sub(end, first)) for end in (low, high))
+                inside = builder.and_(after, builder.not_(before))
+
+                def row(index, carried):
+                    target, source = carried
+                    store(v.load_some(source, inside), target)
+                    return [builder.add(target, target_step), builder.add(source, source_step)]
+
+                v.loop(rows, [target, source], row)
+                steps = (v.nbytes, v.nbytes, v.lanes)
+                return [v.offset(value, step) for value, step in zip(carried, steps, strict=True)]
+
+            return body
+
+        whole = builder.sdiv(columns, i64(v.lanes))
+        rest = builder.srem(columns, i64(v.lanes))
+        carried = v.loop(whole, [target, source, i64(0)], some(v.store))
+        across = v.first_lanes(rest)
+        ragged = builder.icmp_signed("!=", rest, i64(0))
+        last = some(lambda value, at: v.store_some(value, at, across))
+        v.when(ragged, carried, lambda carried: last(None, carried))
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 8), codegen

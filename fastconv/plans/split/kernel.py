@@ -50,7 +50,7 @@ LAYOUT = record(
 def _split_row(like, a, row, target, image, group, block, h, column):
     """One row of a window: in one go where its channels lie side by side, or else packed first."""
     window = a.input
-    low, high = reach(window, column, a.window_columns)
+    low, high = reach(column, window.column_source, a.window_columns, window.width)
     step, pixel = window.column_source * window.xw, window.block * 2
     count = (high - low) * window.block // DEPTH
     straight = 0 <= h < window.height and low < high and window.xc == 4
