@@ -1,0 +1,51 @@
+"""Copying rows into rows that are longer: what is not there becomes zero, and is not read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from harness import DTYPES
+
+from fastconv.core.address import address
+from fastconv.core.jit import kernel, record
+from fastconv.core.stage import Stage
+from fastconv.simd.copying import copy_rows
+from fastconv.simd.vector import element
+
+
+def _copying_kernel(itemsize):
+    @kernel(record("target target_step source source_step rows low high columns"))
+    def copying(worker, a):
+        copy_rows(
+            element(itemsize), a.target, a.target_step, a.source, a.source_step, a.rows, a.low,
+            a.high, a.columns,
+        )  # fmt: skip
+
+    return copying
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("columns", [1, 3, 8, 16, 17, 30, 32, 45, 64])
+def test_rows_are_padded(columns, dtype):
+    copying = Stage(_copying_kernel(np.dtype(dtype).itemsize), 1)
+    rng = np.random.default_rng(0)
+    edges = {(0, columns), (0, 0), (columns, columns), (1, columns), (0, columns - 1)}
+    edges |= {(min(2, columns), max(2, columns - 3)), (columns // 2, columns // 2 + 1)}
+    for low, high in sorted(edges):
+        for rows in (0, 1, 4):
+            source = np.full((rows, columns + 5), np.nan, dtype)
+            source[:, low:high] = rng.standard_normal((rows, high - low))
+            target = np.full((rows + 2, columns), np.nan, dtype)  # a fence before and behind
+            copying.run(
+                target=address(target) + target.strides[0],
+                target_step=target.strides[0],
+                source=address(source),
+                source_step=source.strides[0],
+                rows=rows,
+                low=low,
+                high=high,
+                columns=columns,
+            )
+            expected = np.where(np.isnan(source), 0, source)[:, :columns]
+            np.testing.assert_array_equal(target[1:-1], expected)
+            assert np.isnan(target[[0, -1]]).all()
