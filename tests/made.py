@@ -46,3 +46,12 @@ def grid(sizes=(1, 3, 5), channels=(8, 16), directions=DIRECTIONS) -> Results:
                 cannot = {"winograd": Measured("winograd", "nothing to save")} if r == 1 else {}
                 entries.append(entry(one, rates, **cannot))
     return Results(HOST, tuple(entries))
+
+
+def results(*entries) -> Results:
+    return Results(HOST, entries)
+
+
+ONE = problem()
+FORWARD = grid(directions=("forward",))
+FAMILY = grid(channels=(8,), directions=("forward",)).entries
