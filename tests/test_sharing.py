@@ -19,8 +19,12 @@ from fastconv.plans.bilinear import weight as bilinear_weight
 from fastconv.plans.blocked import weight as blocked_weight
 from fastconv.plans.blocked import weight_stages
 from fastconv.plans.depthwise import weight as depthwise_weight
+from fastconv.plans.lines import planar_weight
 from fastconv.plans.split import weight as split_weight
 from fastconv.plans.sum_tasks import sum_tasks, tiles_met
+
+# Where plans of weight gradients ask for their tasks.
+PLANS = (bilinear_weight, depthwise_weight, planar_weight, split_weight, weight_stages)
 
 CASES = {
     "direct": Case("many-pixels", 8, 3, 40, 48, 20, 3, 3, padding=1),
@@ -131,7 +135,7 @@ def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
         shared.append((workers, copies * parts))
         return sum_tasks(workers, copies, parts, *rest)
 
-    for module in (bilinear_weight, depthwise_weight, split_weight, weight_stages):
+    for module in PLANS:
         monkeypatch.setattr(module, "sum_tasks", noted)
     trial = Trial(case, "backward_weight", "float32", order)
     plan = ALGORITHMS[algorithm].plan(trial.problem, 2)

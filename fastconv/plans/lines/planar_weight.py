@@ -116,11 +116,12 @@ class PlanarWeight:
         return Planes([self.c], cut.rows, self.units, self.vector * self.itemsize, cut.flat)
 
     def _cuts(self) -> Iterator[_Cut]:
-        """Blocks to choose from: enough to share them out evenly."""
+        """Blocks to choose from: enough to share them out evenly, of rows that a cache holds."""
         c, J = self.c, self.c.columns.outputs
         fair = max(1, c.N * c.groups * c.rows.outputs // (4 * self.threads))
+        held = max(1, machine().l1 // (J * self.itemsize))
         flat = c.columns.spread == 1
-        most = range(1, 1 + min(fair, c.rows.outputs))
+        most = range(1, 1 + min(fair, held, c.rows.outputs))
         for rows in {even_split(c.rows.outputs, some) for some in most}:
             yield _Cut(False, 1, rows, rows, J)
             if flat:
