@@ -36,6 +36,7 @@ _MOST_TAPS = 512  # of all channels; more are as well transposed
 # waiting for a cache line that the first-level cache has no room for.
 _START, _ROW, _PACK, _LINE = 150, 4, 10, 4
 _IMAGES = (2, 4, 8, 16)  # of a block, where they are small
+_BLOCKS = 16  # for each worker, enough to share them out evenly
 _TURNS = 4  # parts of the groups for each worker
 
 
@@ -73,6 +74,8 @@ class PlanarWeight:
         self.itemsize = itemsize = problem.itemsize
         self.vector = lanes(itemsize)
         self.threads = threads
+        rows = c.N * c.groups * c.rows.outputs
+        self.workers = workers_for(problem.flops, rows, threads, c.moved(itemsize))
         self.units = Units(c, "nchw", itemsize, splat=True)
         self.time, self.cut, self.mr, self.nt = self._shape()
         self.planes = self._planes(self.cut)
@@ -82,12 +85,10 @@ class PlanarWeight:
         self.copy_bytes = c.groups * self.unit_bytes
         self.tasks_i = -(-c.rows.outputs // self.cut.rows)
         self.blocks = -(-c.N // self.cut.images) * self.tasks_i
-        moved = c.moved(itemsize) + 2 * self.copy_bytes
-        workers = workers_for(self.flops, self.blocks * c.groups, threads, moved)
         self.copies, self.parts = share_out(
-            workers, self.blocks, c.groups, self.copy_bytes, c.pixels, _TURNS
+            self.workers, self.blocks, c.groups, self.copy_bytes, c.pixels, _TURNS
         )
-        self.workers = min(workers, self.copies * self.parts)
+        self.workers = min(self.workers, self.copies * self.parts)
         self.planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(WINDOW_BYTES + 64 + self.cut.images * self.planes_bytes)
         self.nbytes = aligned(self.copies * self.copy_bytes) + self.workers * self.worker_bytes
@@ -118,7 +119,9 @@ class PlanarWeight:
     def _cuts(self) -> Iterator[_Cut]:
         """Blocks to choose from: enough to share them out evenly, of rows that a cache holds."""
         c, J = self.c, self.c.columns.outputs
-        fair = max(1, c.N * c.groups * c.rows.outputs // (4 * self.threads))
+        fair = c.N * c.groups * c.rows.outputs
+        if self.workers > 1:
+            fair = max(1, fair // (_BLOCKS * self.workers))
         held = max(1, machine().l1 // (J * self.itemsize))
         flat = c.columns.spread == 1
         most = range(1, 1 + min(fair, held, c.rows.outputs))
