@@ -203,6 +203,8 @@ MEDIUM = (
     Case("medium-few-channels", 3, 3, 30, 37, 64, 3, 3, padding=1),
     Case("medium-few-channels-stride-2", 2, 1, 41, 38, 32, 5, 4, stride=2, padding=2),
     Case("medium-stride-2", 2, 33, 21, 20, 40, 3, 3, stride=2, padding=1),
+    Case("medium-stride-down", 2, 3, 28, 28, 12, 3, 3, stride=(2, 1), padding=1),
+    Case("medium-depthwise-down", 2, 16, 28, 28, 16, 3, 3, stride=(2, 1), padding=1, groups=16),
     Case("medium-stem", 1, 3, 49, 50, 64, 7, 7, stride=2, padding=3),
     Case("medium-11x11", 1, 3, 63, 63, 32, 11, 11, stride=4, padding=2),
     Case("medium-5x5", 2, 17, 27, 13, 33, 5, 5, padding=2),

@@ -8,6 +8,7 @@ import pytest
 from harness import DTYPES, Trial, assert_close
 
 import fastconv as fc
+from fastconv.conv.algorithm import WORKSPACE, sum_error
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.core.machine import machine
@@ -71,6 +72,7 @@ def test_tiles_fit_the_registers(filters, taps):
 CASES = (
     cases.Case("planar-dw-odd", 5, 1, 21, 20, 13, 5, 5, padding=2),
     cases.Case("planar-dw-strided", 3, 2, 41, 43, 9, 5, 3, (2, 2), (2, 1)),
+    cases.Case("planar-dw-strided-down", 6, 1, 41, 20, 7, 3, 3, (2, 1), 1),
     cases.Case("planar-dw-dilated", 2, 3, 23, 37, 8, 3, 3, 1, (2, 3), (2, 3)),
     cases.Case("planar-dw-groups", 5, 6, 19, 33, 15, 3, 3, padding=1, groups=3),
     cases.Case("planar-dw-small", 37, 2, 9, 9, 4, 3, 3, padding=1),
@@ -113,6 +115,56 @@ def test_small_images_are_summed_together():
     assert cut(64, 8).images > 1 and cut(64, 8).flat
     assert cut(64, 64).images == 1
     assert cut(4, 224).rows < 224  # of x and dy as much as the first-level cache holds
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_rows_of_a_wider_gradient(flat, monkeypatch):
+    """Its columns follow one another, its rows do not."""
+    trial = Trial(CASES[0], "backward_weight", "float32", "nchw")
+    x, dy = trial.operands()
+    wide = np.full((*dy.shape[:3], dy.shape[3] + 3), np.nan, np.float32)
+    wide[..., : dy.shape[3]] = dy
+    chosen = PlanarWeight(trial.problem, 1)
+    cut = next(cut for cut in chosen._cuts() if cut.flat == flat and cut.rows > 1)
+    shape = chosen._shape()._replace(cut=cut)
+    monkeypatch.setattr(PlanarWeight, "_shape", lambda self: shape)
+    dw = np.full(CASES[0].w_shape, np.nan, np.float32)
+    PlanarWeight(trial.problem, 1).run(x, wide[..., : dy.shape[3]], dw)
+    assert_close(dw, trial.expected, trial.bound("direct"))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "images"), [(1024, 1000, 1), (3000, 64, 1), (16, 16, 4000)]
+)
+def test_the_longest_sums_of_equal_terms_keep_the_bound(height, width, images):
+    x = np.full((images, 1, height, width), 1 / 3, np.float32)
+    dy = np.full((images, 4, height - 2, width - 2), 1 / 3, np.float32)
+    size = (4, 1, 3, 3)
+    assert _planar(x.shape, size, 1, 0, 1, 1)
+    exact = np.float64(x[0, 0, 0, 0]) * np.float64(dy[0, 0, 0, 0]) * dy[:, 0].size
+    for threads in (1, 2):
+        with fc.options(num_threads=threads):
+            dw = fc.grad.conv2d_weight(x, size, dy, algorithm="direct")
+        assert np.abs(dw - exact).max() / exact <= sum_error(dy[:, 0].size, "float32") / 4
+
+
+@pytest.mark.parametrize("threads", [1, 64])
+@pytest.mark.parametrize(
+    ("x", "w", "padding"),
+    [
+        ((1, 1, 1 << 25, 16), (64, 1, 5, 5), 2),
+        ((1 << 20, 1, 16, 16), (8, 1, 3, 3), 1),
+        ((1, 1, 4, 4), (8, 1, 7, 7), (3, 1_000_000)),
+        ((1, 1, 4, 4), (8, 1, 7, 7), (1_000_000, 8)),
+        ((2, 4096, 16, 16), (4096, 1, 3, 3), 1),
+    ],
+)
+def test_extreme_problems_have_few_cuts_and_little_scratch(x, w, padding, threads):
+    problem = described(x, w, 1, padding, 1, x[1] // w[1], "backward_weight", "float32", "nchw")
+    plan = Direct().weight(problem, threads)
+    assert plan.nbytes <= threads * WORKSPACE
+    if PlanarWeight.applies(problem):
+        assert 1 <= len(list(PlanarWeight(problem, threads)._cuts())) <= 40
 
 
 @pytest.mark.parametrize("step", [1, 2, -1])

@@ -13,7 +13,7 @@ from fastconv.plans.lines.planar_weight import PlanarWeight
 from fastconv.plans.pointwise.in_place import in_place
 
 from ._product import ProductAlgorithm
-from .algorithm import Cost
+from .algorithm import WORKSPACE, Cost
 
 _PLANAR_GAIN = 1.2  # promised, or operands are transposed
 
@@ -29,7 +29,8 @@ def _weight(problem: ConvProblem, threads: int) -> DirectWeight | PlanarWeight:
     plan = direct_weight(problem, threads)
     if PlanarWeight.applies(problem):
         planar = PlanarWeight(problem, threads)
-        if _PLANAR_GAIN * planar.time < plan.time_on_planes:
+        fits = planar.nbytes <= threads * WORKSPACE
+        if fits and _PLANAR_GAIN * planar.time < plan.time_on_planes:
             return planar
     return plan
 

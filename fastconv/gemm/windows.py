@@ -22,7 +22,7 @@ WINDOW = record(
     "channels block n_blocks vector"
 )
 
-_SHORT_ROW = 512  # bytes up to which clearing the whole buffer beats clearing the two ends of a row
+_SHORT_ROW = 512  # bytes up to which rows are not cleared at their two ends, one by one
 
 
 def window_record(channels, block, size, first, source, vector) -> np.ndarray:
@@ -84,9 +84,9 @@ def _pixels(like, a, target, source, count, valid, item):
 
 @inner
 def reach(first, source, positions, extent):
-    """The ``positions``, ``source`` apart from ``first`` on, that are within an extent.
+    """Which of so many ``positions``, ``source`` apart from ``first`` on, lie within an extent.
 
-    From the first to before the last.
+    The first of them, and the first behind them.
     """
     low = min(positions, max(0, -(first // source)))
     return low, max(low, min(positions, (extent - 1 - first) // source + 1))

@@ -21,7 +21,7 @@ from fastconv.core.workspace import ALIGN, Scratch, aligned
 from fastconv.gemm.sharing import share_out, workers_for
 from fastconv.gemm.tiling import dot_tiles, even_split, round_up
 from fastconv.gemm.windows import window_record
-from fastconv.plans.correlation import unfolded
+from fastconv.plans.correlation import Correlation, unfolded
 from fastconv.plans.depthwise.kernel import WINDOW_BYTES
 from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
@@ -32,10 +32,13 @@ from fastconv.simd.vector import lanes
 from .planar_weight_kernel import planar_add_kernel, planar_weight_kernel
 
 _MOST_TAPS = 512  # of all channels; more are as well transposed
+_MOST_STEPS = 256  # vectors summed in one go: rounding errors of equal terms all point the same way
 # In multiply-adds of vectors: beginning and ending a tile, beginning a row, packing a vector,
 # waiting for a cache line that the first-level cache has no room for.
 _START, _ROW, _PACK, _LINE = 150, 4, 10, 4
-_IMAGES = (2, 4, 8, 16)  # of a block, where they are small
+# Rows, and images, of a block: at most so many.
+_ROWS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, _MOST_STEPS)
+_IMAGES = (2, 4, 8, 16)
 _BLOCKS = 16  # for each worker, enough to share them out evenly
 _TURNS = 4  # parts of the groups for each worker
 
@@ -60,6 +63,11 @@ class _Shape(NamedTuple):
     cut: _Cut
     mr: int
     nt: int
+
+
+def _planes(c: Correlation, rows: int, flat: bool, itemsize: int) -> Planes:
+    units = Units(c, "nchw", itemsize, splat=True)
+    return Planes([c], rows, units, lanes(itemsize) * itemsize, flat)
 
 
 class PlanarWeight:
@@ -103,35 +111,35 @@ class PlanarWeight:
     @staticmethod
     def applies(problem: ConvProblem) -> bool:
         """Whether this plan can run ``problem`` and suits it: planes of few channels, long rows."""
-        c = unfolded(problem)
-        row = c.channels * c.columns.inputs * problem.itemsize
+        c, vector = unfolded(problem), lanes(problem.itemsize)
         return (
             (problem.x_format == "nchw" or problem.C == 1)
             and problem.y_format == "nchw"
             and 1 < c.steps <= _MOST_TAPS
-            and c.columns.outputs >= lanes(problem.itemsize) // 2
-            and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
+            and vector // 2 <= c.columns.outputs <= _MOST_STEPS * vector
+            and _planes(c, 1, False, problem.itemsize).nbytes <= machine().l2 // 2
         )
 
-    def _planes(self, cut: _Cut) -> Planes:
-        return Planes([self.c], cut.rows, self.units, self.vector * self.itemsize, cut.flat)
-
     def _cuts(self) -> Iterator[_Cut]:
-        """Blocks to choose from: enough to share them out evenly, of rows that a cache holds."""
-        c, J = self.c, self.c.columns.outputs
-        fair = c.N * c.groups * c.rows.outputs
+        """Blocks to choose from: enough to share them out evenly."""
+        c, height, width = self.c, self.c.rows.outputs, self.c.columns.outputs
+        fair = c.N * c.groups * height
         if self.workers > 1:
             fair = max(1, fair // (_BLOCKS * self.workers))
-        held = max(1, machine().l1 // (J * self.itemsize))
-        flat = c.columns.spread == 1
-        most = range(1, 1 + min(fair, held, c.rows.outputs))
-        for rows in {even_split(c.rows.outputs, some) for some in most}:
-            yield _Cut(False, 1, rows, rows, J)
-            if flat:
-                yield _Cut(True, 1, rows, 1, rows * J)
-        for images in _IMAGES:
-            if flat and images * c.rows.outputs <= fair:
-                yield _Cut(True, images, c.rows.outputs, images, c.rows.outputs * J)
+        rows = {even_split(height, most) for most in _ROWS if most <= fair}
+        images = [most for most in _IMAGES if most <= min(c.N, fair // height)]
+        cuts = [_Cut(False, 1, some, some, width) for some in rows]
+        if c.columns.spread == 1:
+            cuts += [_Cut(True, 1, some, 1, some * width) for some in rows]
+            cuts += [_Cut(True, some, height, some, height * width) for some in images]
+        for cut in cuts:
+            few = cut.stretches * -(-cut.length // self.vector) <= _MOST_STEPS
+            held = cut.images * self._planes(cut).nbytes
+            if (few and held <= machine().l2 // 2) or cut[:3] == (False, 1, 1):
+                yield cut
+
+    def _planes(self, cut: _Cut) -> Planes:
+        return _planes(self.c, cut.rows, cut.flat, self.itemsize)
 
     def _shape(self) -> _Shape:
         """The block and the tile that take the least time."""
@@ -211,10 +219,10 @@ class PlanarWeight:
     @property
     def flops(self) -> int:
         """Executed, vectors and tiles filled up with zeros."""
-        c = self.c
-        columns = c.columns.outputs if self.cut.flat else round_up(c.columns.outputs, self.vector)
+        c, cut = self.c, self.cut
+        pixels = c.pixels * round_up(cut.length, self.vector) // cut.length
         sums = c.groups * self.tiles * self.mr * self.tap_tiles * self.nt
-        return 2 * c.N * c.rows.outputs * columns * sums
+        return 2 * pixels * sums
 
     @property
     def packed_bytes(self) -> int:
@@ -224,7 +232,8 @@ class PlanarWeight:
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
         c = self.c
         yn, yk, yh, yw = dy.strides
-        if (yh, yw) != (c.columns.outputs * self.itemsize, self.itemsize):
+        whole = not self.cut.flat or yh == c.columns.outputs * self.itemsize
+        if yw != self.itemsize or not whole:
             dy = np.ascontiguousarray(dy)
             yn, yk, yh, _ = dy.strides
         xn, xc, xh, xw = x.strides

@@ -18,8 +18,8 @@ from fastconv.simd.vector import element
 LAYOUT = record(
     "profile scratch scratch_bytes "
     + PLANES
-    # dy and its strides; whether rows follow one another in the planes as in dy, elements of a row
-    # and its bytes in the planes
+    # dy and its strides; images of a block, rows and columns of dy; whether the rows of a block
+    # follow one another, and the bytes of a row in the planes
     + "dy yn yg yk yh task_n I J flat row_bytes "
     # taps, in tiles; rows of dy that a tile fetches, and calls that fetch all of a tile
     "taps tap_tiles fetched fetches "
@@ -53,7 +53,7 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
         copy(window, a.x_window, WINDOW_BYTES)
         x = record_at(window, WINDOW)
         planes = (window + WINDOW_BYTES + 63) // 64 * 64
-        mr, tap_tile = a.tile.mr, a.tile.nr * 8
+        mr, tap_tile = a.tile.mr, a.tile.nr * 8  # its columns are taps
         clock = started(a.profile)
         while True:
             task = next_task(a.shares.counter, worker, a.shares.tasks)
