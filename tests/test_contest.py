@@ -91,6 +91,40 @@ def test_compiling_is_not_measured(register):
     assert call() == 1
 
 
+def test_contenders_compile_at_once(register):
+    """The first run of each waits for that of the other."""
+    together = threading.Barrier(2, timeout=60)
+    for fake in (fakes := register(one=(5 * MS, 4 * MS), two=(5 * MS, 5 * MS))):
+        fake.plan = _waiting_once(fake.plan, together)
+    assert call() == 1
+    assert min(runs(fakes)) >= 3
+
+
+def _waiting_once(make, together):
+    def plan(problem, threads):
+        inner, waited = make(problem, threads), []
+
+        def run(*operands):
+            if not waited:
+                waited.append(together.wait())
+            inner(*operands)
+
+        return run
+
+    return plan
+
+
+def test_without_further_threads_contenders_compile_one_by_one(register, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    fakes = register(one=(5 * MS, 4 * MS), two=(5 * MS, 5 * MS))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert call() == 1
+    assert min(runs(fakes)) >= 3
+
+
 def test_measuring_is_bounded(register, clock):
     names = [f"a{i}" for i in range(9)]
     fakes = register(**{name: (400 * MS, 400 * MS) for name in names})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,14 @@ def test_watch_times_each_kernel_it_sees_made():
     assert 0 < made.seconds <= watch.total < 10
 
 
+def test_time_in_which_two_threads_compile_counts_once(monkeypatch):
+    monkeypatch.setattr(jit, "spans", [(0.0, 90.0)])  # from before
+    with compiling.watch() as watch:
+        jit.spans.extend([(3.0, 4.0), (1.0, 6.0), (5.0, 7.0), (8.0, 8.5)])
+    jit.spans.append((9.0, 10.0))
+    assert watch.total == 6.5
+
+
 def test_refusals_name_whole_layers_or_single_passes(capsys):
     first = recording.Run(SMALL, "fast")
     weight = recording.Run(SMALL._replace(direction="backward_weight"), "fast")
@@ -188,11 +197,11 @@ def test_refusals_name_whole_layers_or_single_passes(capsys):
 
 
 def test_stages_add_up(capsys):
-    with compiling.watch() as watch:
-        parts = stages.Stages(watch)
-        for name in ("first", "second"):
-            with parts(name):
-                watch.total += 0.2
+    watch = types.SimpleNamespace(total=0.0)
+    parts = stages.Stages(watch)
+    for name in ("first", "second"):
+        with parts(name):
+            watch.total += 0.2
     parts.show(console.console())
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["first", "second", "in"]

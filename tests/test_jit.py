@@ -115,9 +115,49 @@ def test_processes_compile_variants_of_one_function_at_once(tmp_path):
     assert json.loads(run(VARIANTS, 1, 0, **environment)) == [[], 40]
 
 
+AT_ONCE = """
+    import json, threading
+    from concurrent.futures import ThreadPoolExecutor
+    import numpy as np
+    from fastconv.core import jit, machine_code
+    from fastconv.core.stage import Stage
+    from fastconv.simd.copying import put_word
+
+    # Whoever is first to optimise waits until another one is, too.
+    both, optimise = threading.Barrier(2, timeout=60), machine_code.optimise
+
+    def together(module, name):
+        if len(jit.kernels) == before:
+            both.wait()
+        optimise(module, name)
+
+    def made(value):
+        @jit.kernel(jit.record("out"))
+        def write(worker, a):
+            put_word(a.out, value)
+        return write
+
+    def written(value):
+        out = np.full(1, -1)
+        Stage(made(value), 1).run(out=out.ctypes.data)
+        return int(out[0])
+
+    written(-7)  # the launcher
+    before = len(jit.kernels)
+    machine_code.optimise = together
+    with ThreadPoolExecutor(2) as pool:
+        print(json.dumps(list(pool.map(written, [3, 4, 5, 5, 6, 7]))))
+"""
+
+
+def test_threads_compile_at_once(tmp_path):
+    """LLVM is at two kernels at a time, also at the same one."""
+    assert json.loads(run(AT_ONCE, FASTCONV_CACHE_DIR=str(tmp_path))) == [3, 4, 5, 5, 6, 7]
+
+
 def test_variants_saved_at_once_keep_their_code(tmp_path, monkeypatch):
     """The second is saved while the first is about to appear."""
-    saved = cache._Files(str(tmp_path), "name")
+    saved = cache.Files(str(tmp_path), "name")
     replace = files.replace
 
     def interrupted(path, content):
@@ -131,15 +171,18 @@ def test_variants_saved_at_once_keep_their_code(tmp_path, monkeypatch):
 
 
 def test_damaged_code_is_compiled_again(tmp_path):
-    """Cut short, of another kernel, or no code at all."""
+    """Cut short, of another kernel, no code at all, or with one bit changed."""
     environment = {"FASTCONV_CACHE_DIR": str(tmp_path)}
     assert json.loads(run(VARIANTS, 8, 0, **environment)) == [[], 0]
     paths = sorted(tmp_path.rglob(f"*write*{cache.SUFFIX}"))
     whole = [path.read_bytes() for path in paths]
     assert len(whole) == 5
-    for path, content in zip(paths, (whole[0][:-9], whole[2], b"", b"nothing"), strict=False):
+    changed = bytearray(whole[4])
+    changed[len(changed) // 2] ^= 1
+    damaged = (whole[0][:-9], whole[2], b"", b"nothing", changed)
+    for path, content in zip(paths, damaged, strict=True):
         path.write_bytes(content)
-    assert json.loads(run(VARIANTS, 8, 0, **environment)) == [[], 1]
+    assert json.loads(run(VARIANTS, 8, 0, **environment)) == [[], 0]
     assert json.loads(run(VARIANTS, 8, 0, **environment)) == [[], 5]
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from numba.core import event
-
 from fastconv.core import jit
-
-_LOCK = "numba:compiler_lock"  # held by numba for as long as it compiles or loads one function
 
 
 class Made(NamedTuple):
@@ -22,51 +17,39 @@ class Made(NamedTuple):
     seconds: float
 
 
-class Watch(event.Listener):
-    """Times the outermost holds of the compiler lock; nested ones are helpers being inlined."""
+class Watch:
+    """What was compiled or loaded since it began, until it is closed."""
 
     def __init__(self):
-        self.total = 0.0  # seconds, launchers and helpers included
-        self._first = len(jit.kernels)
-        self._end: int | None = None  # of the kernels made, once the watch is over
-        self._by_index: dict[int, float] = {}
-        self._depth = 0
-        self._began = 0.0
-
-    def on_start(self, event):
-        if self._depth == 0:
-            self._began = time.perf_counter()
-        self._depth += 1
-
-    def on_end(self, event):
-        self._depth -= 1
-        if self._depth == 0:
-            elapsed = time.perf_counter() - self._began
-            self.total += elapsed
-            # A kernel is listed as soon as it is compiled: this hold's kernel comes next, and a
-            # launcher's time is overwritten by that of the kernel that follows it.
-            self._by_index[len(jit.kernels)] = elapsed
+        self._kernels = slice(len(jit.kernels), None)
+        self._spans = slice(len(jit.spans), None)
 
     def close(self) -> None:
         """Take no note of what is made from now on."""
-        self._end = len(jit.kernels)
+        self._kernels = slice(self._kernels.start, len(jit.kernels))
+        self._spans = slice(self._spans.start, len(jit.spans))
+
+    @property
+    def total(self) -> float:
+        """Seconds in which some thread was compiling, launchers included."""
+        seconds, until = 0.0, 0.0
+        for began, ended in sorted(jit.spans[self._spans]):
+            seconds += max(0.0, ended - max(began, until))
+            until = max(until, ended)
+        return seconds
 
     @property
     def made(self) -> list[Made]:
         """The kernels made since the watch began, in order."""
-        return [
-            Made(kernel.name, kernel.from_cache, self._by_index[index])
-            for index, kernel in enumerate(jit.kernels[self._first : self._end], self._first)
-        ]
+        made = jit.kernels[self._kernels]
+        return [Made(kernel.name, kernel.from_cache, kernel.seconds) for kernel in made]
 
 
 @contextmanager
 def watch() -> Iterator[Watch]:
     """Watch the compiler for the length of a ``with`` block."""
-    listener = Watch()
-    event.register(_LOCK, listener)
+    watching = Watch()
     try:
-        yield listener
+        yield watching
     finally:
-        event.unregister(_LOCK, listener)
-        listener.close()
+        watching.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from statistics import median
 
 from fastconv.core.locks import Lock
+from fastconv.core.overlap import overlapped
 from fastconv.core.problem import ConvProblem
 
 from . import _decisions
@@ -70,8 +72,7 @@ def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
     The fastest run would tell what a plan can do on an idle host; others slow down some plans more
     than others, and the matrix units most.
     """
-    for plan in plans.values():
-        plan(*operands)
+    overlapped(partial(plan, *operands) for plan in plans.values())
     runs: dict[str, list[float]] = {name: [] for name in plans}
     seconds: dict[str, float] = {}
     racing, start = list(plans), clock()

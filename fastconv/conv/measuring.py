@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core import threads, workspace
+from fastconv.core.overlap import overlapped
 from fastconv.core.problem import ConvProblem
 from fastconv.simd.phases import seconds_by_phase
 
@@ -74,7 +75,7 @@ def measure(
     with contextlib.ExitStack() as stack:
         for name in runs.keys() & PEERS.keys():
             stack.enter_context(PEERS[name].threads(workers))
-        errors = {name: _error(run(), exact) for name, run in runs.items()}
+        errors = _errors(runs, exact)
         alone = not runs.keys() & PEERS.keys()
         times = _interleaved(runs, budget, 0 if alone else _SETTLING)
     phases = {name: _phases(runs[name], workers) for name in runs.keys() & ALGORITHMS.keys()}
@@ -121,6 +122,14 @@ def _exact(problem: ConvProblem, first: np.ndarray, second: np.ndarray) -> np.nd
     wide = problem._replace(dtype="float64")
     plan = _YARDSTICK.plan(wide, 1)
     return _run(wide, plan, (first.astype(np.float64), second.astype(np.float64)))()
+
+
+def _errors(runs: dict[str, Callable], exact: np.ndarray) -> dict[str, float]:
+    """Errors of the first runs, which compile the kernels; a peer has threads of its own."""
+    own = [name for name in runs if name in ALGORITHMS]
+    tasks = [lambda run=runs[name]: _error(run(), exact) for name in own]
+    errors = dict(zip(own, overlapped(tasks), strict=True))
+    return errors | {name: _error(runs[name](), exact) for name in runs.keys() - errors.keys()}
 
 
 def _error(result: np.ndarray, exact: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """Where machine code is kept between processes: a file for each compiled function.
 
-A change in another source file is not seen by numba, so the directory is named after a digest of
-the kernel sources.
+A change of one source file may change the code of many functions, so the directory is named after
+a digest of all kernel sources.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import warnings
 from pathlib import Path
 
 import numba
-from numba.core import caching
 from numba.core.serialize import dumps
 
 from . import files
 
 SUFFIX = ".code"
+_CHECK = 32  # bytes that a file begins with: the digest of the others
 
 _KERNEL_FOLDERS = ("core", "simd", "gemm", "transforms", "plans", "conv", "ops")
 
@@ -61,7 +61,20 @@ def cache_directory() -> str | None:
         return None
 
 
-class _Files:
+def identity(function, *more) -> tuple:
+    """What tells a function from all others: its place, code and closure, and ``more``."""
+    code = function.__code__
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    parts = (hashlib.sha256(part).hexdigest() for part in (code.co_code, dumps(cells)))
+    return function.__module__, function.__qualname__, code.co_firstlineno, *more, *parts
+
+
+def digest(key) -> str:
+    """A name for what ``key`` says."""
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:24]
+
+
+class Files:
     """The code of one function's variants: a file each, named after the digest of what it is.
 
     numba's own files are numbered, with an index: of two processes that compile different variants
@@ -75,54 +88,43 @@ class _Files:
     def load(self, key):
         """What was saved as ``key``; None if nothing was, or if its file is damaged."""
         try:
-            saved, data = pickle.loads(self._path(key).read_bytes())
-            return data if saved == key else None
-        except Exception:  # whatever a damaged file makes of unpickling
+            content = self._path(key).read_bytes()
+            check, data = content[:_CHECK], content[_CHECK:]
+            if _check(data) != check:  # damaged code would kill the process
+                return None
+            saved, value = pickle.loads(data)
+            return value if saved == key else None
+        except Exception:  # whatever a file of other origin makes of unpickling
             return None
 
-    def save(self, key, data) -> None:
-        """Keep ``data``; where nothing can be written, it is compiled again next time."""
+    def save(self, key, value) -> None:
+        """Keep ``value``; where nothing can be written, it is compiled again next time."""
+        data = dumps((key, value))
         with contextlib.suppress(OSError):
-            files.replace(self._path(key), dumps((key, data)))
+            files.replace(self._path(key), _check(data) + data)
 
     def _path(self, key) -> Path:
-        digest = hashlib.sha256(repr(key).encode()).hexdigest()
-        return self._folder / f"{self._name}-{digest[:24]}{SUFFIX}"
+        return self._folder / f"{self._name}-{digest(key)}{SUFFIX}"
 
 
-class _Locator(caching._CacheLocator):
-    """Tells numba to keep a function's machine code in :func:`cache_directory`."""
-
-    def __init__(self, py_func):
-        self._module = py_func.__module__
-        # Under these names numba says what it cannot keep.
-        self._py_file = py_func.__code__.co_filename
-        self._lineno = py_func.__code__.co_firstlineno
-
-    def get_cache_path(self):
-        return cache_directory()
-
-    def get_source_stamp(self):
-        return source_digest()
-
-    def get_disambiguator(self):
-        # Files of different folders have the same names, and numba takes no more of a path.
-        return f"{self._module}-{self._lineno}"
-
-    @classmethod
-    def from_function(cls, py_func, py_file):
-        return cls(py_func)
+def _check(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
-class _Implementation(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
+class _Nowhere:
+    """Instead of files, where none can be written."""
+
+    def load(self, key) -> None:
+        return None
+
+    def save(self, key, value) -> None:
+        pass
 
 
-class KernelCache(caching.FunctionCache):
-    """numba's cache of one function, with other files."""
-
-    _impl_class = _Implementation
-
-    def __init__(self, function):
-        super().__init__(function)
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base)
+def files_of(function) -> Files | _Nowhere:
+    """Where the variants of a function are kept."""
+    folder = cache_directory()
+    if folder is None:
+        return _Nowhere()
+    line = function.__code__.co_firstlineno
+    return Files(folder, f"{function.__module__}-{function.__name__}-{line}")

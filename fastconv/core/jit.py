@@ -12,16 +12,19 @@ names of intrinsics are module globals.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import time
+from collections.abc import Iterator
 
 import numba
 import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from . import cache, garbage
+from . import cache, garbage, machine_code
 from .linked import Linked
-from .pipeline import KernelPipeline
+from .pipeline import lower
 
 # nsz, reassoc and contract are safe with NaN and Inf; the full fast-math set is not.
 FLAGS = {
@@ -58,15 +61,14 @@ def words(layout: np.dtype) -> list[str]:
     return names
 
 
-def compile_cached(function, signature, **options):
-    """``njit`` with one explicit signature, kept by :mod:`.cache`."""
-    dispatcher = numba.njit(**FLAGS, **options)(function)
-    if cache.cache_directory() is not None:
-        dispatcher._cache = cache.KernelCache(function)
-    with garbage.kept():
-        dispatcher.compile(signature)
-    dispatcher.disable_compile()
-    return dispatcher
+@contextlib.contextmanager
+def noted() -> Iterator[None]:
+    """Note from when to when something was compiled, or loaded."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        spans.append((began, time.perf_counter()))
 
 
 class Function:
@@ -77,19 +79,36 @@ class Function:
     """
 
     def __init__(self, function, signature):
-        compiled = compile_cached(function, signature, pipeline_class=KernelPipeline, **_BARE)
-        (code,) = compiled.overloads.values()
         self.name = function.__name__
-        self.address = code.library.get_pointer_to_function(code.fndesc.llvm_func_name)
-        self._compiled = compiled  # keeps the machine code alive
+        self._function, self._signature = function, signature
+        key = cache.identity(function, str(signature), machine_code.target())
+        self._symbol = f"{self.name}_{cache.digest(key)}"  # no other function's in this process
+        with noted():
+            began = time.thread_time()
+            self._make(key)
+            self.seconds = time.thread_time() - began  # of work, for this one alone
         kernels.append(self)
 
-    @property
-    def from_cache(self) -> bool:
-        return sum(self._compiled.stats.cache_hits.values()) > 0
+    def _make(self, key) -> None:
+        """Compile, or load what this or another process compiled before."""
+        files = cache.files_of(self._function)
+        code = files.load(key)
+        self.from_cache = code is not None
+        if code is None:
+            code = machine_code.emit(self._optimised())
+            files.save(key, code)
+        self.address = machine_code.load(code, self._symbol)
+
+    def _optimised(self):
+        with garbage.kept():
+            name, texts = lower(self._function, self._signature, **FLAGS, **_BARE)
+            module = machine_code.link(texts)
+            module.get_function(name).name = self._symbol
+        machine_code.optimise(module, self._symbol)
+        return module
 
     def inspect_asm(self) -> str:
-        return "".join(self._compiled.inspect_asm().values())
+        return machine_code.emit(self._optimised(), assembly=True).decode()
 
 
 class Kernel(Function):
@@ -101,7 +120,10 @@ class Kernel(Function):
         self.words = words(layout)
 
 
-kernels: list[Function] = []  # all compiled functions of this process, for ``fastconv info``
+# For ``fastconv info`` and its kin: all compiled functions of this process, and when each was made,
+# as seconds of ``perf_counter``; several threads may have been at it.
+kernels: list[Function] = []
+spans: list[tuple[float, float]] = []
 
 
 def kernel(layout: np.dtype):

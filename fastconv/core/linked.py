@@ -14,33 +14,21 @@ from numba.core import types
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
 
-from .pipeline import KernelLibrary, KernelLowering, KernelPipeline
+from .pipeline import KernelLowering, KernelPipeline
 
 # Parameters of these names stay integers that the compiler knows: the bytes of an element and the
 # elements of a vector, which sizes are divided by all the time.
 _CONSTANTS = ("item", "vector")
 
 
-class _Library(KernelLibrary):
-    """Intermediate code that is optimised, and translated, where it is linked to."""
-
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_final_module(self):
-        self._finalize_dynamic_globals()
-        self._finalized = True
-
-
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _Lowering(KernelLowering):
-    """Lower a function to intermediate code, and tell numba where its callers find it."""
+    """Lower a function that LLVM may drop once it is inlined; tell numba where callers find it."""
 
     _name = "linked_lowering"
-    library = _Library
+    linkage = "linkonce_odr"
 
     def run_pass(self, state):
-        state.flags.no_compile = True
         super().run_pass(state)
         lowered, keep = state.cr, (state.library,)
         module, name = lowered.fndesc.lookup_module(), lowered.fndesc.qualname

@@ -1,28 +1,37 @@
-"""The passes by which numba compiles kernels: fewer than usual, and so in less time."""
+"""The passes by which numba lowers kernels to intermediate code: fewer than usual, and so faster.
+
+Nothing here waits for LLVM, which may be at work on another kernel.
+"""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 
-from numba.core import codegen, compiler, types, typing
-from numba.core.compiler_machinery import register_pass
+from llvmlite import ir
+from numba.core import cgutils, codegen, compiler, funcdesc, lowering, types, typing
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import LoweringPass, register_pass
+from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
 from numba.core.untyped_passes import InlineClosureLikes
 
+from . import machine_code
+
 # They look for what no kernel holds: closures, helpers inlined before LLVM, array expressions.
 _NEEDLESS = (InlineClosureLikes, InlineOverloads, NopythonRewrites)
-# Of LLVM: kernels come with their vectors, and what more levels find is no faster.
-_LEVEL = 1
 _OPERATORS = {function for name, function in vars(operator).items() if name[0] != "_"}
 _ARITHMETIC = _OPERATORS | {min, max, range}
 _signatures: dict[tuple, typing.Signature] = {}
 
 
 class _Types(typing.Context):
-    """numba's own context, which looks up arithmetic on integers once.
+    """numba's own context, which looks up arithmetic on integers once, whatever their values.
 
     numba goes through all that a ``+`` might mean, ufuncs too, for each one that is written: a
-    tenth of the time in which kernels compile.
+    tenth of the time in which kernels compile.  And each ``min`` with another constant would be one
+    more function.
     """
 
     def __init__(self, context: typing.Context):
@@ -32,34 +41,101 @@ class _Types(typing.Context):
         arithmetic = isinstance(func, types.Function) and func.typing_key in _ARITHMETIC
         if not arithmetic or kws or not all(isinstance(kind, types.Integer) for kind in args):
             return super().resolve_function_type(func, args, kws)
+        args = tuple(map(types.unliteral, args))
         key = (func, args)  # the function is another once somebody has overloaded it
         if key not in _signatures:
             _signatures[key] = super().resolve_function_type(func, args, kws)
         return _signatures[key]
 
 
-class KernelLibrary(codegen.JITCodeLibrary):
-    """Intermediate code that LLVM optimises once, when all of it is linked."""
+class Library(codegen.CodeLibrary):
+    """The intermediate code of a function, and the libraries of what it calls, as texts."""
 
-    def _optimize_functions(self, ll_module):
-        ll_module.data_layout = self._codegen._data_layout
+    _finalized = True  # numba needs nothing more of it than that
 
-    def _optimize_final_module(self):
-        passes, builder = self._codegen._module_pass_manager(opt=_LEVEL)
-        passes.run(self._final_module, builder)
+    def __init__(self, owner, name: str, linkage: str):
+        super().__init__(owner, name)
+        self._linkage = linkage
+        self._own: list[str] = []
+        self._called: list[codegen.CodeLibrary] = []
+
+    def create_ir_module(self, name):
+        module = ir.Module(cgutils.normalize_ir_text(name))
+        module.triple, _, _ = machine_code.target()
+        module.data_layout = self._codegen._data_layout
+        return module
+
+    def add_ir_module(self, ir_module):
+        for function in ir_module.functions:
+            if not function.is_declaration and function.linkage == "":
+                function.linkage = self._linkage
+        self._own.append(cgutils.normalize_ir_text(str(ir_module)))
+
+    def add_linking_library(self, library):
+        if library is not rtsys.library:  # of reference counts, which kernels do without
+            self._called.append(library)
+
+    def texts(self) -> Iterator[str]:
+        """All of it, each library once."""
+        seen, waiting = set(), [self]
+        while waiting:
+            library = waiting.pop()
+            if library in seen:
+                continue
+            seen.add(library)
+            if isinstance(library, Library):
+                waiting += library._called
+                yield from library._own
+            else:  # of numba's own functions, with all that they call
+                yield str(library._get_module_for_linking())
+
+    def finalize(self):
+        raise NotImplementedError
+
+    get_function = get_llvm_str = get_asm_str = finalize
+
+
+class _Lower(lowering.Lower):
+    """What numba asks for debuggers and exceptions is left out: kernels have neither."""
+
+    def emit_environment_object(self):
+        pass
+
+    def alloca_lltype(self, name, lltype, datamodel=None):
+        return cgutils.alloca_once(self.builder, lltype, name=name)
+
+    def storevar(self, value, name, argidx=None):
+        super().storevar(value, name)
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class KernelLowering(NativeLowering):
-    """Lower a function into a library of that kind."""
+class KernelLowering(LoweringPass):
+    """Lower a function into a :class:`Library`, and leave it at that."""
 
     _name = "kernel_lowering"
-    library = KernelLibrary
+    linkage = ""
+
+    def __init__(self):
+        LoweringPass.__init__(self)
 
     def run_pass(self, state):
-        state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.library.enable_object_caching()
-        return super().run_pass(state)
+        context, flags = state.targetctx, state.flags
+        state.library = Library(context.codegen(), state.func_id.func_qualname, self.linkage)
+        described = funcdesc.PythonFunctionDescriptor.from_specialized_function(
+            state.func_ir,
+            state.typemap,
+            state.return_type,
+            state.calltypes,
+            mangler=context.mangler,
+            inline=flags.forceinline,
+            noalias=flags.noalias,
+            abi_tags=[flags.get_mangle_string()],
+        )
+        with context.push_code_library(state.library):
+            lower = _Lower(context, state.library, described, state.func_ir, state.metadata)
+            lower.lower()
+        state.cr = compiler._LowerResult(described, lower.call_helper, cfunc=None, env=lower.env)
+        return True
 
 
 class KernelPipeline(compiler.CompilerBase):
@@ -79,3 +155,16 @@ class KernelPipeline(compiler.CompilerBase):
         ]
         manager.finalize()
         return [manager]
+
+
+def lower(function, signature, **options) -> tuple[str, list[str]]:
+    """The name that numba gives to a function; its intermediate code, and that of what it calls."""
+    flags = compiler.Flags()
+    cpu_target.options.parse_as_flags(flags, dict(nopython=True, **options))
+    contexts = cpu_target.typing_context, cpu_target.target_context
+    with global_compiler_lock:
+        result = compiler.compile_extra(
+            *contexts, function, signature.args, signature.return_type, flags, {},
+            pipeline_class=KernelPipeline,
+        )  # fmt: skip
+        return result.fndesc.llvm_func_name, list(result.library.texts())

@@ -19,6 +19,7 @@ import numpy as np
 from numba.core import types
 
 from . import jit
+from .dispatched import compile_cached
 from .machine import cpu_count
 
 _NOTHING = contextlib.nullcontext()  # to enter
@@ -31,7 +32,7 @@ def _serial():
         for worker in range(workers):
             jit.call(address, worker, args)
 
-    return jit.compile_cached(serial, _SIGNATURE, nogil=True)
+    return compile_cached(serial, _SIGNATURE, nogil=True)
 
 
 @functools.cache
@@ -40,7 +41,7 @@ def _parallel():
         for worker in numba.prange(workers):
             jit.call(address, worker, args)
 
-    return jit.compile_cached(parallel, _SIGNATURE, nogil=True, parallel=True)
+    return compile_cached(parallel, _SIGNATURE, nogil=True, parallel=True)
 
 
 class _State:
