@@ -10,8 +10,9 @@ import fastconv as fc
 from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.problem import DIRECTIONS
-from fastconv.gemm.tiling import even_split
+from fastconv.gemm.tiling import even_split, even_splits
 from fastconv.plans.correlation import parities
+from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.lines import planar
 
 LONGEST = 2**31 - 1
@@ -64,18 +65,27 @@ def test_only_parities_that_a_tap_reaches_are_made():
     ]
 
 
-def test_plans_do_not_go_through_all_images(monkeypatch):
-    """That of planes tried as many heights as there are rows in all of them."""
+@pytest.mark.parametrize("images, height", [(2**10, 61), (1, 2**20)])
+def test_plans_do_not_go_through_all_rows(images, height, monkeypatch):
+    """That of planes tried as many heights as there are rows, in all images."""
     tried = []
 
-    def split(extent, most):
-        tried.append(most)
-        return even_split(extent, most)
+    def made(*arguments):
+        tried.append(arguments[1])
+        return Planes(*arguments)
 
-    monkeypatch.setattr(planar, "even_split", split)
-    problem = described((2**10, 4, 61, 64), (64, 4, 3, 3), 1, 1, 1, 1, *FORWARD)
+    monkeypatch.setattr(planar, "Planes", made)
+    problem = described((images, 4, height, 64), (64, 4, 3, 3), 1, 1, 1, 1, *FORWARD)
     (plan,) = DIRECT._build(problem, 2)
-    assert isinstance(plan, planar.PlanarCorrelation) and max(tried) <= 61
+    assert isinstance(plan, planar.PlanarCorrelation)
+    assert max(tried) <= height and len(tried) < 400
+
+
+@pytest.mark.parametrize("extent", [1, 2, 7, 60, 61])
+def test_shares_are_all_that_there_are(extent):
+    for most in range(1, extent + 1):
+        shares = {even_split(extent, some) for some in range(1, most + 1)}
+        assert even_splits(extent, most) == sorted(shares)
 
 
 def test_the_longest_dilation_of_a_single_tap():

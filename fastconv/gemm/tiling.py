@@ -200,6 +200,16 @@ def even_split(extent: int, most: int) -> int:
     return -(-extent // parts)
 
 
+def even_splits(extent: int, most: int) -> list[int]:
+    """Every share of ``extent`` that :func:`even_split` gives for up to ``most``, ascending."""
+    shares = []
+    while most > 0:
+        share = even_split(extent, most)
+        shares.append(share)
+        most = share - 1  # what lies between gives the same
+    return shares[::-1]
+
+
 def channel_block(channels: int, vector: int) -> int:
     """Channels to a block: all of them up to 128, else equal blocks of whole vectors if they fit.
 

@@ -8,7 +8,6 @@ needs few loads.
 from __future__ import annotations
 
 import functools
-import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import aligned
-from fastconv.gemm.tiling import even_split, planar_tiles, round_up
+from fastconv.gemm.tiling import even_split, even_splits, planar_tiles, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.depthwise.kernel import WINDOW_BYTES
@@ -105,21 +104,22 @@ class PlanarCorrelation(UnfoldedCorrelation):
     def _shape(self, threads: int) -> _Shape:
         """The rows of a task and the tile that take the least time."""
         c, terms = self.c, self.c.steps
-        some = max(1, c.N * c.groups * c.rows.outputs // (4 * threads))
-        most = range(1, 1 + min(some, c.rows.outputs))
-        splits = {even_split(c.rows.outputs, rows) for rows in most}
-        found = []
-        for rows, flat in itertools.product(sorted(splits), self._forms):
-            planes = self._planes(rows, flat)
+        fair = max(1, c.N * c.groups * c.rows.outputs // (4 * threads))
+        splits = even_splits(c.rows.outputs, min(fair, c.rows.outputs))
+        found: list[_Shape] = []
+        for flat in self._forms:
             # Flat planes, of which there are more, pay where the first-level cache holds them.
-            if found and planes.nbytes > (machine().l1 // 2 if flat else machine().l2 // 8):
-                continue
-            vectors, tasks = self._vectors(rows, flat), -(-c.rows.outputs // rows)
-            packed = _PACK * planes.nbytes // (self.vector * self.itemsize)
-            for mr, nv, step in planar_tiles(c.filters, vectors):
-                tiles = -(-vectors // nv) * -(-c.filters // mr)
-                time = tiles * (terms * step + _STORE * mr * nv + _START)
-                found.append(_Shape(tasks * (time + packed), flat, rows, mr, nv))
+            room = machine().l1 // 2 if flat else machine().l2 // 8
+            for rows in splits:
+                planes = self._planes(rows, flat)
+                if found and planes.nbytes > room:
+                    break
+                vectors, tasks = self._vectors(rows, flat), -(-c.rows.outputs // rows)
+                packed = _PACK * planes.nbytes // (self.vector * self.itemsize)
+                for mr, nv, step in planar_tiles(c.filters, vectors):
+                    tiles = -(-vectors // nv) * -(-c.filters // mr)
+                    time = tiles * (terms * step + _STORE * mr * nv + _START)
+                    found.append(_Shape(tasks * (time + packed), flat, rows, mr, nv))
         return min(found)
 
     def _tables(self) -> None:
