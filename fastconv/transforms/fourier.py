@@ -24,6 +24,7 @@ one half for real frequencies, is part of the weight's.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 from .dft import Complex, complex_spectrum, half_complex, real_spectrum
@@ -51,6 +52,7 @@ class Fourier(NamedTuple):
     output: Maps
 
 
+@functools.cache
 def fourier(length: int, rows: int, columns: int) -> Fourier:
     """The maps for tiles of T = ``length`` and filters of ``rows`` × ``columns`` taps.
 
