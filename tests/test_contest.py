@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+import time
 
 import pytest
 from fakes import MS, PROBLEM, call, runs
 
 import fastconv as fc
-from fastconv.conv import selector
+from fastconv.conv import _contest, selector
 from fastconv.conv.options import Request
 
 
@@ -114,15 +116,47 @@ def _waiting_once(make, together):
     return plan
 
 
-def test_without_further_threads_contenders_compile_one_by_one(register, monkeypatch):
-    def refuse(self):
-        raise RuntimeError("can't start new thread")
+@pytest.mark.parametrize(("limit", "at_once"), [(99, 1), (100, 2), (None, 2)])
+def test_contenders_that_compile_at_once_share_the_workspace(register, limit, at_once):
+    """Of a call; None is the default, which is large."""
+    running, most = [], []
 
-    fakes = register(one=(5 * MS, 4 * MS), two=(5 * MS, 5 * MS))
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        assert call() == 1
-    assert min(runs(fakes)) >= 3
+    def plan(problem, threads, make):
+        inner = make(problem, threads)
+
+        def run(*operands):
+            running.append(1)
+            time.sleep(0.02)
+            most.append(len(running))
+            inner(*operands)
+            running.pop()
+
+        return run
+
+    for fake in register(one=(5 * MS, 4 * MS), two=(5 * MS, 5 * MS)):
+        fake.workspace, fake.plan = 50, functools.partial(plan, make=fake.plan)
+    assert call(max_workspace=limit) == 1
+    assert max(most) == at_once
+
+
+def test_contenders_compile_while_others_may_hold_contests(register):
+    """A destructor in the second thread may need one, and this thread waits for it."""
+    free = []
+
+    def plan(problem, threads, make):
+        inner = make(problem, threads)
+
+        def run(*operands):
+            if len(free) < 2:
+                free.append(not _contest._lock._lock._is_owned())
+            inner(*operands)
+
+        return run
+
+    for fake in register(one=(5 * MS, 4 * MS), two=(5 * MS, 5 * MS)):
+        fake.plan = functools.partial(plan, make=fake.plan)
+    assert call() == 1
+    assert free == [True, True]
 
 
 def test_measuring_is_bounded(register, clock):
@@ -187,4 +221,4 @@ def test_threads_that_meet_an_open_choice_measure_it_once(register):
     for caller in callers:
         caller.join()
     assert results == [2] * 4
-    assert fakes[0].runs <= 1 + 9 and fakes[1].runs <= 1 + 9 + 4
+    assert fakes[0].runs <= 4 + 9 and fakes[1].runs <= 4 + 9 + 4  # compiled by each of them

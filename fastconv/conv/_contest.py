@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from functools import partial
 from statistics import median
 
@@ -13,7 +14,7 @@ from fastconv.core.problem import ConvProblem
 
 from . import _decisions
 from ._decisions import Decision
-from .algorithm import Plan
+from .algorithm import WORKSPACE, Plan
 from .options import Request
 from .registry import ALGORITHMS
 
@@ -44,22 +45,42 @@ class Contest:
 
     def __call__(self, first, second, out, bias, relu) -> None:
         if self._plan is None:
-            with _lock:
-                if self._plan is None:
-                    self._plan = self._settle((first, second, out, bias, relu))
+            self._plan = self._settle((first, second, out, bias, relu))
         self._plan(first, second, out, bias, relu)
 
     def _settle(self, operands) -> Plan:
-        """The plan of the winner: of this contest, or of one that ended while this one waited."""
+        """The plan of the winner: of this contest, or of one that ended meanwhile."""
+        decided = self._decided()
+        if decided is not None:
+            return decided
+        problem, _, threads = self._key
+        plans = {name: ALGORITHMS[name].plan(problem, threads) for name in self._contenders}
+        # Compiling takes place outside the lock: it has other threads take part.
+        self._run_once([partial(plan, *operands) for plan in plans.values()])
+        with _lock:
+            decided = self._decided()
+            if decided is not None:
+                return decided
+            seconds = fastest(plans, operands)
+            winner = min(seconds, key=lambda name: seconds[name] * _handicap(name))
+            _decisions.remember(*self._key, Decision(winner, seconds))
+            return plans[winner]
+
+    def _decided(self) -> Plan | None:
         problem, _, threads = self._key
         decision = _decisions.made(*self._key)
-        if decision is not None:
-            return ALGORITHMS[decision.algorithm].plan(problem, threads)
-        plans = {name: ALGORITHMS[name].plan(problem, threads) for name in self._contenders}
-        seconds = fastest(plans, operands)
-        winner = min(seconds, key=lambda name: seconds[name] * _handicap(name))
-        _decisions.remember(*self._key, Decision(winner, seconds))
-        return plans[winner]
+        return None if decision is None else ALGORITHMS[decision.algorithm].plan(problem, threads)
+
+    def _run_once(self, runs: list[Callable[[], None]]) -> None:
+        """The runs that compile: two at a time, if a call may take the workspace of both."""
+        problem, request, threads = self._key
+        limit = threads * WORKSPACE if request.max_workspace is None else request.max_workspace
+        sizes = [ALGORITHMS[name].cost(problem, threads).workspace for name in self._contenders]
+        if sum(sorted(sizes)[-2:]) <= limit:
+            overlapped(runs)
+        else:
+            for run in runs:
+                run()
 
 
 def _handicap(name: str) -> float:
@@ -67,12 +88,11 @@ def _handicap(name: str) -> float:
 
 
 def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
-    """Seconds that each plan typically takes, in turns, after a run that compiles its kernels.
+    """Seconds that each plan, whose kernels are compiled, typically takes, in turns.
 
     The fastest run would tell what a plan can do on an idle host; others slow down some plans more
     than others, and the matrix units most.
     """
-    overlapped(partial(plan, *operands) for plan in plans.values())
     runs: dict[str, list[float]] = {name: [] for name in plans}
     seconds: dict[str, float] = {}
     racing, start = list(plans), clock()

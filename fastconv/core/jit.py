@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
 from collections.abc import Iterator
 
@@ -61,14 +62,30 @@ def words(layout: np.dtype) -> list[str]:
     return names
 
 
+class _Here(threading.local):
+    """What this thread is at."""
+
+    compiling = 0  # functions, one in a signal handler that interrupted another
+
+
+_here = _Here()
+
+
 @contextlib.contextmanager
 def noted() -> Iterator[None]:
     """Note from when to when something was compiled, or loaded."""
     began = time.perf_counter()
+    _here.compiling += 1
     try:
         yield
     finally:
+        _here.compiling -= 1
         spans.append((began, time.perf_counter()))
+
+
+def compiling() -> bool:
+    """Whether this thread is compiling, and so may hold locks that others need for it."""
+    return _here.compiling > 0
 
 
 class Function:

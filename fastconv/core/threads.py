@@ -133,6 +133,11 @@ def launch(kernel: jit.Kernel, pointer: int, workers: int) -> None:
                 _state.lock = _NOTHING
 
 
+def launching() -> bool:
+    """Whether this thread is in a launch that others would have to wait for."""
+    return getattr(_state.lock, "_is_owned", bool)()  # nobody owns a lock that is none
+
+
 def _after_fork() -> None:
     """In the child: the parent's worker threads are gone, and asking for them hangs or aborts."""
     try:
