@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-import types
 
 import numpy as np
 import pytest
 
 import fastconv as fc
+from fastconv.core.program import Program
 from fastconv.plans import kept_filters
 from fastconv.plans.kept_filters import KeptFilters, _equal
-from fastconv.plans.packed_filters import PackedFilters
 
 ALGORITHMS = ("direct", "im2col", "winograd", "fft", "strassen")
 
@@ -76,21 +75,19 @@ def test_changed_weights_are_seen(algorithm, change):
 def test_weights_that_are_written_to_while_they_are_packed(monkeypatch):
     """Another thread's new weights, in place as soon as the old ones are packed, are seen."""
     layer, x = _layer(), _image()
-    original = PackedFilters.packing_call
+    original = Program.run
 
-    def packing_call(self, target, w, forward, bias):
-        call = original(self, target, w, forward, bias)
-
-        def run():
-            call.run()
-            layer.weight.data += 1
-            layer.bias.data += 1
-
-        return types.SimpleNamespace(run=run)
+    def run(self, *bases):
+        """Packing is the first program that runs."""
+        patch.undo()
+        result = original(self, *bases)
+        layer.weight.data += 1
+        layer.bias.data += 1
+        return result
 
     with fc.no_grad():
         with monkeypatch.context() as patch:
-            patch.setattr(PackedFilters, "packing_call", packing_call)
+            patch.setattr(Program, "run", run)
             layer(x)
         assert np.array_equal(layer(x).data, copy.deepcopy(layer)(x).data)
 

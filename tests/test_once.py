@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 
 import numpy as np
@@ -67,6 +68,7 @@ def test_tables_that_two_threads_make_stay_where_the_first_has_them(monkeypatch)
 
     monkeypatch.setattr(DirectCorrelation, "_reading", reading)
     convolve()
+    gc.collect()
     later, first = tables
     assert first() is not None
     assert later() is None

@@ -13,8 +13,9 @@ from fastconv.conv._product import parts_of
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
+from fastconv.core.program import Program
 from fastconv.core.stage import Stage
-from fastconv.plans.turns import run_together
+from fastconv.plans.turns import in_turns
 from fastconv.simd.copying import get_word, put_word
 from fastconv.simd.tasks import next_task
 
@@ -55,7 +56,7 @@ def test_every_task_once(tasks, workers):
         stage.call(tasks=n, scratch=address(scratch), scratch_bytes=8, target=address(target))
         for n, target in zip(tasks, targets, strict=True)
     ]
-    run_together(calls, 64)
+    Program(in_turns(calls, 64)).run(0)
     for target in targets:
         if len(tasks) == 1 or workers == 1:  # nothing to take turns with
             assert (target > 0).all()
@@ -64,7 +65,7 @@ def test_every_task_once(tasks, workers):
 
 
 def test_nothing_to_run():
-    run_together([])
+    assert in_turns([]) == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -75,15 +75,11 @@ class BilinearAlgorithm(ProductAlgorithm):
         return [BilinearCorrelation(c, problem.itemsize, out, tiling, threads)]
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
-        (part,) = parts
-        forward = problem.direction == "forward"
+        run_parts = super()._run(problem, parts, threads)
 
         def run(first, second, out, bias, relu):
-            if problem.direction == "backward_weight":
-                finite = part.run(first, second, out)
-            else:
-                finite = part.run(first, second, out, bias, relu, forward)
-            if not finite:
+            spoilt, _ = run_parts(first, second, out, bias, relu)
+            if spoilt:
                 # The maps mix the values of a tile, and spread NaN and Inf too far.
                 Direct().plan(problem, threads)(first, second, out, bias, relu)
 

@@ -55,14 +55,11 @@ class DepthwiseFft(ProductAlgorithm):
         return [SpectralCorrelation(_correlation(problem), problem.itemsize, out, threads)]
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
-        (part,) = parts
+        run_parts = super()._run(problem, parts, threads)
 
         def run(first, second, out, bias, relu):
-            if _is_weight(problem):
-                finite = part.run(first, second, out)
-            else:
-                finite = part.run(first, second, out, bias, relu)
-            if not finite:
+            spoilt, _ = run_parts(first, second, out, bias, relu)
+            if spoilt:
                 # Transforms mix the values of a tile, and spread NaN and Inf too far.
                 plain = Direct() if Depthwise().refuses(problem) else Depthwise()
                 plain.plan(problem, threads)(first, second, out, bias, relu)

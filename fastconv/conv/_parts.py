@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fastconv.core.problem import ConvProblem
-from fastconv.core.workspace import Scratch
+from fastconv.core.program import SCRATCH, Program, Programs, Words, operands
+from fastconv.plans.arrays import Setting
 from fastconv.plans.clearing import start_of
-from fastconv.plans.turns import run_together
+from fastconv.plans.turns import in_turns
 
 from .algorithm import Plan
 
@@ -22,35 +23,35 @@ def _worker_bytes(parts: list) -> int:
     return max((part.worker_bytes for part in parts), default=0)
 
 
+def _program(parts: list, settings: list[tuple]) -> Program:
+    """What runs the parts, each in its :class:`Setting`."""
+    flags = Words([0, 0])
+    base, room = SCRATCH, SCRATCH + sum(part.filters.nbytes for part in parts)
+    prepared = []
+    for i, (part, setting) in enumerate(zip(parts, settings, strict=True)):
+        prepared.append(part.prepare(base, room, operands(i), Setting(*setting), flags))
+        base += part.filters.nbytes
+    packing = [call for p in prepared for call in p.filters.calls]
+    multiplying = [p.multiplying for p in prepared]
+    if len(parts) > 1:
+        packing, multiplying = in_turns(packing), in_turns(multiplying, _worker_bytes(parts))
+    return Program(packing + multiplying, flags)
+
+
 def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
-    """A plan that runs every part."""
+    """A plan that runs every part; it returns the flags that they set between them."""
     forward = problem.direction == "forward"
     start = start_of(problem, parts, threads)
-    filter_bytes = sum(part.filters.nbytes for part in parts)
-    nbytes, worker_bytes = workspace(parts), _worker_bytes(parts)
+    programs = Programs(workspace(parts))
 
-    def run_all(first, second, out, bias, relu):
+    def run(first, second, out, bias, relu):
         start(out, bias, relu)
-        prepared = []
-        with Scratch(nbytes) as base:
-            room = base + filter_bytes
-            for part in parts:
-                prepared.append(part.prepare(base, room, first, second, out, bias, relu, forward))
-                base += part.filters.nbytes
-            packings = [p.filters.packing for p in prepared if p.filters.packing is not None]
-            run_together(packings)
-            run_together([p.multiplying for p in prepared], worker_bytes)
-        # Every part runs, whether or not the results of another are finite.
-        return all(p.outcome is None or p.outcome() for p in prepared)
+        settings, arrays = [], []
+        for part in parts:
+            x, w, b, ahead = part.arranged(first, second, bias, forward)
+            w, strides, b = part.filters.found(w, ahead, b)
+            settings.append((x.strides, strides, out.strides, b is not None, relu, ahead))
+            arrays += (x, w, out, b)
+        return programs.run(tuple(settings), lambda: _program(parts, settings), *arrays)
 
-    def run_one(first, second, out, bias, relu):
-        start(out, bias, relu)
-        with Scratch(nbytes) as base:
-            multiplying, filters, outcome, _memory = parts[0].prepare(
-                base, base + filter_bytes, first, second, out, bias, relu, forward
-            )
-            filters.pack()
-            multiplying.run()
-        return outcome is None or outcome()
-
-    return run_one if len(parts) == 1 else run_all
+    return run

@@ -42,7 +42,8 @@ def odd_lines(nbytes: int) -> int:
 
 def _take(nbytes: int) -> np.ndarray:
     """A block with room for so much behind its first boundary, off the shelf or new."""
-    block = _shelf.blocks.pop() if _shelf.blocks else None
+    blocks = _shelf.blocks
+    block = blocks.pop() if blocks else None
     if block is None or block.nbytes < nbytes + ALIGN:
         block = None  # gives the old one back before taking a larger one
         block = np.empty(nbytes + ALIGN, np.uint8)
@@ -58,14 +59,13 @@ class Scratch:
     computes before the end, be it in a signal handler, gets another one.
     """
 
-    __slots__ = ("_block", "_nbytes")
+    __slots__ = ("_block",)
 
     def __init__(self, nbytes: int):
-        self._nbytes = nbytes
+        self._block = _take(nbytes)
 
     def __enter__(self) -> int:
-        self._block = _take(self._nbytes)
-        return aligned(address(self._block))
+        return -(-address(self._block) // ALIGN) * ALIGN
 
     def __exit__(self, *error: object) -> None:
         _shelf.blocks.append(self._block)

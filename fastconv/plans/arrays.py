@@ -1,8 +1,26 @@
-"""The arrays among the arguments of a kernel: their strides in bytes, as words."""
+"""The arrays of a call, as its program sees them: their strides in bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastconv.core.program import Address, Words
+
 from .correlation import Correlation
+
+
+class Setting(NamedTuple):
+    """What a program of a correlation is made for: strides, and what is asked for."""
+
+    x: tuple[int, ...]
+    w: tuple[int, ...] | None  # None where they are packed already
+    y: tuple[int, ...]
+    biased: bool
+    relu: bool
+    forward: bool  # whether the lanes are the filters of ``w``, and sums run over its channels
 
 
 def input_words(strides: tuple[int, ...], channels: int) -> dict[str, int]:
@@ -18,3 +36,11 @@ def output_words(strides: tuple[int, ...], correlation: Correlation) -> dict[str
         yn=n, yg=k * correlation.filters, yh=h, yw=w,
         lane_step=k, pixel_step=w * correlation.columns.step,
     )  # fmt: skip
+
+
+def window_of(template: np.ndarray, array: Address, steps: Iterable[int], first: int = 0) -> Words:
+    """The record of a window from its ``template``: an array and its steps, from a word on."""
+    words = Words(template.tolist())
+    for i, value in enumerate((array, *steps), first):
+        words.put(i, value)
+    return words

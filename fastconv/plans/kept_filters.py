@@ -16,11 +16,14 @@ import numpy as np
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import WEIGHT
+from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage, address
 from fastconv.core.workspace import ALIGN, aligned
 from fastconv.simd.copying import put_word, same
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
+
+from .arrays import Setting
 
 if TYPE_CHECKING:
     from .packed_filters import PackedFilters
@@ -77,11 +80,13 @@ class _Entry(NamedTuple):
 
 
 def _packed(filters: PackedFilters, weight, forward: bool, bias) -> _Entry:
-    memory = np.empty(filters.nbytes + ALIGN, np.uint8)
+    memory = np.empty(filters.kept_bytes + ALIGN, np.uint8)
     target = aligned(address(memory))
     # Packed is what was copied: another thread may be writing to the weights.
     weight, bias = np.array(weight, order="C"), None if bias is None else bias.copy()
-    filters.packing_call(target, weight, forward, bias).run()
+    setting = Setting((), weight.strides, (), bias is not None, False, forward)
+    packing = Program([filters.packing_call(SCRATCH, operands(), setting)])
+    packing.run(target, None, weight, None, bias)
     return _Entry(weight, None if bias is None else bias.tobytes(), memory, filters.places(target))
 
 

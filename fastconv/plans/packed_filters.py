@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-from array import array
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from fastconv.core.jit import Function
 from fastconv.core.machine import machine
-from fastconv.core.stage import Call, Stage, address
+from fastconv.core.program import Address, Call, Operands, Words
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
 from fastconv.gemm.sharing import pays, workers_for
@@ -20,23 +19,18 @@ from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reader, re
 from fastconv.simd.vector import lanes
 
 from . import kept_filters
+from .arrays import Setting
 from .correlation import Correlation
 
 
 class Filters(NamedTuple):
-    """What a kernel is told of the filters, what packs them, and what must live as long as it runs.
+    """What a kernel is told of the filters, and what packs them.
 
-    They are packed if there is no call to do so; or tasks do it.
+    They are packed already if no call does so; or tasks do it.
     """
 
-    words: dict[str, int]
-    packing: Call | None = None
-    memory: array | None = None
-
-    def pack(self) -> None:
-        """Pack them, if they are to be."""
-        if self.packing is not None:
-            self.packing.run()
+    words: dict[str, int | Words | Address]
+    calls: tuple[Call, ...] = ()
 
 
 class Prepared(NamedTuple):
@@ -44,8 +38,6 @@ class Prepared(NamedTuple):
 
     multiplying: Call
     filters: Filters
-    outcome: Callable[[], bool] | None = None  # afterwards: whether the result can stand
-    memory: tuple = ()  # what must live as long
 
 
 _TASKS = 2  # of packing, for each thread
@@ -70,6 +62,11 @@ class PackedFilters:
         self.tile_bytes = self.n_blocks * self.block_bytes
         self.bias_bytes = aligned(c.groups * self.tiles * width * itemsize)
         self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
+
+    @functools.cached_property
+    def kept_bytes(self) -> int:
+        """Room for packing all of them, even if in a call tasks pack what they need."""
+        return self.nbytes
 
     @property
     def written(self) -> int:
@@ -130,7 +127,7 @@ class PackedFilters:
             vector=lanes(self.itemsize),
         )
 
-    def _arguments(self, packed: int) -> dict[str, int]:
+    def _arguments(self, packed: Address) -> dict[str, Address]:
         """The arguments that say where the packed filters go."""
         return dict(target=packed)
 
@@ -155,43 +152,42 @@ class PackedFilters:
             taps=offsets,
         )
 
-    def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
-        """What packs ``w`` and ``bias`` at ``target``."""
-        key = *w.strides, forward
-        return self.stage.settled(key, lambda: self._reading(w.strides, forward)).call(
-            w=address(w),
-            bias=0 if bias is None else address(bias),
-            bias_target=target,
-            **self._arguments(target + self.bias_bytes),
+    def packing_call(self, target: Address, at: Operands, s: Setting) -> Call:
+        """What packs the filters and the biases of a call at ``target``."""
+        packed, biases = self.places(target)
+        return self.stage.call(
+            **self._reading(s.w, s.forward),
+            w=at.second,
+            bias=at.bias if s.biased else 0,
+            bias_target=biases,
+            **self._arguments(packed),
         )
 
-    def pack(self, w: np.ndarray, forward: bool, bias, target: int) -> tuple[int, int]:
-        """Where the packed filters and biases are: at ``target``, unless they are kept."""
-        filters = self.prepare(target, w, forward, bias)
-        filters.pack()
-        return filters.words["w"], filters.words["bias"]
+    def places(self, target: Address) -> tuple[Address, Address]:
+        """Where the packed filters and, right before them, the biases are, packed at ``target``."""
+        packed = target + self.bias_bytes
+        return packed, packed + -self.correlation.groups * self.tiles * self.width * self.itemsize
 
-    def places(self, target: int) -> tuple[int, int]:
-        """Where the packed filters and biases are, packed at ``target``."""
-        return target + self.bias_bytes, target
+    def found(self, w: np.ndarray, forward: bool, bias) -> tuple:
+        """Filters, their strides, biases: kept ones, whose address is enough, or as given."""
+        places = kept_filters.kept(self, w, forward, bias)
+        if places is None:
+            return w, w.strides, bias
+        return places[0], None, places[1]
 
-    def prepare(
-        self, target: int, w: np.ndarray, forward: bool, bias, by_tasks: bool = False
-    ) -> Filters:
-        """The filters, kept or to be packed at ``target``; or left for the tasks that need them.
+    def prepare(self, target: Address, at: Operands, s: Setting, by_tasks: bool = False) -> Filters:
+        """The filters to be packed at ``target``; or left for the tasks that need them.
 
         Those call :attr:`packer` with the address of the arguments of :attr:`stage`, and only the
         biases are at ``target``.
         """
-        places = kept_filters.kept(self, w, forward, bias)
-        if places is not None:
-            return Filters(dict(zip(("w", "bias"), places, strict=True)))
-        call = self.packing_call(target, w, forward, bias)
-        if by_tasks:
-            words = dict(pack=self.packer.address, packing=call.record.buffer_info()[0])
-            return Filters(words | {"bias": target}, None, call.record)
+        if s.w is None:
+            return Filters(dict(w=at.second, bias=at.bias))
         packed, biases = self.places(target)
-        return Filters({"w": packed, "bias": biases}, call)
+        call = self.packing_call(target, at, s)
+        if by_tasks:
+            return Filters(dict(pack=self.packer.address, packing=call.words, bias=biases))
+        return Filters(dict(w=packed, bias=biases), (call,))
 
 
 def output_order(c: Correlation, y_format: str) -> int:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from .correlation import Correlation
-from .packed_filters import PackedFilters
+from .part import Part
 
 
-class UnfoldedCorrelation:
+class UnfoldedCorrelation(Part):
     """One correlation of a plan, like :class:`.BlockedCorrelation`."""
 
-    c: Correlation
-    filters: PackedFilters
     width: int  # lanes of a tile
-    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
-    gathers = False  # whether columns are copied together
-    folds = False  # whether vectors hold outputs of several pixels
 
     @property
     def outputs(self) -> int:

@@ -10,14 +10,16 @@ import functools
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.program import Address, Operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, row_storer
 from fastconv.gemm.tiling import round_up
 from fastconv.plans.ahead import ahead_words
-from fastconv.plans.arrays import input_words, output_words
+from fastconv.plans.arrays import Setting, input_words, output_words
 from fastconv.plans.correlation import Correlation
-from fastconv.plans.packed_filters import lane_table
+from fastconv.plans.packed_filters import Prepared, lane_table
+from fastconv.plans.part import Part
 from fastconv.plans.target import target_words
 from fastconv.simd.tiles import tile_packed
 from fastconv.simd.vector import lanes
@@ -32,7 +34,7 @@ from .shares import best_cutting
 _MUCH_LONGER = 100  # operations for a byte of memory: products take over ten times as long
 
 
-class BilinearCorrelation:
+class BilinearCorrelation(Part):
     """One correlation of a plan, its tiles computed by the maps of ``tiling``."""
 
     def __init__(self, c: Correlation, itemsize: int, y_format: str, tiling: Tiling, threads: int):
@@ -57,13 +59,12 @@ class BilinearCorrelation:
         share = self.share
         self.layout = self.cutting.layout(share)
         self.filters = MappedFilters(self.grid, itemsize, self.width, threads, share.maps)
-        self.filter_bytes = self.filters.bias_bytes if share.maps else self.filters.nbytes
         self.tasks = self.cutting.stretches(share.tiles) * share.splits
         self.worker_bytes = self._worker_bytes()
         self.workers = self.filters.settle_workers(
             self.flops, self.tasks, c.moved(itemsize), bool(share.maps)
         )
-        self.nbytes = self.filter_bytes + self.workers * self.worker_bytes
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""
@@ -76,6 +77,11 @@ class BilinearCorrelation:
         self.u_bytes = aligned(self.tiling.components * layout.u_component)
         filters = self.u_bytes + self.filters.worker_bytes if share.maps else 0
         return aligned(self.room_bytes + self.v_bytes + self.m_bytes + filters)
+
+    @property
+    def outputs(self) -> int:
+        """Pixels of the results."""
+        return self.c.N * self.c.rows.size * self.c.columns.size
 
     @property
     def flops(self) -> int:
@@ -182,20 +188,16 @@ class BilinearCorrelation:
             **ahead_words("y", y_strides, c.filters, *of_y),
         )
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> bool:
-        """Compute y; whether every result is finite."""
-        spoilt = np.zeros(1, np.int64)
-        strides = x.strides, y.strides
-        stage = self.stage.settled(strides, lambda: self._words(*strides))
-        with Scratch(self.nbytes) as base:
-            filters = self.filters.prepare(base, w, forward, bias, self.share.maps)
-            filters.pack()
-            stage.run(
-                scratch=base + self.filter_bytes,
-                relu=relu,
-                flag=address(spoilt),
-                x=address(x),
-                y=address(y),
-                **filters.words,
-            )
-        return not spoilt[0]
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        """``flags``: whether some result is not finite."""
+        filters = self.filters.prepare(base, at, s, self.share.maps)
+        multiplying = self.stage.call(
+            scratch=room,
+            relu=s.relu,
+            flag=flags,
+            x=at.first,
+            y=at.out,
+            **self._words(s.x, s.y),
+            **filters.words,
+        )
+        return Prepared(multiplying, filters)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import math
 
-import numpy as np
-
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned, odd_lines
+from fastconv.core.program import SCRATCH, Program, Words, operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.tiling import best_tiles, round_up
 from fastconv.simd.tiles import tile_panel
 from fastconv.transforms.maps import spread
@@ -122,12 +121,11 @@ class FewTilesWeight(BilinearWeight):
             **self.taps.constants(),
         )
 
-    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
-        x_window, dy_window = self._windows(x, dy)
-        spoilt = np.zeros(1, np.int64)
-        with Scratch(self.nbytes) as scratch:
-            self.stage.run(
-                scratch=scratch, x_window=address(x_window), dy_window=address(dy_window),
-                dw=address(dw), dk=dw.strides[0], dc=dw.strides[1], flag=address(spoilt),
-            )  # fmt: skip
-        return not spoilt[0]
+    def _program(self, x_strides, dy_strides, dw_strides) -> Program:
+        flags = Words([0, 0])
+        dk, dc, _, _ = dw_strides
+        windows = self._windows(x_strides, dy_strides)
+        computing = self.stage.call(
+            scratch=SCRATCH, **windows, dw=operands().out, dk=dk, dc=dc, flag=flags
+        )
+        return Program([computing], flags)

@@ -5,7 +5,6 @@ Packed block by block into the cache, and mapped from there.
 
 from __future__ import annotations
 
-import ctypes
 import functools
 
 import numpy as np
@@ -22,7 +21,8 @@ from fastconv.core.jit import (
 )
 from fastconv.core.machine import machine
 from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
-from fastconv.core.stage import Call, Stage
+from fastconv.core.program import Address
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
@@ -123,7 +123,8 @@ class MappedFilters(PackedFilters):
         temp = tiling.components * lanes(itemsize) * itemsize
         self.worker_bytes = aligned(self.block_bytes + temp)
         self.mapped_bytes = aligned(c.groups * self.group_bytes)
-        self.nbytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
+        self.kept_bytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
+        self.nbytes = self.bias_bytes if within else self.kept_bytes
         self.streamed = not within and self.mapped_bytes > machine().l3 // 2
 
     @property
@@ -156,13 +157,7 @@ class MappedFilters(PackedFilters):
             w_component=self.component_bytes,
         )
 
-    def packing_call(self, target: int, w: np.ndarray, forward: bool, bias) -> Call:
-        # Vectors of a fold's last lanes reach beyond the biases.
-        used = self.correlation.groups * self.tiles * self.width * self.itemsize
-        ctypes.memset(target + used, 0, self.bias_bytes - used)
-        return super().packing_call(target, w, forward, bias)
-
-    def _arguments(self, packed: int) -> dict[str, int]:
+    def _arguments(self, packed: Address) -> dict[str, Address]:
         return dict(target=packed, scratch=packed + self.mapped_bytes)
 
 

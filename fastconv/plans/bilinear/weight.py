@@ -14,13 +14,15 @@ import numpy as np
 from fastconv.core.jit import words
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned, odd_lines
+from fastconv.core.program import SCRATCH, Program, Words, operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import spare_copies, total_weight, workers_for
 from fastconv.gemm.tiling import choose_tile, round_up
-from fastconv.plans.arrays import input_words
+from fastconv.plans.arrays import input_words, window_of
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.sum_tasks import sum_tasks
+from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
 from fastconv.transforms.maps import spread
@@ -33,8 +35,8 @@ from .weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel, table_by
 
 _WINDOW_WORDS = words(PHASES)
 _ARRAY_WORDS = ["x", "xn", "xg", "xc", "xh", "xw"]  # the address, and those of input_words
-_ARRAY = slice(_WINDOW_WORDS.index("x"), _WINDOW_WORDS.index("xw") + 1)
-assert _WINDOW_WORDS[_ARRAY] == _ARRAY_WORDS
+_ARRAY = _WINDOW_WORDS.index("x")
+assert _WINDOW_WORDS[_ARRAY : _ARRAY + len(_ARRAY_WORDS)] == _ARRAY_WORDS
 _SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
 _TILE_PIXELS = 2  # that are summed in the time in which a tile is spread and summed
 _IDLE = 1.2  # by so much the largest part of the units may exceed the mean
@@ -51,7 +53,7 @@ def _fair_parts(units: int, workers: int) -> int:
     return max(fair)
 
 
-class BilinearWeight:
+class BilinearWeight(WeightGradient):
     """One weight gradient of a plan, its tiles computed by the maps of ``tiling``."""
 
     def __init__(self, problem: ConvProblem, tiling: Tiling, threads: int):
@@ -213,27 +215,23 @@ class BilinearWeight:
             self._window(y, self.c.filters, self.m_row, self.m_component),
         )
 
-    def _windows(self, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _windows(self, x_strides, dy_strides) -> dict[str, Words]:
         """The same with the arrays of a call."""
-        x_window, dy_window = (template.copy() for template in self._templates)
-        for window, array, channels in (
-            (x_window, x, self.c.channels), (dy_window, dy, self.c.filters)
-        ):  # fmt: skip
-            window[_ARRAY] = (address(array), *input_words(array.strides, channels).values())
-        return x_window, dy_window
+        at = operands()
+        x, dy = self._templates
+        x_steps = input_words(x_strides, self.c.channels).values()
+        dy_steps = input_words(dy_strides, self.c.filters).values()
+        return dict(
+            x_window=window_of(x, at.first, x_steps, _ARRAY),
+            dy_window=window_of(dy, at.second, dy_steps, _ARRAY),
+        )
 
-    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
-        """Compute dw; whether every result is finite."""
-        windows = self._windows(x, dy)
+    def _program(self, x_strides, dy_strides, dw_strides) -> Program:
+        """Its first flag: whether some result is not finite."""
         multiply, add = self.stages
-        spoilt = np.zeros(1, np.int64)
-        with Scratch(self.nbytes) as sums:
-            rest = sums + self.copies * self.copy_bytes
-            multiply.run(
-                scratch=rest, sums=sums, x_window=address(windows[0]), dy_window=address(windows[1])
-            )
-            add.run(
-                scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], dc=dw.strides[1],
-                flag=address(spoilt),
-            )  # fmt: skip
-        return not spoilt[0]
+        flags, sums = Words([0, 0]), SCRATCH
+        rest = sums + self.copies * self.copy_bytes
+        dk, dc, _, _ = dw_strides
+        multiplying = multiply.call(scratch=rest, sums=sums, **self._windows(x_strides, dy_strides))
+        adding = add.call(scratch=rest, sums=sums, dw=operands().out, dk=dk, dc=dc, flag=flags)
+        return Program([multiplying, adding], flags)

@@ -11,13 +11,15 @@ import functools
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
+from fastconv.core.program import Address, Operands
+from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import best_tiles, even_split, round_up
-from fastconv.plans.arrays import input_words, output_words
+from fastconv.plans.arrays import Setting, input_words, output_words
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared, lane_table, output_order
+from fastconv.plans.part import Part
 from fastconv.plans.pixel_tasks import count_blocks, fed, grid
 from fastconv.plans.pixels import PixelTables
 from fastconv.plans.target import target_words
@@ -27,7 +29,7 @@ LARGEST_SUMS = 8 << 20  # bytes of the sums of a task
 LARGEST_WINDOW = 4 << 20  # bytes that the window of a single tile of pixels may take
 
 
-class BlockedCorrelation:
+class BlockedCorrelation(Part):
     """One correlation of a plan.
 
     A subclass sets the channels of a block (:meth:`_choose_block`), adds what it needs to know of
@@ -208,11 +210,10 @@ class BlockedCorrelation:
             writing=self.pixels.writing(yn, yh, yw, steps),
         )
 
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
-        filters = self.filters.prepare(base, w, forward, bias, self.packs)
-        strides = x.strides, y.strides
-        stage = self.stage.settled(strides, lambda: self._words(*strides))
-        multiplying = stage.call(
-            scratch=room, relu=relu, x=address(x), y=address(y), **filters.words
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        filters = self.filters.prepare(base, at, s, self.packs)
+        words = self._words(s.x, s.y)
+        multiplying = self.stage.call(
+            scratch=room, relu=s.relu, x=at.first, y=at.out, **words, **filters.words
         )
         return Prepared(multiplying, filters)

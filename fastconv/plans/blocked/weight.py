@@ -12,14 +12,17 @@ import functools
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.program import SCRATCH, Program, operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import share_out, workers_for
 from fastconv.gemm.tiling import choose_tile, even_split, score
 from fastconv.gemm.windows import window_record
+from fastconv.plans.arrays import window_of
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.pixel_tasks import count_blocks
+from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
 
 from .weight_stages import multiply_stage, sum_stage
@@ -33,7 +36,7 @@ _PIXEL_BYTES = 512
 _FEW_READS = 8
 
 
-class BlockedWeight:
+class BlockedWeight(WeightGradient):
     """One weight gradient of a plan.
 
     A subclass says which matrix products make up a block of channels (:meth:`_choose_products`),
@@ -195,28 +198,25 @@ class BlockedWeight:
         """The copies, added and written to dw; compiled when first asked for."""
         return sum_stage(self)
 
-    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-        c = self.c
-        x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
-        xn, xc, xh, xw = x.strides
-        x_window[:6] = (address(x), xn, xc * c.channels, xc, xh, xw)
-        yn, yk, yh, yw = dy.strides
-        dy_window[:6] = (address(dy), yn, yk * c.filters, yk, yh, yw)
+    def _program(self, x_strides, dy_strides, dw_strides) -> Program:
+        c, at, sums = self.c, operands(), SCRATCH
+        (xn, xc, xh, xw), (yn, yk, yh, yw) = x_strides, dy_strides
         x_there, dy_there = self.in_place
-        dk, dc, _, _ = dw.strides
+        dk, dc, _, _ = dw_strides
         dg = c.channels * dc if self.rows_of_dw else c.filters * dk
-        with Scratch(self.nbytes) as sums:
-            rest = sums + self.copies * self.copy_bytes
-            self.multiply.run(
-                scratch=rest,
-                sums=sums,
-                x_window=address(x_window),
-                dy_window=address(dy_window),
-                x_in_place=x_there and xc == self.itemsize,
-                dy_in_place=dy_there and yk == self.itemsize,
-                dw=address(dw) if self.straight else 0,
-                dg=dg,
-                dc=dc,
-            )
-            if not self.straight:
-                self.add.run(scratch=rest, sums=sums, dw=address(dw), dg=dg, dk=dk, dc=dc)
+        rest = sums + self.copies * self.copy_bytes
+        multiplying = self.multiply.call(
+            scratch=rest,
+            sums=sums,
+            x_window=window_of(self.x_window, at.first, (xn, xc * c.channels, xc, xh, xw)),
+            dy_window=window_of(self.dy_window, at.second, (yn, yk * c.filters, yk, yh, yw)),
+            x_in_place=x_there and xc == self.itemsize,
+            dy_in_place=dy_there and yk == self.itemsize,
+            dw=at.out if self.straight else 0,
+            dg=dg,
+            dc=dc,
+        )
+        if self.straight:
+            return Program([multiplying])
+        adding = self.add.call(scratch=rest, sums=sums, dw=at.out, dg=dg, dk=dk, dc=dc)
+        return Program([multiplying, adding])

@@ -7,13 +7,15 @@ import functools
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.once import once
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.program import SCRATCH, Program, Programs, operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, round_up
 from fastconv.gemm.windows import window_record
+from fastconv.plans.arrays import Setting, window_of
 from fastconv.plans.correlation import Correlation, moved
+from fastconv.plans.packed_filters import Filters
 from fastconv.simd.vector import lanes
 
 from .filters import DepthwiseFilters
@@ -85,7 +87,7 @@ class DepthwiseSum:
             self.planes.source, self.vector,
         )  # fmt: skip
         self.sizes = np.array([group.size for group in self.strips.groups], np.int64)
-        self._tables: dict[tuple[int, ...], tuple] = {}
+        self._programs = Programs(self.nbytes)
         self._taps: np.ndarray | None = None
         dtype = f"f{itemsize}"
         self._no_bias = units.arranged(np.zeros((units.channels, units.filters), dtype))
@@ -204,15 +206,6 @@ class DepthwiseSum:
         """The weights of one output of a unit: those of all parts, one after the other."""
         return sum(c.steps for c in self.parts) * self.units.nbytes
 
-    def _packed(self, w, forward: bool, bias, base: int) -> tuple[int, int, object]:
-        """Where the weights and the biases are, and what must live as long as they are used."""
-        if self.filters is not None:
-            return *self.filters.pack(w, True, bias, base), None
-        weights, start = self._weights(w, forward), self._no_bias
-        if bias is not None:
-            start = self.units.arranged(bias.reshape(self.units.channels, self.units.filters))
-        return address(weights), address(start), (weights, start)
-
     def _weights(self, w: np.ndarray, forward: bool) -> np.ndarray:
         """``w`` as [unit, output, (part, input, r, s), lane]."""
         c, units = self.c, self.units
@@ -233,59 +226,65 @@ class DepthwiseSum:
         ]
         return np.concatenate([part.ravel() for part in parts])
 
-    def _tables_for(
-        self, x_strides, y_strides, straight: bool
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The records of the groups, for arrays with these strides."""
-
-        def make():
-            unit = self.units.nbytes
-            per_part: list[Place] = []
-            w_first = 0
-            for p, c in enumerate(self.parts):
-                if self.in_place:
-                    origin, x_step, taps = windows_in_place(c, x_strides[2:])
-                    taps = taps[None]
-                else:
-                    origin, x_step = 0, np.array(self.planes.step_bytes)
-                    taps = self.planes.tap_offsets(p)
-                if straight:
-                    y_step = np.array(y_strides[2:])
-                    y_first = y_step @ [c.rows.start, c.columns.start]
-                    y_step *= [c.rows.step, c.columns.step]
-                else:
-                    y_first, y_step = self.places[p]
-                per_part.append(Place(origin, x_step, taps, w_first, y_first, y_step))
-                w_first += c.steps * unit
-            return self.strips.tables(per_part, unit)
-
-        return once(self._tables, (*x_strides, *y_strides), make)
+    def _tables(self, x_strides, y_strides, straight: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The records of the groups, for arrays with these strides, and what they point to."""
+        unit = self.units.nbytes
+        per_part: list[Place] = []
+        w_first = 0
+        for p, c in enumerate(self.parts):
+            if self.in_place:
+                origin, x_step, taps = windows_in_place(c, x_strides[2:])
+                taps = taps[None]
+            else:
+                origin, x_step = 0, np.array(self.planes.step_bytes)
+                taps = self.planes.tap_offsets(p)
+            if straight:
+                y_step = np.array(y_strides[2:])
+                y_first = y_step @ [c.rows.start, c.columns.start]
+                y_step *= [c.rows.step, c.columns.step]
+            else:
+                y_first, y_step = self.places[p]
+            per_part.append(Place(origin, x_step, taps, w_first, y_first, y_step))
+            w_first += c.steps * unit
+        return self.strips.tables(per_part, unit)
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
-        units = self.units
-        xn, xc, xh, xw = x.strides
-        yn, yk, yh, yw = y.strides
-        straight = self.straight and x.itemsize == (yw if units.splat else yk)
-        records, _ = self._tables_for(x.strides, y.strides, straight)
-        window = self.window.copy()
-        window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
-        with Scratch(self.nbytes) as base:
-            weights, start, _alive = self._packed(w, forward, bias, base)
-            self.stage.run(
-                scratch=base + self.filter_bytes,
-                floor=address(self._floors[bool(relu)]),
-                x_window=address(window),
-                x_set=xc,
-                w=weights,
-                bias=start,
-                y=address(y),
-                yn=yn,
-                yu=yk * units.filters * units.lanes,
-                yk=yk * units.filters,
-                yh=yh,
-                yw=yw,
-                y_set=yk,
-                groups=address(records),
-                straight=straight,
-                at_once=self.at_once if straight else 1,
-            )
+        if self.filters is not None:
+            w, w_strides, bias = self.filters.found(w, True, bias)
+        else:
+            w, w_strides = self._weights(w, forward), None
+            if bias is None:
+                bias = self._no_bias
+            else:
+                bias = self.units.arranged(bias.reshape(self.units.channels, self.units.filters))
+        s = Setting(x.strides, w_strides, y.strides, bias is not None, relu, True)
+        self._programs.run(s, lambda: self._program(s), x, w, y, bias)
+
+    def _program(self, s: Setting) -> Program:
+        """What computes y, of arrays of such strides."""
+        units, at = self.units, operands()
+        (xn, xc, xh, xw), (yn, yk, yh, yw) = s.x, s.y
+        straight = self.straight and self.itemsize == (yw if units.splat else yk)
+        records, tables = self._tables(s.x, s.y, straight)
+        filters = Filters(dict(w=at.second, bias=at.bias))
+        if self.filters is not None:
+            filters = self.filters.prepare(SCRATCH, at, s)
+        summing = self.stage.call(
+            scratch=SCRATCH + self.filter_bytes,
+            floor=self._floors[s.relu],
+            x_window=window_of(self.window, at.first, (xn, 0, xc * units.sets, xh, xw)),
+            x_set=xc,
+            **filters.words,
+            y=at.out,
+            yn=yn,
+            yu=yk * units.filters * units.lanes,
+            yk=yk * units.filters,
+            yh=yh,
+            yw=yw,
+            y_set=yk,
+            groups=records,
+            straight=straight,
+            at_once=self.at_once if straight else 1,
+        )
+        summing.words.memory += tables
+        return Program([*filters.calls, summing])

@@ -12,9 +12,10 @@ import functools
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch
+from fastconv.core.program import SCRATCH, Program, Programs, operands
+from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
+from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation, moved
 from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.tiles import TILE, tile_lanes
@@ -52,6 +53,7 @@ class DepthwiseLine:
         self.workers = workers_for(self.flops, self.tasks, threads, moved(parts, itemsize))
         self.filters = DepthwiseFilters(parts, itemsize, threads)
         self.nbytes = self.filters.nbytes
+        self._programs = Programs(self.nbytes)
 
     @staticmethod
     def applies(parts: list[Correlation], memory_format: str, itemsize: int) -> bool:
@@ -115,19 +117,17 @@ class DepthwiseLine:
         return sum(c.pixels for c in self.parts)
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
-        (xn, _, xh, xw), (yn, _, yh, yw) = x.strides, y.strides
-        with Scratch(self.nbytes) as base:
-            packed, biases = self.filters.pack(w, True, bias, base)
-            self.stage.run(
-                relu=relu,
-                x=address(x),
-                xn=xn,
-                xh=xh,
-                xw=xw,
-                y=address(y),
-                yn=yn,
-                yh=yh,
-                yw=yw,
-                w=packed,
-                bias=biases,
-            )
+        w, w_strides, bias = self.filters.found(w, True, bias)
+        s = Setting(x.strides, w_strides, y.strides, bias is not None, relu, True)
+        self._programs.run(s, lambda: self._program(s), x, w, y, bias)
+
+    def _program(self, s: Setting) -> Program:
+        """What computes y, of arrays of such strides."""
+        at = operands()
+        (xn, _, xh, xw), (yn, _, yh, yw) = s.x, s.y
+        filters = self.filters.prepare(SCRATCH, at, s)
+        summing = self.stage.call(
+            relu=s.relu, x=at.first, xn=xn, xh=xh, xw=xw, y=at.out, yn=yn, yh=yh, yw=yw,
+            **filters.words,
+        )  # fmt: skip
+        return Program([*filters.calls, summing])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
 from fastconv.core.machine import machine
-from fastconv.core.once import once
 from fastconv.core.problem import ConvProblem
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.program import SCRATCH, Program, operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import EVEN, spare_copies, workers_for
 from fastconv.gemm.tiling import even_split
 from fastconv.gemm.windows import window_record
+from fastconv.plans.arrays import window_of
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.sum_tasks import sum_tasks
+from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
 
@@ -37,7 +37,7 @@ _STRIDED, _SLIDING = (TERMS, 3), (4, 16)
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
-class DepthwiseWeight:
+class DepthwiseWeight(WeightGradient):
     """``depthwise`` for one weight gradient."""
 
     def __init__(self, problem: ConvProblem, threads: int):
@@ -77,7 +77,6 @@ class DepthwiseWeight:
             units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs),
             (c.rows.first, c.columns.first), self.planes.source, width,
         )  # fmt: skip
-        self._tables: dict[tuple[int, ...], tuple] = {}
         self.dy_window = window_record(
             units.channels, units.lanes, (c.rows.outputs, c.columns.outputs), (0, 0), (1, 1), width
         )
@@ -197,54 +196,47 @@ class DepthwiseWeight:
         per_unit = 2 * self.c.N * self.patches.products * self.units.filters
         return per_unit * self.units.count * lanes(self.itemsize)
 
-    def _tables_for(self, x_strides, y_strides, dy_in_place: bool):
-        """The records of the patches, for arrays with these strides."""
+    def _tables(self, x_strides, y_strides, dy_in_place: bool):
+        """The records of the patches, for arrays with these strides, and what they point to."""
+        c, unit = self.c, self.units.nbytes
+        vector = lanes(self.itemsize) * self.itemsize
+        steps = (c.columns.outputs * unit, unit, self.gradient_bytes)
+        if dy_in_place:
+            steps = (*y_strides[2:], y_strides[1])
+        if self.in_place:
+            first, x_steps, taps = windows_in_place(c, x_strides[2:])
+            taps = taps[None]
+        else:
+            first, x_steps = 0, self.planes.step_bytes
+            taps = self.planes.tap_offsets()
+        place = Place(
+            first, taps, c.steps * vector, *map(int, x_steps), *steps, self.unit_bytes, vector
+        )
+        return self.patches.tables(place)
 
-        def make():
-            c, unit = self.c, self.units.nbytes
-            vector = lanes(self.itemsize) * self.itemsize
-            steps = (c.columns.outputs * unit, unit, self.gradient_bytes)
-            if dy_in_place:
-                steps = (*y_strides[2:], y_strides[1])
-            if self.in_place:
-                first, x_steps, taps = windows_in_place(c, x_strides[2:])
-                taps = taps[None]
-            else:
-                first, x_steps = 0, self.planes.step_bytes
-                taps = self.planes.tap_offsets()
-            place = Place(
-                first, taps, c.steps * vector, *map(int, x_steps), *steps, self.unit_bytes, vector
-            )
-            return self.patches.tables(place)
-
-        return once(self._tables, (*x_strides, *y_strides, dy_in_place), make)
-
-    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-        units = self.units
-        x_window, dy_window = self.x_window.copy(), self.dy_window.copy()
-        xn, xc, xh, xw = x.strides
-        x_window[:6] = (address(x), xn, 0, xc * units.sets, xh, xw)
-        yn, yk, yh, yw = dy.strides
+    def _program(self, x_strides, dy_strides, dw_strides) -> Program:
+        units, at, sums = self.units, operands(), SCRATCH
+        (xn, xc, xh, xw), (yn, yk, yh, yw) = x_strides, dy_strides
         lane = yk * units.filters
-        dy_window[:6] = (address(dy), yn, 0, lane, yh, yw)
         # Where a vector of dy is contiguous it need not be copied; strided ones only pay once.
         if units.splat:
-            dy_in_place = yw == dy.itemsize
+            dy_in_place = yw == self.itemsize
         else:
             pays = self.in_place or len(self.patches.patches) == 1
-            dy_in_place = pays and units.channels % units.lanes == 0 and lane == dy.itemsize
-        records, _ = self._tables_for(x.strides, dy.strides, dy_in_place)
-        step = units.filters * dw.strides[0]
-        with Scratch(self.nbytes) as sums:
-            self.multiply.run(
-                scratch=sums + self.copies * self.copy_bytes,
-                sums=sums,
-                x_window=address(x_window),
-                dy_window=address(dy_window),
-                x_set=xc,
-                dy_set=yk,
-                dy_in_place=dy_in_place,
-                at_once=self.at_once if dy_in_place else 1,
-                patches=address(records),
-            )
-            self.add.run(sums=sums, dw=address(dw), du=step * units.lanes, dk=step)
+            dy_in_place = pays and units.channels % units.lanes == 0 and lane == self.itemsize
+        records, tables = self._tables(x_strides, dy_strides, dy_in_place)
+        step = units.filters * dw_strides[0]
+        multiplying = self.multiply.call(
+            scratch=sums + self.copies * self.copy_bytes,
+            sums=sums,
+            x_window=window_of(self.x_window, at.first, (xn, 0, xc * units.sets, xh, xw)),
+            dy_window=window_of(self.dy_window, at.second, (yn, 0, lane, yh, yw)),
+            x_set=xc,
+            dy_set=yk,
+            dy_in_place=dy_in_place,
+            at_once=self.at_once if dy_in_place else 1,
+            patches=records,
+        )
+        multiplying.words.memory += tables
+        adding = self.add.call(sums=sums, dw=at.out, du=step * units.lanes, dk=step)
+        return Program([multiplying, adding])

@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
+
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
+from fastconv.core.program import Address, Operands
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score
-from fastconv.plans.arrays import input_words
+from fastconv.plans.arrays import Setting, input_words
 from fastconv.plans.correlation import Axis, Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
@@ -210,17 +213,20 @@ class LineCorrelation(UnfoldedCorrelation):
         """Where the first output is."""
         return self.c.rows.start * y_strides[2] + self.c.columns.start * y_strides[3]
 
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
-        c = self.c
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
         if self.together > 1 and not forward:
             # The lanes of several groups are evenly apart in [group, channel, filter, r, s] only.
             filters, channels, *taps = w.shape
-            filters //= c.groups * self.together
+            filters //= self.c.groups * self.together
             w = w.reshape(-1, filters, channels, *taps).swapaxes(1, 2)
             w, forward = w.reshape(-1, filters, *taps), True
-        filters = self.filters.prepare(base, w, forward, bias)
-        strides = x.strides, y.strides
-        stage = self.stage.settled(strides, lambda: self._words(*strides))
-        to = address(y) + self._first(y.strides)
-        multiplying = stage.call(scratch=room, relu=relu, x=address(x), y=to, **filters.words)
-        return Prepared(multiplying, filters, memory=(w,))
+        return x, w, bias, forward
+
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        filters = self.filters.prepare(base, at, s)
+        words = self._words(s.x, s.y)
+        y = at.out + self._first(s.y)
+        multiplying = self.stage.call(
+            scratch=room, relu=s.relu, x=at.first, y=y, **words, **filters.words
+        )
+        return Prepared(multiplying, filters)

@@ -13,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
+from fastconv.core.program import Address, Operands
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import even_split, even_splits, planar_tiles, round_up
 from fastconv.gemm.windows import window_record
+from fastconv.plans.arrays import Setting, window_of
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.depthwise.kernel import WINDOW_BYTES
 from fastconv.plans.depthwise.planes import Planes
@@ -175,21 +177,19 @@ class PlanarCorrelation(UnfoldedCorrelation):
         vectors = self.tasks * round_up(self._vectors(self.rows, self.flat), self.nv)
         return 2 * vectors * self.vector * self.filters.tiles * self.mr * self.c.steps
 
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
-        filters = self.filters.prepare(base, w, forward, bias)
-        (xn, xc, xh, xw), (yn, yk, yh, _) = x.strides, y.strides
-        window = self.window.copy()
-        window[:6] = (address(x), xn, 0, xc * self.units.sets, xh, xw)
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        filters = self.filters.prepare(base, at, s)
+        (xn, xc, xh, xw), (yn, yk, yh, _) = s.x, s.y
         multiplying = self.stage.call(
             scratch=room,
-            relu=relu,
-            x_window=address(window),
+            relu=s.relu,
+            x_window=window_of(self.window, at.first, (xn, 0, xc * self.units.sets, xh, xw)),
             x_set=xc,
-            y=address(y),
+            y=at.out,
             yn=yn,
             yg=yk * self.c.filters,
             yk=yk,
             yh=yh,
             **filters.words,
         )
-        return Prepared(multiplying, filters, memory=(window,))
+        return Prepared(multiplying, filters)

@@ -9,6 +9,7 @@ and x from planes in which a tap is an offset (:mod:`fastconv.plans.depthwise.pl
 from __future__ import annotations
 
 import functools
+from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,16 +17,19 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import ALIGN, Scratch, aligned
+from fastconv.core.program import SCRATCH, Program, operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import ALIGN, aligned
 from fastconv.gemm.sharing import share_out, workers_for
 from fastconv.gemm.tiling import dot_tiles, even_split, round_up
 from fastconv.gemm.windows import window_record
+from fastconv.plans.arrays import window_of
 from fastconv.plans.correlation import Correlation, unfolded
 from fastconv.plans.depthwise.kernel import WINDOW_BYTES
 from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
 from fastconv.plans.sum_tasks import sum_tasks
+from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.tiles import tile_tap_dots
 from fastconv.simd.vector import lanes
 
@@ -70,7 +74,7 @@ def _planes(c: Correlation, rows: int, flat: bool, itemsize: int) -> Planes:
     return Planes([c], rows, units, lanes(itemsize) * itemsize, flat)
 
 
-class PlanarWeight:
+class PlanarWeight(WeightGradient):
     """One weight gradient of a plan, like :class:`.BlockedWeight`."""
 
     kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
@@ -229,26 +233,25 @@ class PlanarWeight:
         """Memory traffic of the sums: written once, read once."""
         return 2 * self.copies * self.copy_bytes
 
-    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-        c = self.c
-        yn, yk, yh, yw = dy.strides
-        whole = not self.cut.flat or yh == c.columns.outputs * self.itemsize
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> array:
+        _, _, yh, yw = dy.strides
+        whole = not self.cut.flat or yh == self.c.columns.outputs * self.itemsize
         if yw != self.itemsize or not whole:
             dy = np.ascontiguousarray(dy)
-            yn, yk, yh, _ = dy.strides
-        xn, xc, xh, xw = x.strides
-        window = self.x_window.copy()
-        window[:6] = (address(x), xn, 0, xc * self.units.sets, xh, xw)
-        with Scratch(self.nbytes) as sums:
-            self.multiply.run(
-                scratch=sums + aligned(self.copies * self.copy_bytes),
-                sums=sums,
-                x_window=address(window),
-                x_set=xc,
-                dy=address(dy),
-                yn=yn,
-                yg=yk * c.filters,
-                yk=yk,
-                yh=yh,
-            )
-            self.add.run(sums=sums, dw=address(dw))
+        return super().run(x, dy, dw)
+
+    def _program(self, x_strides, dy_strides, dw_strides) -> Program:
+        at, sums = operands(), SCRATCH
+        (xn, xc, xh, xw), (yn, yk, yh, _) = x_strides, dy_strides
+        multiplying = self.multiply.call(
+            scratch=sums + aligned(self.copies * self.copy_bytes),
+            sums=sums,
+            x_window=window_of(self.x_window, at.first, (xn, 0, xc * self.units.sets, xh, xw)),
+            x_set=xc,
+            dy=at.second,
+            yn=yn,
+            yg=yk * self.c.filters,
+            yk=yk,
+            yh=yh,
+        )
+        return Program([multiplying, self.add.call(sums=sums, dw=at.out)])

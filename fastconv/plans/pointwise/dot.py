@@ -10,17 +10,20 @@ import functools
 
 import numpy as np
 
-from fastconv.core.stage import Stage, address
+from fastconv.core.program import Address, Operands
+from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, round_up
+from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Filters, Prepared
+from fastconv.plans.part import Part
 from fastconv.simd.dots import dot_rows
 from fastconv.simd.tiles import tile_dots
 from fastconv.simd.vector import lanes
 
 from .dot_kernel import dot_kernel
-from .matrix import is_dense, pixel_lines
+from .matrix import is_dense, pixel_lines, with_joined_lines
 
 _ADDING = 10  # multiply-adds, for each lane, that take the time of adding up the lanes of a tile
 _GAIN = 0.8  # of the time with filters in the lanes
@@ -41,18 +44,19 @@ class _Rows:
     def __init__(self, c: Correlation):
         self._tap = c.rows.taps[0][0], c.columns.taps[0][0]
 
+    def found(self, w: np.ndarray, forward: bool, bias) -> tuple:
+        """The filters, their strides and the biases: none are kept."""
+        return w, w.strides, bias
+
     def arranged(self, w: np.ndarray, forward: bool) -> np.ndarray:
         """``w`` as [filter, channel]."""
         rows = w[..., *self._tap]
         return np.ascontiguousarray(rows if forward else rows.T)
 
 
-class DotCorrelation:
+class DotCorrelation(Part):
     """One correlation of a plan, like :class:`.BlockedCorrelation`."""
 
-    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
-    gathers = False  # whether columns are copied together
-    folds = False  # whether vectors hold outputs of several pixels
     packed_bytes = worker_bytes = nbytes = 0
 
     def __init__(self, c: Correlation, itemsize: int, threads: int):
@@ -104,32 +108,32 @@ class DotCorrelation:
             w_pitch=c.channels * self.itemsize,
         )
 
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
-        images, lines, length = pixel_lines(self.c, x.strides, y.strides)
-        if lines > 1:  # rows of a part of an array; y is whole
-            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-            images, _, length = pixel_lines(self.c, x.strides, y.strides)
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
         w = self.filters.arranged(w, forward)
         start = np.zeros(self.vector, w.dtype)
         if bias is not None:
             start[: self.mr * bias.size] = np.tile(bias, self.mr)
+        return with_joined_lines(self.c, x), w, start, forward
+
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        images, _, length = pixel_lines(self.c, s.x, s.y)
         least = -(-images * length // (6 * self.workers))
         span = round_up(even_split(length, min(_TASK, least)), self.mr)
         spans = -(-length // span)
-        (xn, _, _, xw), (yn, _, _, yw) = x.strides, y.strides
+        (xn, _, _, xw), (yn, _, _, yw) = s.x, s.y
         multiplying = self.stage.call(
             tasks=images * spans,
-            relu=relu,
-            x=address(x),
+            relu=s.relu,
+            x=at.first,
             xn=xn,
             xw=xw,
-            y=address(y),
+            y=at.out,
             yn=yn,
             yw=yw,
             length=length,
             span=span,
             spans=spans,
-            w=address(w),
-            bias=address(start),
+            w=at.second,
+            bias=at.bias,
         )
-        return Prepared(multiplying, Filters({}), memory=(x, w, start))
+        return Prepared(multiplying, Filters({}))

@@ -14,10 +14,11 @@ import math
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.once import once
-from fastconv.core.stage import Stage, address
+from fastconv.core.program import Address, Operands
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import choose_tile, even_split, round_up
+from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
@@ -48,6 +49,14 @@ def pixel_lines(c: Correlation, x_strides, y_strides) -> tuple[int, int, int]:
     return images, lines, length
 
 
+def with_joined_lines(c: Correlation, x: np.ndarray) -> np.ndarray:
+    """``x``, or a copy if it is part of an array, so that its lines stand one behind the other."""
+    _, _, xh, xw = x.strides
+    if c.rows.outputs == 1 or xh == c.columns.outputs * xw:
+        return x
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
 class MatrixCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
@@ -61,7 +70,6 @@ class MatrixCorrelation(UnfoldedCorrelation):
         tasks = -(-c.pixels // self.mr) * self.all_tiles
         self.workers = self.filters.settle_workers(self.flops, tasks, c.moved(itemsize))
         self.splits = self._choose_splits()
-        self._lines: dict[tuple, tuple[int, int, int]] = {}
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     def _choose_splits(self) -> int:
@@ -114,10 +122,10 @@ class MatrixCorrelation(UnfoldedCorrelation):
             splits=self.splits,
         )
 
-    def _words(self, lines: tuple[int, int, int], x_strides, y_strides) -> dict[str, int]:
-        """The arguments for arrays with these strides, whose pixels lie as :func:`pixel_lines`."""
+    def _words(self, x_strides, y_strides) -> dict[str, int]:
+        """The arguments for arrays with these strides."""
         c = self.c
-        images, n_lines, length = lines
+        images, n_lines, length = pixel_lines(c, x_strides, y_strides)
         tiles = -(-length // self.mr)
         most = min(_TILES, -(-images * n_lines * tiles * self.splits // (6 * self.workers)))
         span = even_split(tiles, most) * self.mr
@@ -139,22 +147,22 @@ class MatrixCorrelation(UnfoldedCorrelation):
             tasks=images * n_lines * spans * self.splits,
         )
 
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
-        strides = x.strides, y.strides
-        lines = once(self._lines, strides, lambda: pixel_lines(self.c, *strides))
-        if lines[2] < self.mr:  # rows of a part of an array; y is whole
-            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-            strides = x.strides, y.strides
-            lines = pixel_lines(self.c, *strides)
-        filters = self.filters.prepare(base, w, forward, bias)
-        stage = self.stage.settled(strides, lambda: self._words(lines, *strides))
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
+        # Lines shorter than a tile are computed together; y is whole.
+        if self.c.columns.outputs < self.mr:
+            x = with_joined_lines(self.c, x)
+        return x, w, bias, forward
+
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        filters = self.filters.prepare(base, at, s)
         rows, columns = self.c.rows, self.c.columns
-        (_, _, xh, xw), (_, _, yh, yw) = strides
-        multiplying = stage.call(
+        (_, _, xh, xw), (_, _, yh, yw) = s.x, s.y
+        multiplying = self.stage.call(
             scratch=room,
-            relu=relu,
-            x=address(x) + rows.first * xh + columns.first * xw,
-            y=address(y) + rows.start * yh + columns.start * yw,
+            relu=s.relu,
+            x=at.first + (rows.first * xh + columns.first * xw),
+            y=at.out + (rows.start * yh + columns.start * yw),
+            **self._words(s.x, s.y),
             **filters.words,
         )
-        return Prepared(multiplying, filters, memory=(x,))
+        return Prepared(multiplying, filters)

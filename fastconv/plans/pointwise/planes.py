@@ -12,9 +12,11 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
+from fastconv.core.program import Address, Operands
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import choose_tile, even_split, tile_score
+from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
@@ -115,16 +117,15 @@ class PlanesCorrelation(UnfoldedCorrelation):
         y_steps = dict(yn=yn, yg=yk * c.filters, yk=yk)
         return dict(xn=xn, xg=xc * c.channels, xc=xc, xh=xh, xw=xw, **y_steps, line=line)
 
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
-        filters = self.filters.prepare(base, w, forward, bias)
-        strides = x.strides, y.strides
-        stage = self.stage.settled(strides, lambda: self._words(*strides))
-        multiplying = stage.call(
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        filters = self.filters.prepare(base, at, s)
+        multiplying = self.stage.call(
             scratch=room,
-            relu=relu,
-            x=address(x),
-            y=address(y),
+            relu=s.relu,
+            x=at.first,
+            y=at.out,
+            **self._words(s.x, s.y),
             **filters.words,
-            biased=bias is not None,
+            biased=s.biased,
         )
         return Prepared(multiplying, filters)

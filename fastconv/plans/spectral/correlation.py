@@ -10,13 +10,16 @@ import functools
 
 import numpy as np
 
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.program import Address, Operands, Words
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, SCATTER, row_storer
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.windows import window_record
+from fastconv.plans.arrays import Setting, window_of
 from fastconv.plans.correlation import Correlation
-from fastconv.plans.packed_filters import PackedFilters, lane_table, output_order
+from fastconv.plans.packed_filters import PackedFilters, Prepared, lane_table, output_order
+from fastconv.plans.part import Part
 from fastconv.simd.vector import lanes
 from fastconv.transforms.spectral import correlate, filter_spectrum, temp_vectors
 
@@ -33,15 +36,13 @@ def input_window(grid: SpectralGrid, vector: int) -> np.ndarray:
     return window_record(c.groups, vector, size, grid.window_first(), grid.lattices, vector)
 
 
-def window_of(record: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """The record with an array."""
-    n, c, h, w = array.strides
-    record = record.copy()
-    record[:6] = (address(array), n, 0, c, h, w)
-    return record
+def plane_window(template: np.ndarray, array: Address, strides) -> Words:
+    """The record with an array, whose channels are planes of one group."""
+    n, c, h, w = strides
+    return window_of(template, array, (n, 0, c, h, w))
 
 
-class SpectralCorrelation:
+class SpectralCorrelation(Part):
     """One depthwise correlation of a plan."""
 
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
@@ -71,6 +72,11 @@ class SpectralCorrelation:
         work = 2 * self.vector * self.instructions
         self.workers = workers_for(work, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    @property
+    def outputs(self) -> int:
+        """Pixels of the results."""
+        return self.c.pixels
 
     @property
     def instructions(self) -> int:
@@ -106,27 +112,25 @@ class SpectralCorrelation:
             **grid.constants(self.share),
         )
 
-    def run(self, x, w, y, bias, relu: bool) -> bool:
-        """Compute y; whether every result is finite."""
-        yn, yk, yh, yw = y.strides
-        spoilt = np.zeros(1, np.int64)
-        x_window = window_of(input_window(self.grid, self.vector), x)
-        table = lane_table(self.filters.correlation, yk, yh, yw)
-        with Scratch(self.nbytes) as base:
-            packed, biases = self.filters.pack(w, True, bias, base)
-            self.stage.run(
-                scratch=base + self.filters.nbytes,
-                relu=relu,
-                flag=address(spoilt),
-                x_window=address(x_window),
-                w=packed,
-                bias=biases,
-                y=address(y),
-                yn=yn,
-                yh=yh,
-                yw=yw,
-                lane_step=yk,
-                pixel_step=yw,
-                lane_table=address(table),
-            )
-        return not spoilt[0]
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
+        return x, w, bias, True  # the channels, to which w gives one each, are the lanes either way
+
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        """``flags``: whether some result is not finite."""
+        filters = self.filters.prepare(base, at, s)
+        yn, yk, yh, yw = s.y
+        multiplying = self.stage.call(
+            scratch=room,
+            relu=s.relu,
+            flag=flags,
+            x_window=plane_window(input_window(self.grid, self.vector), at.first, s.x),
+            y=at.out,
+            yn=yn,
+            yh=yh,
+            yw=yw,
+            lane_step=yk,
+            pixel_step=yw,
+            lane_table=lane_table(self.filters.correlation, yk, yh, yw),
+            **filters.words,
+        )
+        return Prepared(multiplying, filters)

@@ -11,20 +11,22 @@ import functools
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned
+from fastconv.core.program import SCRATCH, Program, Words, operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.windows import window_record
 from fastconv.plans.correlation import unfolded
+from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
 from fastconv.transforms.spectral import add_gradient, filter_gradient, temp_vectors
 
-from .correlation import input_window, window_of
+from .correlation import input_window, plane_window
 from .grid import SpectralGrid
 from .kernel import spectral_sum_kernel, spectral_weight_kernel
 
 
-class SpectralWeight:
+class SpectralWeight(WeightGradient):
     """One weight gradient of a plan."""
 
     def __init__(self, problem: ConvProblem, threads: int):
@@ -98,18 +100,16 @@ class SpectralWeight:
         size = c.rows.outputs, c.columns.outputs
         return window_record(c.groups, vector, size, (0, 0), self.grid.lattices, vector)
 
-    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
-        """Compute dw; whether every result is finite."""
-        x_window = window_of(input_window(self.grid, self.vector), x)
-        dy_window = window_of(self._gradient_window(), dy)
+    def _program(self, x_strides, dy_strides, dw_strides) -> Program:
+        """Its first flag: whether some result is not finite."""
+        at, flags, sums = operands(), Words([0, 0]), SCRATCH
         multiply, add = self.stages
-        spoilt = np.zeros(1, np.int64)
-        with Scratch(self.nbytes) as sums:
-            rest = sums + self.sums_bytes
-            multiply.run(
-                scratch=rest, sums=sums, x_window=address(x_window), dy_window=address(dy_window)
-            )
-            add.run(
-                scratch=rest, sums=sums, dw=address(dw), dk=dw.strides[0], flag=address(spoilt)
-            )  # fmt: skip
-        return not spoilt[0]
+        rest = sums + self.sums_bytes
+        multiplying = multiply.call(
+            scratch=rest,
+            sums=sums,
+            x_window=plane_window(input_window(self.grid, self.vector), at.first, x_strides),
+            dy_window=plane_window(self._gradient_window(), at.second, dy_strides),
+        )
+        adding = add.call(scratch=rest, sums=sums, dw=at.out, dk=dw_strides[0], flag=flags)
+        return Program([multiplying, adding], flags)

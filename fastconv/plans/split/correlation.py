@@ -14,12 +14,13 @@ from math import lcm
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.core.stage import Stage, address
+from fastconv.core.program import Address, Operands
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
-from fastconv.plans.arrays import input_words, output_words
+from fastconv.plans.arrays import Setting, input_words, output_words
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Prepared, output_order
@@ -237,27 +238,17 @@ class SplitCorrelation(UnfoldedCorrelation):
             store=self.store,
         )
 
-    def _words(self, x_strides, y_strides) -> dict[str, int]:
-        """The arguments for arrays with these strides."""
-        return input_words(x_strides, self.c.channels) | output_words(y_strides, self.c)
-
-    def prepare(self, base: int, room: int, x, w, y, bias, relu: bool, forward: bool) -> Prepared:
-        filters = self.filters.prepare(base, w, forward, bias, self.packs)
-        flags = np.zeros(2, np.int64)
-        strides = x.strides, y.strides
-        stage = self.stage.settled(strides, lambda: self._words(*strides))
-        multiplying = stage.call(
+    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+        """``flags``: whether some result is not finite, and whether one is not tiny."""
+        filters = self.filters.prepare(base, at, s, self.packs)
+        multiplying = self.stage.call(
             scratch=room,
-            relu=relu,
-            flags=address(flags),
-            x=address(x),
-            y=address(y),
+            relu=s.relu,
+            flags=flags,
+            x=at.first,
+            y=at.out,
+            **input_words(s.x, self.c.channels),
+            **output_words(s.y, self.c),
             **filters.words,
         )
-
-        def outcome() -> bool:
-            """Whether every result is finite, and some result is not tiny."""
-            spoilt, sizeable = flags
-            return bool(sizeable and not spoilt)
-
-        return Prepared(multiplying, filters, outcome)
+        return Prepared(multiplying, filters)

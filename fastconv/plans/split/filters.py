@@ -20,6 +20,7 @@ from fastconv.core.jit import (
     record_at,
 )
 from fastconv.core.profile import WEIGHT
+from fastconv.core.program import Address
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
@@ -120,5 +121,5 @@ class SplitFilters(PackedFilters):
             steps=self.steps,
         )
 
-    def _arguments(self, packed: int) -> dict[str, int]:
+    def _arguments(self, packed: Address) -> dict[str, Address]:
         return dict(target=packed, scratch=packed + self.split_bytes)

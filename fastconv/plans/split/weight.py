@@ -13,15 +13,18 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
-from fastconv.core.stage import Stage, address
-from fastconv.core.workspace import Scratch, aligned, odd_lines
+from fastconv.core.program import SCRATCH, Address, Program, Words, operands
+from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import share_out, workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.gemm.windows import window_record
+from fastconv.plans.arrays import window_of
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.pixel_tasks import count_blocks, grid
 from fastconv.plans.sum_tasks import sum_tasks
+from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
 from .sum_kernel import split_sum_kernel
@@ -33,7 +36,7 @@ _TURNS = 2  # parts of the units for each worker, with taps enough to split the 
 _PLANE_BYTES = 4 << 20  # of all channels of the left operand in a block of pixels
 
 
-class SplitWeight:
+class SplitWeight(WeightGradient):
     """One weight gradient of a plan.
 
     The left operand is dy.  With a single tap it may be x as well: it is the one with fewer
@@ -225,7 +228,7 @@ class SplitWeight:
             right_channels=right,
         )
 
-    def _x_window(self, x: np.ndarray, block: int) -> np.ndarray:
+    def _x_window(self, strides, at: Address, block: int) -> Words:
         """The record from which the kernel packs x."""
         c = self.c
         source = (self.rows.source, self.columns.source * self.columns.advance)
@@ -235,51 +238,55 @@ class SplitWeight:
         )  # fmt: skip
         # In place if every slot is a pixel: one tap, no borders, no gap between rows.
         single = self.taps == 1 and max(self.rows.advance, self.columns.advance) == 1
-        _, _, xh, xw = x.strides
+        _, _, xh, xw = strides
         there = single and c.rows.inside and c.columns.inside
         there = there and self.rows.source * xh == self.slots * self.columns.source * xw
-        strides = (c.rows.advance, c.columns.advance)
-        return self._window(words, x, c.channels, block, strides, there)
+        advances = (c.rows.advance, c.columns.advance)
+        return self._window(words, strides, at, c.channels, block, advances, there)
 
-    def _dy_window(self, dy: np.ndarray, block: int) -> np.ndarray:
+    def _dy_window(self, strides, at: Address, block: int) -> Words:
         """The record from which the kernel packs dy."""
         c = self.c
         size = (c.rows.outputs, c.columns.outputs)
         words = window_record(c.filters, block, size, (0, 0), (1, 1), LANES)
-        _, _, yh, yw = dy.strides
-        return self._window(words, dy, c.filters, block, (1, 1), yh == self.slots * yw)
+        _, _, yh, yw = strides
+        there = yh == self.slots * yw
+        return self._window(words, strides, at, c.filters, block, (1, 1), there)
 
-    def _window(self, words, array, channels, block, strides, there) -> np.ndarray:
+    def _window(self, words, strides, at, channels, block, advances, there) -> Words:
         """A record of an array that may be read ``there`` if its channels allow it as well."""
-        an, ac, ah, aw = array.strides
-        words[:6] = (address(array), an, ac * channels, ac, ah, aw)
+        an, ac, ah, aw = strides
         whole = self.share[2] == self.c.columns.outputs == self.slots
         there = there and whole and ac == 4 and channels % block == 0
-        return np.concatenate([[*strides, there], words])
+        ahead = (*advances, there)
+        words = np.concatenate([ahead, words])
+        return window_of(words, at, (an, ac * channels, ac, ah, aw), len(ahead))
 
-    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> bool:
-        """Compute dw; whether every result is finite, and some result is not tiny."""
+    def _program(self, x_strides, dy_strides, dw_strides) -> Program:
+        """Its flags: whether some result is not finite, and whether one is not tiny."""
+        at, flags, sums = operands(), Words([0, 0]), SCRATCH
+        dk, dc, _, _ = dw_strides
         if self.swapped:
-            windows = self._x_window(x, self.left_tile), self._dy_window(dy, self.block)
+            left = self._x_window(x_strides, at.first, self.left_tile)
+            right = self._dy_window(dy_strides, at.second, self.block)
+            left_step, right_step = dc, dk
         else:
-            windows = self._dy_window(dy, self.left_tile), self._x_window(x, self.block)
-        steps = dw.strides[1::-1] if self.swapped else dw.strides[:2]
+            left = self._dy_window(dy_strides, at.second, self.left_tile)
+            right = self._x_window(x_strides, at.first, self.block)
+            left_step, right_step = dk, dc
         multiply, add = self.stages
-        flags = np.zeros(2, np.int64)
-        with Scratch(self.nbytes) as sums:
-            multiply.run(
-                scratch=sums + self.copies * self.copy_bytes,
-                sums=sums,
-                left_window=address(windows[0]),
-                right_window=address(windows[1]),
-                flags=address(flags),
-            )
-            add.run(
-                sums=sums,
-                dw=address(dw),
-                group_step=self.c.filters * dw.strides[0],
-                left_step=steps[0],
-                right_step=steps[1],
-            )
-        spoilt, sizeable = flags
-        return bool(sizeable and not spoilt)
+        multiplying = multiply.call(
+            scratch=sums + self.copies * self.copy_bytes,
+            sums=sums,
+            left_window=left,
+            right_window=right,
+            flags=flags,
+        )
+        adding = add.call(
+            sums=sums,
+            dw=at.out,
+            group_step=self.c.filters * dk,
+            left_step=left_step,
+            right_step=right_step,
+        )
+        return Program([multiplying, adding], flags)

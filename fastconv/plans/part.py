@@ -1,0 +1,31 @@
+"""A correlation of a plan, as :mod:`fastconv.conv._parts` runs it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.program import Address, Operands, Words
+
+from .arrays import Setting
+from .correlation import Correlation
+from .packed_filters import PackedFilters, Prepared
+
+
+class Part:
+    """One correlation, with filters of its own."""
+
+    c: Correlation
+    filters: PackedFilters
+    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
+    gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
+
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
+        """The operands as :meth:`prepare` expects them."""
+        return x, w, bias, forward
+
+    def prepare(
+        self, base: Address, room: Address, at: Operands, s: Setting, flags: Words
+    ) -> Prepared:
+        """The calls for operands of such strides: filters go to ``base``, workers to ``room``."""
+        raise NotImplementedError
