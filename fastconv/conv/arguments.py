@@ -15,7 +15,7 @@ _NAMES = {np.dtype(name): name for name in checks.DTYPES}  # ``dtype.name`` take
 def dense(array: np.ndarray) -> tuple[np.ndarray, str]:
     """The array and its memory order; an order that no kernel reads is made contiguous first."""
     # Planes of one pixel are contiguous in either order; the strides tell which was meant.
-    if array.flags.c_contiguous and array.strides[3] == array.itemsize:
+    if array.strides[3] == array.itemsize and array.flags.c_contiguous:
         return array, "nchw"
     order = checks.memory_format(array)
     if order is None:
@@ -114,6 +114,41 @@ def _problem_of(
     checks.fits((n, c, h + padding[0] + padding[1], w + padding[2] + padding[3]), "input")
     checks.fits(problem.y_shape, "output")
     return problem, problem.y_shape
+
+
+def transposed_size(
+    y_shape, w_shape, stride, padding, output_padding, groups, dilation
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape (N, C, H, W) of a transposed convolution, and its rows and columns without a term.
+
+    Those of ``output_padding``, where they are a stride or more: fewer do not show in the sizes,
+    and the problem is that of :func:`.conv2d_input`.
+    """
+    stride = checks.integers(stride, "stride", 2, 1)
+    dilation = checks.integers(dilation, "dilation", 2, 1)
+    extra = checks.integers(output_padding, "output_padding", 2)
+    groups = checks.integer(groups, "groups", 1)
+    if isinstance(padding, str):
+        raise TypeError(f"padding of a transposed convolution must be ints, got {padding!r}")
+    pads = checks.integers(padding, "padding", 2)
+    shapes = f"input {y_shape}, weight {w_shape}"
+    if min(y_shape[1:]) < 1:
+        raise ValueError(f"only the batch may be empty: {shapes}")
+    if w_shape[0] != y_shape[1]:
+        raise ValueError(
+            f"input has {y_shape[1]} channels but weight expects {w_shape[0]}: {shapes}"
+        )
+    axes = list(zip(y_shape[2:], stride, pads, dilation, w_shape[2:], extra, strict=True))
+    if any(e >= max(s, d) for _, s, _, d, _, e in axes):
+        raise ValueError(
+            f"output_padding must be smaller than stride or dilation, got {extra} with "
+            f"stride {stride}, dilation {dilation}"
+        )
+    spatial = tuple((n - 1) * s - 2 * p + d * (r - 1) + 1 + e for n, s, p, d, r, e in axes)
+    if min(spatial) < 1:
+        raise ValueError(f"padding {pads} leaves no output: {shapes} give {spatial}")
+    unread = tuple(e if e >= s else 0 for _, s, _, _, _, e in axes)
+    return (y_shape[0], w_shape[1] * groups, *spatial), unread
 
 
 def described(

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.core import checks, threads, workspace
 
-from .arguments import bias_of, dense, problem_of, same_shape
+from .arguments import bias_of, dense, problem_of, same_shape, transposed_size
 from .options import request
 from .selector import plan_for
 
@@ -157,48 +157,19 @@ def conv_transpose2d(
         )  # fmt: skip
         return x[0]
     checks.same_dtype(y, "input", weight=w)
-    stride = checks.integers(stride, "stride", 2, 1)
-    dilation = checks.integers(dilation, "dilation", 2, 1)
-    extra = checks.integers(output_padding, "output_padding", 2)
-    groups = checks.integer(groups, "groups", 1)
-    if isinstance(padding, str):
-        raise TypeError(f"padding of a transposed convolution must be ints, got {padding!r}")
-    pads = checks.integers(padding, "padding", 2)
-    if min(y.shape[1:]) < 1:
-        raise ValueError(f"only the batch may be empty: input {y.shape}, weight {w.shape}")
-    if w.shape[0] != y.shape[1]:
-        raise ValueError(
-            f"input has {y.shape[1]} channels but weight expects {w.shape[0]}: "
-            f"input {y.shape}, weight {w.shape}"
-        )
-    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
-        raise ValueError(
-            f"output_padding must be smaller than stride or dilation, got {extra} with "
-            f"stride {stride}, dilation {dilation}"
-        )
     if activation not in _ACTIVATIONS:
         raise ValueError(f"activation must be None or 'relu', got {activation!r}")
-    spatial = tuple(
-        (n - 1) * s - 2 * p + d * (r - 1) + 1 + e
-        for n, s, p, d, r, e in zip(
-            y.shape[2:], stride, pads, dilation, w.shape[2:], extra, strict=True
-        )
+    size, unread = transposed_size(
+        y.shape, w.shape, stride, padding, output_padding, groups, dilation
     )
-    channels = w.shape[1] * groups
-    b = bias_of(bias, channels, y)
-    if min(spatial) < 1:
-        raise ValueError(
-            f"padding {pads} leaves no output: input {y.shape}, weight {w.shape} give {spatial}"
-        )
+    b = bias_of(bias, size[1], y)
     asked = request(algorithm, accuracy, max_workspace)
     y, y_format = dense(y)
-    # Fewer than a stride would not show in the sizes: the problem is that of :func:`conv2d_input`.
-    unread = tuple(e if e >= s else 0 for e, s in zip(extra, stride, strict=True))
     problem, _ = problem_of(
-        "backward_input", (y.shape[0], channels, *spatial), w.shape, stride, pads, dilation,
-        groups, y.dtype, y_format, y_format, unread,
+        "backward_input", size, w.shape, stride, padding, dilation, groups,
+        y.dtype, y_format, y_format, unread,
     )  # fmt: skip
-    return _run(problem, asked, y, w, problem.x_shape, y_format, b, activation == "relu")
+    return _run(problem, asked, y, w, size, y_format, b, activation == "relu")
 
 
 def conv2d_input(

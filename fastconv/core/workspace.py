@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -13,8 +13,6 @@ from .address import address
 
 ALIGN = 64  # a cache line, and the widest vector
 POISON = False  # tests set this: scratch is filled with NaN before every use
-
-_ITEMSIZE = {"float32": 4, "float64": 8}
 
 
 class _Shelf(threading.local):
@@ -86,18 +84,25 @@ def release() -> None:
     _shelf.blocks.clear()
 
 
+@functools.lru_cache(maxsize=4096)
+def _layout(
+    shape: tuple[int, ...], dtype: str, order: str
+) -> tuple[np.dtype, int, tuple[int, ...]]:
+    """The type of an array's elements, their number, and its strides."""
+    kind = np.dtype(dtype)
+    n, c, h, w = shape
+    pixel = c if order == "nhwc" else 1
+    strides = (c * h * w, 1 if order == "nhwc" else h * w, w * pixel, pixel)
+    return kind, n * c * h * w, tuple(kind.itemsize * step for step in strides)
+
+
 def empty(shape: tuple[int, ...], dtype: str, order: str) -> np.ndarray:
     """A new array (N, C, H, W) in memory order ``"nchw"`` or ``"nhwc"``, on a cache-line boundary.
 
     NumPy aligns to 16 bytes; a vector store across two cache lines costs twice.
     """
-    if order == "nhwc":
-        n, c, h, w = shape
-        return empty((n, h, w, c), dtype, "nchw").transpose(0, 3, 1, 2)
-    itemsize = _ITEMSIZE[dtype]
-    size = math.prod(shape)
-    block = np.empty(size + ALIGN // itemsize, dtype)
+    kind, size, strides = _layout(shape, dtype, order)
+    block = np.empty(size + ALIGN // kind.itemsize, kind)
     if POISON:
         block.fill(np.nan)
-    start = -address(block) % ALIGN // itemsize
-    return block[start : start + size].reshape(shape)
+    return np.ndarray(shape, kind, block, -address(block) % ALIGN, strides)
