@@ -15,7 +15,15 @@ from fakes import Clock, Fake, only
 from harness import Fences
 from hypothesis import HealthCheck, settings
 
-from fastconv.conv import _bilinear, _contest, calibration, selector
+from fastconv.conv import (
+    _bilinear,
+    _contest,
+    _depthwise_fft,
+    bf16x3,
+    calibration,
+    selector,
+    strassen,
+)
 from fastconv.core import store, workspace
 
 # Kernels are kept between runs, beside what pytest keeps.
@@ -65,16 +73,21 @@ def unmeasured(monkeypatch):
 
 @pytest.fixture
 def no_second_try(monkeypatch):
-    """A bilinear algorithm must not come to a result that is not finite.
+    """An algorithm must not come to a result that is not finite.
 
     It would compute it again by ``direct``, and what a kernel did wrong would go unnoticed.
     """
 
     class Refusing:
+        def refuses(self, problem):
+            return None
+
         def plan(self, problem, threads):
             raise AssertionError("a result is not finite")
 
-    monkeypatch.setattr(_bilinear, "Direct", Refusing)
+    for module in (_bilinear, _depthwise_fft, bf16x3, strassen):
+        monkeypatch.setattr(module, "Direct", Refusing)
+    monkeypatch.setattr(_depthwise_fft, "Depthwise", Refusing)
 
 
 @pytest.fixture

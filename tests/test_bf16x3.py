@@ -142,3 +142,23 @@ def test_it_is_not_strict():
         fc.conv2d(x, w, algorithm="bf16x3", accuracy="strict")
     with fc.options(accuracy="strict"):
         assert fc.explain(x.shape, w.shape).chosen != "bf16x3"
+
+
+@unit
+def test_each_part_of_a_gradient_keeps_its_digits():
+    """A part whose results are all tiny is left to ``direct``, though those of others are not."""
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((32, 32, 2, 2)).astype(np.float32)
+    w[:, :, 1] *= np.float32(1e-36)
+    dy = rng.standard_normal((2, 32, 8, 8)).astype(np.float32)
+    given = dict(stride=2, algorithm="bf16x3")
+    dx = fc.grad.conv2d_input((2, 32, 16, 16), w, dy, **given)
+    expected = fc.grad.conv2d_input((2, 32, 16, 16), w.astype(float), dy.astype(float), stride=2)
+    assert_close(dx[:, :, 1::2], expected[:, :, 1::2], 1e-6)
+
+
+@unit
+def test_a_gradient_without_terms_is_not_left_to_another(alone):
+    w, dy = np.ones((32, 32, 1, 1), np.float32), np.ones((1, 32, 2, 2), np.float32)
+    dx = fc.grad.conv2d_input((1, 32, 1, 1), w, dy, stride=2, padding=1, algorithm="bf16x3")
+    assert dx.shape == (1, 32, 1, 1) and not dx.any()

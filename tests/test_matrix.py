@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from harness import DTYPES, Trial, assert_close
 
+import fastconv as fc
 from fastconv.conv.direct import Direct
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
@@ -58,3 +59,19 @@ def test_one_plan_runs_arrays_of_different_strides(algorithm, filter_size):
             y = np.full((2, 8, 9, 40), np.nan, np.float32).transpose(0, 3, 1, 2)
             plan(source, filters, y, None, False)
             assert_close(y, trial.expected, trial.bound(algorithm))
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "auto"])
+@pytest.mark.parametrize("filters", [2, 64], ids=["sums along channels", "matrix"])
+def test_a_single_column_with_a_stride_that_means_nothing(filters, algorithm):
+    """NumPy calls such a view contiguous, whatever the stride of the column."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 9, 2, 64), np.float32)[:, :, :1][:, :9].transpose(0, 3, 1, 2)
+    apart = rng.standard_normal((3, 9, 1, 64), np.float32)[:, :, ::2].transpose(0, 3, 1, 2)
+    w = rng.standard_normal((filters, 64, 1, 1), np.float32)
+    for source in (x, apart):
+        y = fc.conv2d(source, w, algorithm=algorithm)
+        assert_close(y, np.einsum("nchw,kc->nkhw", source.astype(float), w[..., 0, 0]), 1e-5)
+        back = w.swapaxes(0, 1)
+        dx = fc.grad.conv2d_input((3, filters, 9, 1), back, source, algorithm=algorithm)
+        assert_close(dx, np.einsum("nkhw,kc->nchw", source.astype(float), back[..., 0, 0]), 1e-5)

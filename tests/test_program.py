@@ -131,3 +131,18 @@ def test_arrays_of_the_same_strides_do_not_plan_again(algorithm, monkeypatch):
         np.testing.assert_allclose(y, first, rtol=1e-5)
     with pytest.raises(TypeError):
         fc.conv2d(x[:, :, ::-1], w, padding=1, algorithm=algorithm)
+
+
+def test_programs_are_bounded():
+    stage, made = Stage(_clearing_kernel(), 1), []
+    programs = Programs(8)
+
+    def make():
+        made.append(1)
+        return Program([stage.call(target=SCRATCH)])
+
+    for key in range(200):
+        for _ in range(2):
+            programs.run(key, make)
+        assert len(programs._made) <= 64
+    assert len(made) == 200

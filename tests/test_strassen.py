@@ -71,6 +71,21 @@ def test_not_finite_in_a_later_part(direction, little_scratch):
     np.testing.assert_array_equal(np.isfinite(result), ~touched)
 
 
+@pytest.mark.usefixtures("no_second_try")
+@orders
+@directions
+@pytest.mark.parametrize("channels", [4, 6])
+def test_halves_that_are_multiplied_on_planes(direction, order, channels):
+    """Their results are parts of arrays: of few channels, whose rows are further apart."""
+    for case in (
+        Case("planes", 2, channels, 32, 32, 32, 3, 3, padding=1),
+        Case("planes-turned", 2, 16, 20, 32, channels, 3, 3, padding=1),
+    ):
+        trial = Trial(case, direction, order=order)
+        result = trial.run("strassen", *trial.operands())
+        assert_close(result, trial.expected, trial.bound("strassen"))
+
+
 @directions
 def test_seven_products_for_eight(direction):
     trial = Trial(Case("halves-whole", 4, 256, 14, 14, 256, 3, 3, padding=1), direction)
@@ -111,6 +126,8 @@ def test_large_bias_is_added_once(order):
         (dict(K=21), "not K=21"),
         (dict(groups=2), "groups"),
         (dict(H=2000, W=4000), "MiB of scratch"),
+        (dict(C=2, x_format="nhwc"), "half of C=2"),
+        (dict(K=2, y_format="nhwc"), "half of K=2"),
     ],
     ids=str,
 )

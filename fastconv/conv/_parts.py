@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from fastconv.core.problem import ConvProblem
-from fastconv.core.program import SCRATCH, Program, Programs, Words, operands
+from fastconv.core.program import SCRATCH, WORD, Address, Program, Programs, Words, operands
 from fastconv.plans.arrays import Setting
 from fastconv.plans.clearing import start_of
 from fastconv.plans.turns import in_turns
 
 from .algorithm import Plan
+
+FLAGS = 2  # of a part
 
 
 def workspace(parts: list) -> int:
@@ -25,11 +27,12 @@ def _worker_bytes(parts: list) -> int:
 
 def _program(parts: list, settings: list[tuple]) -> Program:
     """What runs the parts, each in its :class:`Setting`."""
-    flags = Words([0, 0])
+    flags = Words([0] * (FLAGS * len(parts)))
     base, room = SCRATCH, SCRATCH + sum(part.filters.nbytes for part in parts)
     prepared = []
     for i, (part, setting) in enumerate(zip(parts, settings, strict=True)):
-        prepared.append(part.prepare(base, room, operands(i), Setting(*setting), flags))
+        own = Address(flags, WORD * FLAGS * i)
+        prepared.append(part.prepare(base, room, operands(i), Setting(*setting), own))
         base += part.filters.nbytes
     packing = [call for p in prepared for call in p.filters.calls]
     multiplying = [p.multiplying for p in prepared]
@@ -39,7 +42,7 @@ def _program(parts: list, settings: list[tuple]) -> Program:
 
 
 def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
-    """A plan that runs every part; it returns the flags that they set between them."""
+    """A plan that runs every part, and returns the flags of each, one after the other."""
     forward = problem.direction == "forward"
     start = start_of(problem, parts, threads)
     programs = Programs(workspace(parts))

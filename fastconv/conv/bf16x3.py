@@ -66,8 +66,8 @@ class Bf16x3(ProductAlgorithm):
         run_parts = super()._run(problem, parts, threads)
 
         def run(first, second, out, bias, relu):
-            spoilt, sizeable = run_parts(first, second, out, bias, relu)
-            if spoilt or not sizeable:
+            flags = run_parts(first, second, out, bias, relu)
+            if any(flags[::2]) or not all(flags[1::2]):
                 # What is left of an infinite operand is NaN, what is left of a tiny one is lost.
                 Direct().plan(problem, threads)(first, second, out, bias, relu)
 

@@ -35,6 +35,10 @@ class Strassen(Algorithm):
         odd = [f"{size}={getattr(problem, size)}" for size in "NCK" if getattr(problem, size) % 2]
         if odd:
             return f"it halves images, channels and filters, not {' and '.join(odd)}"
+        halves = {"C": problem.x_format, "K": problem.y_format}
+        for size, order in halves.items():
+            if order == "nhwc" and getattr(problem, size) == 2:
+                return f"half of {size}=2 channels-last channels is no image in either memory order"
         return too_large(_workspace(_parts(problem, 1)))
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:

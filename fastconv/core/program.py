@@ -20,6 +20,7 @@ from .once import once
 from .workspace import Scratch
 
 WORD = 8  # bytes
+_MOST = 64  # programs of a plan
 
 
 class Words:
@@ -141,6 +142,10 @@ class Programs:
 
     def run(self, key: Hashable, make: Callable[[], Program], *arrays) -> array:
         """Run the one with this ``key`` on some arrays (see :meth:`Program.run`); its flags."""
-        program = self._made.get(key) or once(self._made, key, make)
+        program = self._made.get(key)
+        if program is None:
+            if len(self._made) >= _MOST:
+                self._made.clear()  # those that run meanwhile live on in their calls
+            program = once(self._made, key, make)
         with Scratch(self.nbytes) as scratch:
             return program.run(scratch, *arrays)

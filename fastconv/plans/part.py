@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.core.program import Address, Operands, Words
+from fastconv.core.program import Address, Operands
 
 from .arrays import Setting
 from .correlation import Correlation
@@ -25,7 +25,11 @@ class Part:
         return x, w, bias, forward
 
     def prepare(
-        self, base: Address, room: Address, at: Operands, s: Setting, flags: Words
+        self, base: Address, room: Address, at: Operands, s: Setting, flags: Address
     ) -> Prepared:
-        """The calls for operands of such strides: filters go to ``base``, workers to ``room``."""
+        """The calls for operands of such strides: filters go to ``base``, workers to ``room``.
+
+        A kernel may set two words at ``flags``: if some result is not finite, and if one is not
+        tiny.  What they are for is the algorithm's affair.
+        """
         raise NotImplementedError

@@ -189,7 +189,6 @@ class BilinearCorrelation(Part):
         )
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        """``flags``: whether some result is not finite."""
         filters = self.filters.prepare(base, at, s, self.share.maps)
         multiplying = self.stage.call(
             scratch=room,

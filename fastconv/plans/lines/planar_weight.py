@@ -254,4 +254,4 @@ class PlanarWeight(WeightGradient):
             yk=yk,
             yh=yh,
         )
-        return Program([multiplying, self.add.call(sums=sums, dw=at.out)])
+        return Program([multiplying, self.add.call(sums=sums, dw=at.out, dk=dw_strides[0])])

@@ -100,7 +100,7 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
 
 ADD_LAYOUT = record(
     "counter profile tasks sums copy_bytes copies unit_bytes tile_bytes mr nt tap_tiles "
-    "dw filters n_taps"
+    "dw dk filters n_taps"
 )
 
 
@@ -124,7 +124,7 @@ def planar_add_kernel(itemsize: int) -> Kernel:
                 tile = k // a.mr
                 row = k - min(tile * a.mr, a.filters - a.mr)
                 source = sums + tile * a.tap_tiles * a.tile_bytes + row * a.nt * itemsize
-                target = a.dw + (group * a.filters + k) * a.n_taps * itemsize
+                target = a.dw + (group * a.filters + k) * a.dk
                 for t in range(0, a.n_taps, a.nt):
                     copy(target + t * itemsize, source, min(a.nt, a.n_taps - t) * itemsize)
                     source += a.tile_bytes

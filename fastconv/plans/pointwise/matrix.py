@@ -54,7 +54,8 @@ def with_joined_lines(c: Correlation, x: np.ndarray) -> np.ndarray:
     _, _, xh, xw = x.strides
     if c.rows.outputs == 1 or xh == c.columns.outputs * xw:
         return x
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    # Not ``ascontiguousarray``: to that the stride of a single column means nothing.
+    return x.transpose(0, 2, 3, 1).copy(order="C").transpose(0, 3, 1, 2)
 
 
 class MatrixCorrelation(UnfoldedCorrelation):

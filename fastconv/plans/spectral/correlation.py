@@ -116,7 +116,6 @@ class SpectralCorrelation(Part):
         return x, w, bias, True  # the channels, to which w gives one each, are the lanes either way
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        """``flags``: whether some result is not finite."""
         filters = self.filters.prepare(base, at, s)
         yn, yk, yh, yw = s.y
         multiplying = self.stage.call(

@@ -239,7 +239,6 @@ class SplitCorrelation(UnfoldedCorrelation):
         )
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        """``flags``: whether some result is not finite, and whether one is not tiny."""
         filters = self.filters.prepare(base, at, s, self.packs)
         multiplying = self.stage.call(
             scratch=room,
