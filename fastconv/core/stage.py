@@ -30,11 +30,13 @@ class Stage:
 
     def call(self, **arguments: int | np.ndarray | Words | Address) -> Call:
         """A call of a program, with the constants and these arguments."""
-        words = self._words.copy()
-        own = dict(counter=Address(words, WORD * len(self._index)), profile=PROFILE)
-        for name, value in (own | arguments).items():
-            if name in self._index or name not in own:
-                words.put(self._index[name], value)
+        words, index = self._words.copy(), self._index
+        for name, value in arguments.items():
+            words.put(index[name], value)
+        if "counter" in index:
+            words.put(index["counter"], Address(words, WORD * len(index)))
+        if "profile" in index:
+            words.put(index["profile"], PROFILE)
         return Call(self.kernel, words, self.workers)
 
     def run(self, **arguments: int) -> None:

@@ -165,8 +165,8 @@ class PackedFilters:
 
     def places(self, target: Address) -> tuple[Address, Address]:
         """Where the packed filters and, right before them, the biases are, packed at ``target``."""
-        packed = target + self.bias_bytes
-        return packed, packed + -self.correlation.groups * self.tiles * self.width * self.itemsize
+        biases = self.correlation.groups * self.tiles * self.width * self.itemsize
+        return target + self.bias_bytes, target + (self.bias_bytes - biases)
 
     def found(self, w: np.ndarray, forward: bool, bias) -> tuple:
         """Filters, their strides, biases: kept ones, whose address is enough, or as given."""
