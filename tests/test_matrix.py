@@ -66,7 +66,7 @@ def test_one_plan_runs_arrays_of_different_strides(algorithm, filter_size):
 def test_a_single_column_with_a_stride_that_means_nothing(filters, algorithm):
     """NumPy calls such a view contiguous, whatever the stride of the column."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((3, 9, 2, 64), np.float32)[:, :, :1][:, :9].transpose(0, 3, 1, 2)
+    x = rng.standard_normal((3, 9, 2, 64), np.float32)[:, :, :1].transpose(0, 3, 1, 2)
     apart = rng.standard_normal((3, 9, 1, 64), np.float32)[:, :, ::2].transpose(0, 3, 1, 2)
     w = rng.standard_normal((filters, 64, 1, 1), np.float32)
     for source in (x, apart):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from fastconv.core.problem import ConvProblem
-from fastconv.core.program import SCRATCH, WORD, Address, Program, Programs, Words, operands
-from fastconv.plans.arrays import Setting
+from fastconv.core.program import SCRATCH, WORD, Address, Program, Programs, operands
+from fastconv.plans.arrays import FLAGS, Setting, no_flags
 from fastconv.plans.clearing import start_of
 from fastconv.plans.turns import in_turns
 
 from .algorithm import Plan
-
-FLAGS = 2  # of a part
 
 
 def workspace(parts: list) -> int:
@@ -27,17 +25,15 @@ def _worker_bytes(parts: list) -> int:
 
 def _program(parts: list, settings: list[tuple]) -> Program:
     """What runs the parts, each in its :class:`Setting`."""
-    flags = Words([0] * (FLAGS * len(parts)))
+    flags = no_flags(len(parts))
     base, room = SCRATCH, SCRATCH + sum(part.filters.nbytes for part in parts)
     prepared = []
     for i, (part, setting) in enumerate(zip(parts, settings, strict=True)):
         own = Address(flags, WORD * FLAGS * i)
         prepared.append(part.prepare(base, room, operands(i), Setting(*setting), own))
         base += part.filters.nbytes
-    packing = [call for p in prepared for call in p.filters.calls]
-    multiplying = [p.multiplying for p in prepared]
-    if len(parts) > 1:
-        packing, multiplying = in_turns(packing), in_turns(multiplying, _worker_bytes(parts))
+    packing = in_turns([call for p in prepared for call in p.filters.calls])
+    multiplying = in_turns([p.multiplying for p in prepared], _worker_bytes(parts))
     return Program(packing + multiplying, flags)
 
 

@@ -63,7 +63,7 @@ class Scratch:
         self._block = _take(nbytes)
 
     def __enter__(self) -> int:
-        return -(-address(self._block) // ALIGN) * ALIGN
+        return aligned(address(self._block))
 
     def __exit__(self, *error: object) -> None:
         _shelf.blocks.append(self._block)

@@ -1,4 +1,4 @@
-"""The arrays of a call, as its program sees them: their strides in bytes."""
+"""The arrays of a call, as its program sees them: their strides in bytes, and what it tells."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import numpy as np
 from fastconv.core.program import Address, Words
 
 from .correlation import Correlation
+
+FLAGS = 2  # that kernels may set: some result is not finite, some result is not tiny
+
+
+def no_flags(parts: int = 1) -> Words:
+    """Those of some correlations, or of a weight gradient; an algorithm knows what they mean."""
+    return Words([0] * (FLAGS * parts))
 
 
 class Setting(NamedTuple):

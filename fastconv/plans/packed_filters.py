@@ -164,7 +164,10 @@ class PackedFilters:
         )
 
     def places(self, target: Address) -> tuple[Address, Address]:
-        """Where the packed filters and, right before them, the biases are, packed at ``target``."""
+        """Where the packed filters and, right before them, the biases are, packed at ``target``.
+
+        Vectors of a fold's last lanes reach beyond the biases: what is there must not be NaN.
+        """
         biases = self.correlation.groups * self.tiles * self.width * self.itemsize
         return target + self.bias_bytes, target + (self.bias_bytes - biases)
 

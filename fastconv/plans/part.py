@@ -29,7 +29,6 @@ class Part:
     ) -> Prepared:
         """The calls for operands of such strides: filters go to ``base``, workers to ``room``.
 
-        A kernel may set two words at ``flags``: if some result is not finite, and if one is not
-        tiny.  What they are for is the algorithm's affair.
+        Kernels may set the :data:`.arrays.FLAGS` words at ``flags``.
         """
         raise NotImplementedError

@@ -7,10 +7,11 @@ import math
 
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
-from fastconv.core.program import SCRATCH, Program, Words, operands
+from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.tiling import best_tiles, round_up
+from fastconv.plans.arrays import no_flags
 from fastconv.simd.tiles import tile_panel
 from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling, map_instructions
@@ -122,7 +123,7 @@ class FewTilesWeight(BilinearWeight):
         )
 
     def _program(self, x_strides, dy_strides, dw_strides) -> Program:
-        flags = Words([0, 0])
+        flags = no_flags()
         dk, dc, _, _ = dw_strides
         windows = self._windows(x_strides, dy_strides)
         computing = self.stage.call(

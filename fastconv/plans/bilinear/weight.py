@@ -19,7 +19,7 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import spare_copies, total_weight, workers_for
 from fastconv.gemm.tiling import choose_tile, round_up
-from fastconv.plans.arrays import input_words, window_of
+from fastconv.plans.arrays import input_words, no_flags, window_of
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.plans.weight_gradient import WeightGradient
@@ -227,9 +227,8 @@ class BilinearWeight(WeightGradient):
         )
 
     def _program(self, x_strides, dy_strides, dw_strides) -> Program:
-        """Its first flag: whether some result is not finite."""
         multiply, add = self.stages
-        flags, sums = Words([0, 0]), SCRATCH
+        flags, sums = no_flags(), SCRATCH
         rest = sums + self.copies * self.copy_bytes
         dk, dc, _, _ = dw_strides
         multiplying = multiply.call(scratch=rest, sums=sums, **self._windows(x_strides, dy_strides))

@@ -11,11 +11,12 @@ import functools
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
-from fastconv.core.program import SCRATCH, Program, Words, operands
+from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.windows import window_record
+from fastconv.plans.arrays import no_flags
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
@@ -101,8 +102,7 @@ class SpectralWeight(WeightGradient):
         return window_record(c.groups, vector, size, (0, 0), self.grid.lattices, vector)
 
     def _program(self, x_strides, dy_strides, dw_strides) -> Program:
-        """Its first flag: whether some result is not finite."""
-        at, flags, sums = operands(), Words([0, 0]), SCRATCH
+        at, flags, sums = operands(), no_flags(), SCRATCH
         multiply, add = self.stages
         rest = sums + self.sums_bytes
         multiplying = multiply.call(

@@ -19,7 +19,7 @@ from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import share_out, workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.gemm.windows import window_record
-from fastconv.plans.arrays import window_of
+from fastconv.plans.arrays import no_flags, window_of
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.pixel_tasks import count_blocks, grid
@@ -263,8 +263,7 @@ class SplitWeight(WeightGradient):
         return window_of(words, at, (an, ac * channels, ac, ah, aw), len(ahead))
 
     def _program(self, x_strides, dy_strides, dw_strides) -> Program:
-        """Its flags: whether some result is not finite, and whether one is not tiny."""
-        at, flags, sums = operands(), Words([0, 0]), SCRATCH
+        at, flags, sums = operands(), no_flags(), SCRATCH
         dk, dc, _, _ = dw_strides
         if self.swapped:
             left = self._x_window(x_strides, at.first, self.left_tile)
