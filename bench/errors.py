@@ -162,6 +162,9 @@ def main() -> None:
             row = table.get((name, direction), {})
             cells = (f"{worst.error:.1e} ({worst.share:.0%})" for worst in row.values())
             print(f"| `{name}` | {direction} |", " | ".join(cells), "|")
+    broken = {key for key, row in table.items() if any(worst.share > 1 for worst in row.values())}
+    if broken:
+        raise SystemExit(f"beyond the bounds: {sorted(broken)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import errors
 import numpy as np
 import oracle
@@ -49,3 +52,10 @@ def test_long_sums_of_equal_terms(algorithm):
     exact = float(x[0, 0, 0, 0]) * float(w[0, 0, 0, 0]) * 128 * 15 * 15
     y = fc.conv2d(x, w, algorithm=algorithm)
     assert np.abs(y / exact - 1).max() < 5e-5
+
+
+def test_the_documented_errors_are_within_their_bounds():
+    page = (Path(__file__).parents[1] / "docs" / "algorithms.md").read_text()
+    shares = re.findall(r"\de[+-]\d\d \((\d+)%\)", page)
+    assert len(shares) > 3 * len(errors.PASSES) * len(errors.DATA)
+    assert max(map(int, shares)) <= 100
