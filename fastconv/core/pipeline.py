@@ -10,17 +10,33 @@ from collections.abc import Iterator
 
 from llvmlite import ir
 from numba.core import cgutils, codegen, compiler, funcdesc, lowering, types, typing
+from numba.core import typed_passes as typed
+from numba.core import untyped_passes as untyped
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import LoweringPass, register_pass
+from numba.core.ir import UNDEFINED
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
-from numba.core.typed_passes import InlineOverloads, NativeLowering, NopythonRewrites
-from numba.core.untyped_passes import InlineClosureLikes
 
 from . import machine_code
 
-# They look for what no kernel holds: closures, helpers inlined before LLVM, array expressions.
-_NEEDLESS = (InlineClosureLikes, InlineOverloads, NopythonRewrites)
+# They look for what no kernel holds: contexts, closures, helpers inlined before LLVM, array
+# expressions; or they prepare for reference counts, which kernels have none of.
+_NEEDLESS = {
+    untyped.WithLifting,
+    untyped.InlineClosureLikes,
+    untyped.RewriteDynamicRaises,
+    untyped.MakeFunctionToJitFunction,
+    untyped.InlineInlinables,
+    untyped.FindLiterallyCalls,
+    untyped.LiteralUnroll,
+    untyped.LiteralPropagationSubPipelinePass,
+    typed.InlineOverloads,
+    typed.NopythonRewrites,
+    typed.NoPythonSupportedFeatureValidation,
+    typed.IRLegalization,
+    typed.DumpParforDiagnostics,
+}
 _OPERATORS = {function for name, function in vars(operator).items() if name[0] != "_"}
 _ARITHMETIC = _OPERATORS | {min, max, range}
 _signatures: dict[tuple, typing.Signature] = {}
@@ -101,6 +117,11 @@ class _Lower(lowering.Lower):
     def emit_environment_object(self):
         pass
 
+    def lower_binop(self, resty, expr, op):
+        # numba would look for a special way with each constant; it knows some for powers alone.
+        expr.static_lhs = expr.static_rhs = UNDEFINED
+        return super().lower_binop(resty, expr, op)
+
     def alloca_lltype(self, name, lltype, datamodel=None):
         return cgutils.alloca_once(self.builder, lltype, name=name)
 
@@ -148,10 +169,10 @@ class KernelPipeline(compiler.CompilerBase):
 
     def define_pipelines(self):
         manager = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes = {kind: text for kind, text in manager.passes if kind not in _NEEDLESS}  # once each
         manager.passes = [
-            (self.lowering if kind is NativeLowering else kind, text)
-            for kind, text in manager.passes
-            if kind not in _NEEDLESS
+            (self.lowering if kind is typed.NativeLowering else kind, text)
+            for kind, text in passes.items()
         ]
         manager.finalize()
         return [manager]
