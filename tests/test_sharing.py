@@ -141,7 +141,7 @@ def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
     plan = ALGORITHMS[algorithm].plan(trial.problem, 2)
     operands = trial.operands()
     results = []
-    for launch in (threads.launch, _one_after_the_other):
+    for launch in (threads.launch, threads.serially):
         monkeypatch.setattr(threads, "launch", launch)
         result = np.full(trial.expected.shape, np.nan, np.float32)
         plan(*operands, result, None, False)
@@ -149,10 +149,6 @@ def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
     assert_close(results[0], trial.expected, trial.bound(algorithm))
     assert results[0].tobytes() == results[1].tobytes()
     assert shared and all(tasks > workers == 2 for workers, tasks in shared), shared
-
-
-def _one_after_the_other(kernel, pointer, workers):
-    threads._serial()(kernel.address, pointer, workers)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 64])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fastconv.core.linking import WORD
 from fastconv.core.problem import ConvProblem
-from fastconv.core.program import SCRATCH, WORD, Address, Program, Programs, operands
+from fastconv.core.program import SCRATCH, Address, Program, Programs, operands
 from fastconv.plans.arrays import FLAGS, Setting, no_flags
 from fastconv.plans.clearing import start_of
 from fastconv.plans.turns import in_turns

@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +17,10 @@ import numpy as np
 from . import profile, threads
 from .address import address
 from .jit import Kernel
+from .linking import LAUNCH, LINK, WORD, runner
 from .once import once
 from .workspace import Scratch
 
-WORD = 8  # bytes
 _MOST = 64  # programs of a plan
 
 
@@ -70,8 +71,8 @@ class Operands(NamedTuple):
     bias: Address
 
 
-_BASES = 2  # of all parts
-SCRATCH, PROFILE = map(Address, range(_BASES))
+_BASES = 3  # of all parts; the first is where a call's words begin
+_, SCRATCH, PROFILE = map(Address, range(_BASES))
 
 
 def operands(part: int = 0) -> Operands:
@@ -93,8 +94,7 @@ class Program:
 
     def __init__(self, calls: Sequence[Call], flags: Words | None = None):
         self._words = array("q")  # all that kernels are handed, one after the other
-        self._inner: list[tuple[int, int]] = []  # words that point to others, so many bytes on
-        self._outer: list[tuple[int, int, int]] = []  # words that are a base and so many bytes
+        self._links = array("q")  # records of :data:`.linking.LINK`
         self._memory: list[np.ndarray] = []
         begins: dict[Words, int] = {}
         self._flags = slice(0, len(flags.numbers) if flags else 0)
@@ -102,7 +102,12 @@ class Program:
             self._lay_out(flags, begins)
         for call in calls:
             self._lay_out(call.words, begins)
-        self._launches = [(c.kernel, WORD * begins[c.words], c.workers) for c in calls]
+        launches = [(c.kernel, WORD * begins[c.words], c.workers) for c in calls]
+        alone = list(takewhile(lambda launch: launch[2] == 1, launches))
+        self._first = array("q", [n for kernel, *rest in alone for n in (kernel.address, *rest)])
+        self._others = launches[len(alone) :]
+        self._run = runner()
+        self._tables = (*_table(self._links, LINK), *_table(self._first, LAUNCH))
 
     def _lay_out(self, words: Words, begins: dict[Words, int]) -> None:
         """Find a place for words, and for those that they point to."""
@@ -112,25 +117,28 @@ class Program:
         self._words.extend(words.numbers)
         self._memory += words.memory
         for index, a in words.addresses.items():
-            if isinstance(a.base, Words):
-                self._lay_out(a.base, begins)
-                self._inner.append((begin + index, WORD * begins[a.base] + a.offset))
-            else:
-                self._outer.append((begin + index, a.base, a.offset))
+            base, offset = a.base, a.offset
+            if isinstance(base, Words):
+                self._lay_out(base, begins)
+                base, offset = 0, WORD * begins[base] + offset
+            self._links.extend((WORD * (begin + index), base, offset))
 
     def run(self, scratch: int, *arrays: np.ndarray | int | None) -> array:
         """Run all calls on arrays, or addresses, in the order of :class:`Operands`; the flags."""
-        bases = [scratch, profile.target.get()]
-        bases += [address(a) if type(a) is np.ndarray else a or 0 for a in arrays]
         words = self._words[:]  # of its own, so that threads may run one program at once
         start, _ = words.buffer_info()
-        for index, offset in self._inner:
-            words[index] = start + offset
-        for index, base, offset in self._outer:
-            words[index] = bases[base] + offset
-        for kernel, at, workers in self._launches:
+        bases = array("q", (start, scratch, profile.target.get()))
+        bases.extend([address(a) if type(a) is np.ndarray else a or 0 for a in arrays])
+        self._run(bases.buffer_info()[0], *self._tables)
+        for kernel, at, workers in self._others:
             threads.launch(kernel, start + at, workers)
         return words[self._flags]
+
+
+def _table(numbers: array, layout: np.dtype) -> tuple[int, int]:
+    """Where a table of such records is, and how many there are."""
+    begin, count = numbers.buffer_info()
+    return begin, WORD * count // layout.itemsize
 
 
 class Programs:

@@ -7,7 +7,8 @@ import numpy as np
 from . import profile, threads
 from .address import address
 from .jit import Kernel
-from .program import PROFILE, WORD, Address, Call, Words
+from .linking import WORD
+from .program import PROFILE, Address, Call, Words
 
 __all__ = ["Stage", "address"]
 

@@ -1,9 +1,9 @@
 """Running kernels on all cores: the launcher, the number of threads, and what a fork leaves.
 
-``launch(kernel, args, workers)`` calls ``kernel(worker, args)`` for ``worker = 0 … workers−1``,
+``launch(kernel, address, workers)`` calls ``kernel(worker, address)`` for every worker from 0 on,
 in parallel under whichever threading layer numba has chosen.  Workers share the work out among
-themselves (by atomic counters in ``args``), so a launch needs no barrier and also runs one worker
-after the other.
+themselves (by atomic counters in the words at the address), so a launch needs no barrier and also
+runs one worker after the other.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextvars
 import functools
 import os
 import threading
+from array import array
 
 import numba
 import numpy as np
@@ -20,28 +21,26 @@ from numba.core import types
 
 from . import jit
 from .dispatched import compile_cached
+from .linking import runner
 from .machine import cpu_count
 
 _NOTHING = contextlib.nullcontext()  # to enter
-_SIGNATURE = types.void(types.int64, types.int64, types.int64)
 
 
-@functools.cache
-def _serial():
-    def serial(address, args, workers):
-        for worker in range(workers):
-            jit.call(address, worker, args)
-
-    return compile_cached(serial, _SIGNATURE, nogil=True)
+def serially(kernel: jit.Kernel, address: int, workers: int) -> None:
+    """Call the kernel for one worker after the other."""
+    words, calls = array("q", (address,)), array("q", (kernel.address, 0, workers))
+    runner()(words.buffer_info()[0], 0, 0, calls.buffer_info()[0], 1)
 
 
 @functools.cache
 def _parallel():
-    def parallel(address, args, workers):
+    def parallel(kernel, address, workers):
         for worker in numba.prange(workers):
-            jit.call(address, worker, args)
+            jit.call(kernel, worker, address)
 
-    return compile_cached(parallel, _SIGNATURE, nogil=True, parallel=True)
+    signature = types.void(types.int64, types.int64, types.int64)
+    return compile_cached(parallel, signature, nogil=True, parallel=True)
 
 
 class _State:
@@ -120,13 +119,13 @@ def _awake(n: int) -> contextlib.AbstractContextManager:
     return _NOTHING if n == numba.get_num_threads() else _masked(n)
 
 
-def launch(kernel: jit.Kernel, pointer: int, workers: int) -> None:
-    """Call the kernel for every worker below ``workers``, with the arguments at ``pointer``."""
+def launch(kernel: jit.Kernel, address: int, workers: int) -> None:
+    """Call the kernel for every worker below ``workers``, with the arguments at ``address``."""
     if workers == 1 or _state.forked:
-        _serial()(kernel.address, pointer, workers)
+        serially(kernel, address, workers)
         return
     with _state.lock, _awake(get_num_threads()):
-        _parallel()(kernel.address, pointer, workers)
+        _parallel()(kernel.address, address, workers)
         if _state.layer is None:
             _state.layer = numba.threading_layer()
             if _state.layer != "workqueue":  # which aborts the process on concurrent launches

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record, record_at
-from fastconv.core.program import WORD, Call, Words
+from fastconv.core.linking import WORD
+from fastconv.core.program import Call, Words
 from fastconv.core.stage import Stage
 from fastconv.simd.copying import copy, put_word
 from fastconv.simd.tasks import next_task
