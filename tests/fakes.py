@@ -58,6 +58,7 @@ class Fake(Algorithm):
         self.workspace = properties.pop("workspace", 1000)
         self.compiling = properties.pop("compiling", 0.0)
         self.fallback = properties.pop("fallback", False)
+        self.forces = properties.pop("forces", None)
         assert not properties
         self.runs = 0
 

@@ -254,7 +254,9 @@ def test_judgement(monkeypatch, fakes, chosen, winner, regret, notes):
     monkeypatch.setattr(measuring, "clock", clock)
     monkeypatch.setattr(selector, "choose", lambda *key: selector.Choice(chosen, "so"))
     monkeypatch.setattr(measuring, "settle", lambda *key: None)
-    with only(*(Fake(name, clock, seconds, error=error) for name, seconds, error in fakes)):
+    forces = {"tile4": "tile"}
+    made = [Fake(n, clock, seconds, error=e, forces=forces.get(n)) for n, seconds, e in fakes]
+    with only(*made):
         (one,) = fc.compare(*SHAPES, directions="forward", peers=(), **BRIEF).passes
         rows = tuple(r._replace(spread=0.01) for r in one.rows)  # runs that are never quite alike
         one = one._replace(rows=rows)

@@ -14,6 +14,7 @@ from gradients import check_gradients
 import fastconv as fc
 import fastconv.nn.functional as F
 from fastconv import nn
+from fastconv.data import DataLoader
 
 
 def random(*shape, seed=0):
@@ -183,6 +184,27 @@ def test_parameters_and_buffers_copy_what_they_are_given():
         kept.data[:] = 0
     np.testing.assert_array_equal(array, 1)
     assert not nn.Parameter(array, requires_grad=False).requires_grad
+
+
+@pytest.mark.parametrize("make", [nn.Buffer, lambda data: nn.Parameter(data, requires_grad=False)])
+def test_what_is_not_learned_is_updated_in_place(make):
+    net, seen = nn.Module(), make(np.ones(2, np.float32))
+    net.kept = seen
+    net.kept *= 0.5
+    net.kept += np.array([1.0, 2.0])
+    with fc.no_grad():
+        net.kept -= nn.Parameter(np.ones(2))
+    assert net.kept is seen
+    assert seen.dtype == np.float32
+    np.testing.assert_array_equal(seen.data, [0.5, 1.5])
+    seen += nn.Parameter(np.ones(2))  # on the tape
+    assert type(seen) is fc.Tensor
+    assert seen.requires_grad
+    np.testing.assert_array_equal(net.kept.data, [0.5, 1.5])
+
+
+def test_what_parameters_are_computed_with_is_a_tensor():
+    array = np.ones(3)
     assert type(nn.Parameter(array) * 2) is fc.Tensor
 
 
@@ -219,6 +241,7 @@ def test_sequential():
     twice = nn.Sequential(first, first)
     assert (len(twice), list(twice)) == (2, [first, first])
     assert len(twice.append(second)) == 3
+    assert list(twice[1:].append(first)) == [first, second, first]
     x = random(2, 3)
     assert nn.Sequential()(x) is x
     with pytest.raises(IndexError):
@@ -266,6 +289,14 @@ def test_manual_seed_repeats_the_first_values():
     for a, b, c in zip(*(state.values() for state in states), strict=True):
         np.testing.assert_array_equal(a, b)
         assert not np.array_equal(a, c)
+
+
+def test_manual_seed_reaches_loaders_made_before():
+    loader, orders = DataLoader((np.arange(50),), 50, shuffle=True), []
+    for seed in (1, 1, 2):
+        fc.manual_seed(seed)
+        orders += [batch.tolist() for (batch,) in loader]
+    assert orders[0] == orders[1] != orders[2]
 
 
 def test_float64_parameters_are_the_same_numbers():

@@ -63,6 +63,17 @@ def test_every_point_says_what_it_is(name, entries, count, example):
     assert example in said
 
 
+@pytest.mark.parametrize(("winner", "name"), [("bf16x3", "bf16x3"), ("winograd4", "winograd")])
+def test_winners_are_named_without_the_tile(winner, name):
+    entries = [
+        e._replace(measured=e.measured._replace(rows=(row(winner, e.measured.problem, 50),)))
+        for e in FORWARD.entries
+    ]
+    (axes,) = report.plots(results(*entries))["winners"].axes
+    bold = {text.get_text() for text in axes.texts if text.get_fontweight() == "bold"}
+    assert bold - {"forward"} == {name}
+
+
 def test_levels_of_accuracy_are_of_float32():
     for dtype, count in (("float32", 2), ("float64", 0)):
         (drawn,) = report.plots(results(entry(problem(dtype=dtype))))["accuracy"].axes

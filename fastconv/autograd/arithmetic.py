@@ -118,8 +118,14 @@ class Arithmetic(Variable):
         return self._apply(forward, first, second)
 
     def _update(self, forward: Callable, other: Any) -> Arithmetic:
-        """``self ∘= other``: under ``no_grad`` it writes to a leaf, as hand-made optimisers do."""
-        if not (self.is_leaf and self.requires_grad):
+        """``self ∘= other`` writes to parameters and buffers, as hand-made optimisers do.
+
+        That is to leaves with a gradient, under ``no_grad``, and to those that own their array if
+        there is nothing to record.  Else it makes another tensor.
+        """
+        recorded = isinstance(other, Variable) and other.requires_grad and is_grad_enabled()
+        owned = self.owns_data and not recorded
+        if not (self.is_leaf and (self.requires_grad or owned)):
             return self._operator(forward, self, other)
         self._check_writable()
         forward(self.data, other.data if isinstance(other, Variable) else other, out=self.data)

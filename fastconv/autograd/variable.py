@@ -45,6 +45,7 @@ class Variable:
     """
 
     data: np.ndarray
+    owns_data = False  # whether the array is nobody else's
     _node: tape.Node | None
     _grad: Tensor | None
 

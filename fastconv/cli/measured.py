@@ -12,6 +12,7 @@ from rich.text import Text
 from fastconv.comparison.results import Entry
 from fastconv.conv.measuring import Measured
 from fastconv.conv.outcome import Pass
+from fastconv.core.profile import PHASES
 
 from .console import duration
 from .grid import by_layer, table
@@ -27,7 +28,6 @@ _COLUMNS = (
     "error",
     "relative",
 )
-_PHASES = ("input", "weight", "multiply", "output")
 _SUMMARY = ("layer", "pass", "fastest ★", "time", "of peak", "chosen ●", "regret")
 LEGEND = (
     '★ fastest that the accuracy allows   ● what "auto" takes   ? uncertain\n'
@@ -71,9 +71,9 @@ def _phases(one: Pass) -> list[Table | str]:
     known = [row for row in one.ranked if row.phases]
     if not known:
         return []
-    phases = table(("phases", *_PHASES), 1)
+    phases = table(("phases", *PHASES), 1)
     for row in known:
-        times = (row.phases.get(name) for name in _PHASES)
+        times = (row.phases.get(name) for name in PHASES)
         phases.add_row(f"   {row.algorithm}", *("" if t is None else duration(t) for t in times))
     return ["", phases]
 

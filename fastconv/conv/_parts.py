@@ -9,7 +9,7 @@ from fastconv.plans.arrays import FLAGS, Setting, no_flags
 from fastconv.plans.clearing import start_of
 from fastconv.plans.turns import in_turns
 
-from .algorithm import Plan
+from .algorithm import FlaggedPlan
 
 
 def workspace(parts: list) -> int:
@@ -38,8 +38,8 @@ def _program(parts: list, settings: list[tuple]) -> Program:
     return Program(packing + multiplying, flags)
 
 
-def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> Plan:
-    """A plan that runs every part, and returns the flags of each, one after the other."""
+def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> FlaggedPlan:
+    """A plan that runs every part."""
     forward = problem.direction == "forward"
     start = start_of(problem, parts, threads)
     programs = Programs(workspace(parts))

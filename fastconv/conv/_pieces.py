@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.core.problem import ConvProblem
+from fastconv.core.problem import OPERANDS, ConvProblem
 
-_ROLES = {"forward": "xwy", "backward_input": "ywx", "backward_weight": "xyw"}
 _FEWEST = 32  # outputs of a piece; fewer would waste vector lanes
 
 
@@ -33,8 +32,8 @@ class Piece(NamedTuple):
             "y": (everything, self.filters),
             "w": (self.filters, self.depth),
         }
-        roles = _ROLES[self.problem.direction]
-        return [array[parts[role]] for role, array in zip(roles, arrays, strict=True)]
+        names = OPERANDS[self.problem.direction]
+        return [array[parts[name]] for name, array in zip(names, arrays, strict=True)]
 
     def cut_bias(self, bias: np.ndarray | None) -> np.ndarray | None:
         outputs = self.channels if self.problem.direction == "backward_input" else self.filters

@@ -11,9 +11,8 @@ from fastconv.simd.blocks import ADDED, LEFT, RESULT, RIGHT
 from .algorithm import Work
 from .direct import Direct
 
-# What the first operand, the second and the result of a pass are, and which of them have the rows
-# of their blocks along the second axis.
-_ROLES = {"forward": "xwy", "backward_input": "ywx", "backward_weight": "xyw"}
+# Which of the first operand, the second and the result have the rows of their blocks along the
+# second axis.
 _TURNED = {
     "forward": (False, True, False),  # y[n, k] = Σ_c x[n, c] * w[k, c]
     "backward_input": (False, False, False),  # dx[n, c] = Σ_k dy[n, k] * w[k, c]
@@ -32,12 +31,7 @@ class Products:
     def __init__(self, problem: ConvProblem, threads: int, later: bool):
         n, c, k = problem.N // 2, problem.C // 2, problem.K // 2
         half = problem._replace(N=n, C=c, K=k)
-        arrays = {
-            "x": (half.x_shape, half.x_format),
-            "w": (half.w_shape, "nchw"),
-            "y": (half.y_shape, half.y_format),
-        }
-        first, second, out = (arrays[role] for role in _ROLES[problem.direction])
+        first, second, out = half.operands
         weight = problem.direction == "backward_weight"
         self.images = problem.N
         self.turned = _TURNED[problem.direction]

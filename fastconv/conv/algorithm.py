@@ -5,6 +5,7 @@ An algorithm is one file with one small class; one line in :mod:`.registry` adds
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -55,6 +56,8 @@ class Cost(NamedTuple):
 # plan(first, second, out, bias, relu): the operands of the pass in the order of the public
 # functions: forward (x, w, y), backward_input (dy, w, dx), backward_weight (x, dy, dw).
 Plan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None", bool], None]
+# The same, which tells the :data:`fastconv.plans.arrays.FLAGS` of each of its parts.
+FlaggedPlan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None", bool], array]
 
 
 class Algorithm:

@@ -12,17 +12,6 @@ from fastconv.core.problem import DIRECTIONS, FORMATS, ConvProblem
 _NAMES = {np.dtype(name): name for name in checks.DTYPES}  # ``dtype.name`` takes microseconds
 
 
-def dense(array: np.ndarray) -> tuple[np.ndarray, str]:
-    """The array and its memory order; an order that no kernel reads is made contiguous first."""
-    # Planes of one pixel are contiguous in either order; the strides tell which was meant.
-    if array.strides[3] == array.itemsize and array.flags.c_contiguous:
-        return array, "nchw"
-    order = checks.memory_format(array)
-    if order is None:
-        return np.ascontiguousarray(array), "nchw"
-    return array, order
-
-
 def bias_of(bias, channels: int, first: np.ndarray) -> np.ndarray | None:
     if bias is None:
         return None
@@ -31,6 +20,12 @@ def bias_of(bias, channels: int, first: np.ndarray) -> np.ndarray | None:
     if b.shape != (channels,):
         raise ValueError(f"bias must have shape ({channels},), got {b.shape}")
     return np.ascontiguousarray(b)
+
+
+def same_padding(kernel: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right of ``"same"``: what is odd goes to the bottom and the right."""
+    rows, columns = (d * (r - 1) for d, r in zip(dilation, kernel, strict=True))
+    return (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
 
 
 def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, int]:
@@ -42,8 +37,7 @@ def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, i
             raise ValueError(f"padding must be ints, 'same' or 'valid', got {padding!r}")
         if stride != (1, 1):
             raise ValueError(f"padding='same' needs stride 1, got stride {stride}")
-        rows, columns = (d * (r - 1) for d, r in zip(dilation, weight_shape[2:], strict=True))
-        return (rows // 2, rows - rows // 2, columns // 2, columns - columns // 2)
+        return same_padding(weight_shape[2:], dilation)
     rows, columns = checks.integers(padding, "padding", 2)
     return (rows, rows, columns, columns)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.core import checks, threads, workspace
 
-from .arguments import bias_of, dense, problem_of, same_shape, transposed_size
+from .arguments import bias_of, problem_of, same_shape, transposed_size
 from .options import request
 from .selector import plan_for
 
@@ -47,8 +47,8 @@ def conv2d(
 
     Returns
     -------
-    array (N, K, P, Q) or (K, P, Q) in the memory order of ``input``,
-    P = (H + padding − dilation·(R−1) − 1) // stride + 1.
+    array (N, K, P, Q) or (K, P, Q), P = (H + 2·padding − dilation·(R−1) − 1) // stride + 1;
+    channels-last if ``input`` is, else C-contiguous
 
     Raises
     ------
@@ -67,7 +67,7 @@ def conv2d(
     if activation not in _ACTIVATIONS:
         raise ValueError(f"activation must be None or 'relu', got {activation!r}")
     asked = request(algorithm, accuracy, max_workspace)
-    x, x_format = dense(x)
+    x, x_format = checks.dense(x)
     problem, shape = problem_of(
         "forward", x.shape, w.shape, stride, padding, dilation, groups, x.dtype, x_format, x_format
     )
@@ -141,11 +141,16 @@ def conv_transpose2d(
     bias : array (C,), optional
     stride, padding, dilation : int or (int, int)
     output_padding : int or (int, int), smaller than ``stride`` or ``dilation``
+    groups, algorithm, accuracy, max_workspace, activation : as in :func:`conv2d`, and so are dtypes
 
     Returns
     -------
     array (N, C, H, W) or (C, H, W), H = (P−1)·stride − 2·padding + dilation·(R−1) + 1 +
-    output_padding.
+    output_padding; channels-last if ``input`` is, else C-contiguous
+
+    Raises
+    ------
+    TypeError, ValueError : naming the argument, before any work.
     """
     y = checks.array(input, "input", (3, 4))
     w = checks.array(weight, "weight", (4,))
@@ -164,7 +169,7 @@ def conv_transpose2d(
     )
     b = bias_of(bias, size[1], y)
     asked = request(algorithm, accuracy, max_workspace)
-    y, y_format = dense(y)
+    y, y_format = checks.dense(y)
     problem, _ = problem_of(
         "backward_input", size, w.shape, stride, padding, dilation, groups,
         y.dtype, y_format, y_format, unread,
@@ -189,8 +194,9 @@ def conv2d_input(
 
         dx[n,c,h,w] = Σ_{k,r,s} dy[n,k,p,q] · weight[k,c,r,s],  h = p·stride + r·dilation − padding
 
-    ``input_size`` (N, C, H, W) or (C, H, W) is the shape of the result, whose memory order is that
-    of ``grad_output``.
+    ``input_size`` (N, C, H, W) or (C, H, W) is the shape of the result, ``weight`` is
+    (K, C/groups, R, S) and ``grad_output`` (N, K, P, Q) or (K, P, Q).  The result is channels-last
+    if ``grad_output`` is, else C-contiguous.  Everything else, errors too, is as in :func:`conv2d`.
     """
     size = checks.shape(input_size, "input_size", (3, 4))
     w = checks.array(weight, "weight", (4,))
@@ -203,7 +209,7 @@ def conv2d_input(
         return dx[0]
     checks.same_dtype(dy, "grad_output", weight=w)
     asked = request(algorithm, accuracy, max_workspace)
-    dy, dy_format = dense(dy)
+    dy, dy_format = checks.dense(dy)
     problem, y_shape = problem_of(
         "backward_input", size, w.shape, stride, padding, dilation, groups,
         dy.dtype, dy_format, dy_format,
@@ -229,7 +235,9 @@ def conv2d_weight(
 
         dw[k,c,r,s] = Σ_{n,p,q} x[n, c, p·stride+r·dilation−padding, …] · dy[n,k,p,q]
 
-    ``weight_size`` (K, C/groups, R, S) is the shape of the result, which is C-contiguous.
+    ``weight_size`` (K, C/groups, R, S) is the shape of the result, which is C-contiguous; ``input``
+    is (N, C, H, W) or (C, H, W) and ``grad_output`` (N, K, P, Q) or (K, P, Q).  Everything else,
+    errors too, is as in :func:`conv2d`.
     """
     size = checks.shape(weight_size, "weight_size", (4,))
     x = checks.array(input, "input", (3, 4))
@@ -238,8 +246,8 @@ def conv2d_weight(
         x, dy = x[None], dy[None]
     checks.same_dtype(x, "input", grad_output=dy)
     asked = request(algorithm, accuracy, max_workspace)
-    x, x_format = dense(x)
-    dy, dy_format = dense(dy)
+    x, x_format = checks.dense(x)
+    dy, dy_format = checks.dense(dy)
     problem, y_shape = problem_of(
         "backward_weight", x.shape, size, stride, padding, dilation, groups,
         x.dtype, x_format, dy_format,

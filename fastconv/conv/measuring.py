@@ -30,13 +30,6 @@ _HOPELESS = 5  # times the fastest: one run tells enough
 _SETTLING = 0.015
 _YARDSTICK = Reference()
 
-# The operands of each pass, in the order in which a plan takes them; the last is the result.
-_OPERANDS = {
-    "forward": ("x", "w", "y"),
-    "backward_input": ("y", "w", "x"),
-    "backward_weight": ("x", "y", "w"),
-}
-
 
 class Measured(NamedTuple):
     """What one algorithm or peer did on one problem; only ``reason`` is set if it cannot run it."""
@@ -108,7 +101,7 @@ def _runs(problem, operands, names, peers, workers) -> tuple[dict[str, Callable]
 
 
 def _run(problem, plan, operands) -> Callable[[], np.ndarray]:
-    shape, order = _shapes(problem)[_OPERANDS[problem.direction][-1]]
+    *_, (shape, order) = problem.operands
 
     def run() -> np.ndarray:
         out = workspace.empty(shape, problem.dtype, order)
@@ -206,15 +199,6 @@ def settle(problem: ConvProblem, request: Request) -> None:
         _run(problem, plan_for(problem, request, workers), _operands(problem))()
 
 
-def _shapes(problem: ConvProblem) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and memory order of the arrays."""
-    return {
-        "x": (problem.x_shape, problem.x_format),
-        "w": (problem.w_shape, "nchw"),
-        "y": (problem.y_shape, problem.y_format),
-    }
-
-
 def _operands(problem: ConvProblem) -> list[np.ndarray]:
     """What the problem's pass reads, filled with fixed normal numbers."""
     numbers = np.random.default_rng(0)
@@ -225,5 +209,5 @@ def _operands(problem: ConvProblem) -> list[np.ndarray]:
             return array((n, h, w, c), "nchw").transpose(0, 3, 1, 2)
         return numbers.standard_normal(shape).astype(problem.dtype)
 
-    shapes = _shapes(problem)
-    return [array(*shapes[name]) for name in _OPERANDS[problem.direction][:-1]]
+    *read, _ = problem.operands
+    return [array(*operand) for operand in read]

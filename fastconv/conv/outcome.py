@@ -138,11 +138,17 @@ def exceeds(row: Measured, peak: float) -> bool:
     return on_vectors and row.executed is not None and row.executed > peak
 
 
+def family(name: str) -> str:
+    """``winograd`` for ``winograd4``, which forces a tile; any other name is its own family."""
+    algorithm = ALGORITHMS.get(name)
+    return (algorithm and algorithm.forces) or name
+
+
 def _alike(one: Measured, other: Measured) -> bool:
     """Whether two are the same computation: of one family, with equal work and scratch."""
 
     def work(row: Measured) -> tuple:
         flops = (row.executed or 0) * row.seconds * 1e9
-        return row.algorithm.rstrip("0123456789"), round(flops), row.workspace
+        return family(row.algorithm), round(flops), row.workspace
 
     return work(one) == work(other)

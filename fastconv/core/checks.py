@@ -132,6 +132,17 @@ def memory_format(value: np.ndarray) -> str | None:
     return "nhwc" if channels else None
 
 
+def dense(array: np.ndarray) -> tuple[np.ndarray, str]:
+    """The array and its memory order; an order that no kernel reads is made contiguous first."""
+    # Planes of one pixel are contiguous in either order; the strides tell which was meant.
+    if array.strides[3] == array.itemsize and array.flags.c_contiguous:
+        return array, "nchw"
+    order = memory_format(array)
+    if order is None:
+        return np.ascontiguousarray(array), "nchw"
+    return array, order
+
+
 def positive(value, name: str) -> float:
     """A finite number above 0."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):

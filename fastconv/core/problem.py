@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
+# What a pass reads, in the order in which a plan takes it, and what it makes.
+OPERANDS = {"forward": "xwy", "backward_input": "ywx", "backward_weight": "xyw"}
 FORMATS = ("nchw", "nhwc")  # memory orders; the logical order is always N, C, H, W
 
 
@@ -63,6 +65,16 @@ class ConvProblem(NamedTuple):
     @property
     def y_shape(self) -> tuple[int, int, int, int]:
         return (self.N, self.K, self.P, self.Q)
+
+    @property
+    def operands(self) -> tuple[tuple[tuple[int, ...], str], ...]:
+        """Shape and memory order of what the pass reads and makes, as :data:`OPERANDS`."""
+        arrays = {
+            "x": (self.x_shape, self.x_format),
+            "w": (self.w_shape, "nchw"),
+            "y": (self.y_shape, self.y_format),
+        }
+        return tuple(arrays[name] for name in OPERANDS[self.direction])
 
     @property
     def flops(self) -> int:

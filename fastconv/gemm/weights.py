@@ -38,9 +38,9 @@ PACKING = record(
 )
 LAYOUT = record("profile pack", packing=PACKING)
 
-# How a run of 16 lanes can be read: with taps that no weight joins, element by element or by lanes;
-# else by the axis of the filters that is contiguous in memory.  RUNS are of all taps, then of those
-# of the next channel.
+# How a vector of lanes can be read: with taps that no weight joins, element by element or by lanes;
+# else by the axis of the filters that is contiguous in memory, or STRIDED where none is.  RUNS are
+# of all taps, then of those of the next channel.
 SCATTERED, GAPS, CHANNELS, LANES, RUNS, TAPS, TAPS_REVERSED, STRIDED = range(8)
 NO_TAP = -(2**62)
 

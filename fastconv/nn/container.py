@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Any, overload
 
 from .module import Module
@@ -33,8 +34,9 @@ class Sequential(Module):
         return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
 
     def append(self, module: Module) -> Sequential:
-        """Add a module at the end."""
-        self._add(str(len(self)), module)
+        """Add a module at the end; its name is the first number from the length on that is free."""
+        free = (str(n) for n in count(len(self)) if not hasattr(self, str(n)))
+        self._add(next(free), module)
         return self
 
     def forward(self, input: Any) -> Any:

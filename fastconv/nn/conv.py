@@ -10,6 +10,7 @@ import numpy as np
 from fastconv.autograd import Tensor, functional, is_grad_enabled
 from fastconv.autograd.functional import Size
 from fastconv.conv import options
+from fastconv.conv.arguments import same_padding
 from fastconv.core import checks
 from fastconv.plans.kept_filters import KeptFilters
 
@@ -95,14 +96,14 @@ class Conv2d(Module):
         return padding
 
     def _borders(self) -> tuple[int, ...]:
-        """Left, right, top, bottom; what is odd of "same" goes to the right and the bottom."""
+        """Left, right, top, bottom."""
         if self.padding == "valid":
             return (0, 0, 0, 0)
         if isinstance(self.padding, tuple):
             rows, columns = self.padding
             return (columns, columns, rows, rows)
-        rows, columns = (d * (r - 1) for d, r in zip(self.dilation, self.kernel_size, strict=True))
-        return (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+        top, bottom, left, right = same_padding(self.kernel_size, self.dilation)
+        return (left, right, top, bottom)
 
     def forward(self, input: Any) -> Tensor:
         padding: Size | str = self.padding

@@ -10,6 +10,8 @@ from fastconv.autograd import Tensor
 class Parameter(Tensor):
     """A tensor that a module learns.  It holds a copy of ``data``."""
 
+    owns_data = True
+
     def __init__(self, data: Any, requires_grad: bool = True):
         super().__init__(data)
         self.data = self.data.copy(order="K")  # optimisers write to it
@@ -22,8 +24,11 @@ class Parameter(Tensor):
 class Buffer(Tensor):
     """A tensor that is part of a module's state and not learned, such as a running mean.
 
-    One that is not ``persistent`` stays out of the ``state_dict``.
+    It holds a copy of ``data``, which ``*=`` and its kin write to.  One that is not ``persistent``
+    stays out of the ``state_dict``.
     """
+
+    owns_data = True
 
     def __init__(self, data: Any, *, persistent: bool = True):
         super().__init__(data)

@@ -10,11 +10,10 @@ _generator = np.random.default_rng()
 def manual_seed(seed: int) -> np.random.Generator:
     """Start the random numbers again from ``seed``: the same seed gives the same run.
 
-    Returns the generator that layers draw their first parameters from, and the trainer its
-    batches, unless they are given one of their own.
+    Returns the generator that layers draw their first parameters from, and loaders their batches,
+    also those made before, unless they are given one of their own.
     """
-    global _generator
-    _generator = np.random.default_rng(seed)
+    _generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
     return _generator
 
 

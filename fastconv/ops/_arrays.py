@@ -7,14 +7,6 @@ import numpy as np
 from fastconv.core import checks
 
 
-def dense(array: np.ndarray) -> tuple[np.ndarray, str]:
-    """The array and its memory order; an order that no kernel reads is made contiguous first."""
-    order = checks.memory_format(array)
-    if order is None:
-        return np.ascontiguousarray(array), "nchw"
-    return array, order
-
-
 def empty(shape: tuple[int, ...], dtype, order: str) -> np.ndarray:
     """An uninitialised array of logical ``shape`` (N, C, H, W)."""
     if order == "nchw":

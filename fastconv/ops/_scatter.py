@@ -6,16 +6,15 @@ import functools
 
 import numpy as np
 
-from fastconv.core import threads
+from fastconv.core import checks, threads
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.sharing import workers_for
-from fastconv.simd.copying import get_word, put_word, zero
-from fastconv.simd.pooling import accumulate
+from fastconv.simd.copying import add_element, get_word, put_word, zero
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
-from ._arrays import contiguous, dense, empty
+from ._arrays import contiguous, empty
 
 # Strides in elements, the same for dy and the positions.  A task is a block of channels of one
 # image; its planes are its alone, so sums need no atomics and their order is fixed.
@@ -57,7 +56,7 @@ def scatter_kernel(itemsize: int) -> Kernel:
                     pixel = get_word(positions + i * 8)
                     if 0 <= pixel < inputs:
                         target = dx + i * element_step * itemsize + pixel * pixel_step
-                        accumulate(like, target, dy + i * itemsize)
+                        add_element(like, target, dy + i * itemsize)
                     elif pixel != -1:
                         put_word(a.invalid, 1)
                 dy += dy_step * itemsize
@@ -101,7 +100,7 @@ def scatter(dy: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.n
 
     The index −1 adds nothing; ``ValueError`` for any other that is not in a plane.
     """
-    dy, order = dense(dy)
+    dy, order = checks.dense(dy)
     dx = empty(shape, dy.dtype, order)
     if dx.size == 0:
         return dx

@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.core import checks, threads
 from fastconv.simd.pooling import AVERAGE
 
-from ._arrays import dense, empty, gradient
+from ._arrays import empty, gradient
 from ._pooling import PoolingPlan
 from ._windows import Axis, axes, flag
 
@@ -57,7 +57,7 @@ def avg_pool2d(
     rows, columns = axes(x.shape, kernel_size, stride, padding, 1, ceil_mode)
     include_pad = flag(count_include_pad, "count_include_pad")
     divisor = _divisor(divisor_override)
-    x, order = dense(x)
+    x, order = checks.dense(x)
     plan = _forward_plan(
         x.shape, x.itemsize, order, rows, columns, include_pad, divisor, threads.get_num_threads()
     )
@@ -100,7 +100,7 @@ def avg_pool2d_backward(
     expected = (*size[:2], rows.outputs, columns.outputs)
     if dy.shape != expected:
         raise ValueError(f"dy must have shape {expected}, got {dy.shape} (input_shape {size})")
-    dy, order = dense(dy)
+    dy, order = checks.dense(dy)
     plan, divisors = _backward_plan(
         dy.shape, dy.itemsize, order, rows, columns, include_pad, divisor,
         threads.get_num_threads(),

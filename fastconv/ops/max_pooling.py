@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.core import checks, threads
 from fastconv.simd.pooling import MAXIMUM, MAXIMUM_POSITION
 
-from ._arrays import dense, empty, gradient
+from ._arrays import empty, gradient
 from ._pooling import PoolingPlan
 from ._scatter import scatter
 from ._windows import axes, flag
@@ -95,7 +95,7 @@ def _pool(operation, input, kernel_size, stride, padding, dilation, ceil_mode):
         results = _pool(operation, x[None], kernel_size, stride, padding, dilation, ceil_mode)
         return tuple(None if result is None else result[0] for result in results)
     rows, columns = axes(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
-    x, order = dense(x)
+    x, order = checks.dense(x)
     plan = _plan(operation, x.shape, x.itemsize, order, rows, columns, threads.get_num_threads())
     y = empty(plan.shape, x.dtype, order)
     positions = empty(plan.shape, np.int64, order) if operation == MAXIMUM_POSITION else None

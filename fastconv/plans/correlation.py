@@ -9,7 +9,7 @@ The weight that joins (a, u) is filter row ``taps[a][u]``, or none (−1).
   convolution with a sub-filter; nothing is multiplied by an inserted zero.
 * ``block > 1`` folds neighbouring outputs into the channel axis ("sub-pixel" form): all of them
   read the same window, so a vector of output channels is filled when there are few.  The window
-  grows, and some (a, u) pairs have no weight; :func:`efficiency` says when that pays.
+  grows, and some (a, u) pairs have no weight; :func:`_better` says when that pays.
 """
 
 from __future__ import annotations

@@ -45,9 +45,10 @@ _LEAST_BLOCK = 64  # channels
 
 
 class PackedFilters:
-    """The filters of a correlation, packed anew in every call into a workspace.
+    """The filters of a correlation, packed into the workspace of every call; or kept from before.
 
-    Filters of one tap may have any ``block`` of channels: None for what gives enough tasks.
+    (:mod:`.kept_filters` has those.)  Filters of one tap may have any ``block`` of channels: None
+    for what gives enough tasks.
     """
 
     def __init__(self, c: Correlation, itemsize: int, width: int, block: int | None, threads: int):

@@ -14,6 +14,9 @@ class WeightGradient:
     """A plan of one weight gradient."""
 
     nbytes: int  # of scratch
+    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
+    gathers = False  # whether columns are copied together
+    folds = False  # whether vectors hold outputs of several pixels
 
     @functools.cached_property
     def _programs(self) -> Programs:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from fastconv.conv.measuring import Measured
-from fastconv.conv.outcome import Pass
+from fastconv.conv.outcome import Pass, family
 
 
 def is_peer(row: Measured) -> bool:
     """Whether a row that was measured is another library's."""
     return row.executed is None
-
-
-def family(algorithm: str) -> str:
-    """The name without the tile: ``winograd4`` is ``winograd`` with a tile that was asked for."""
-    return algorithm.rstrip("0123456789")
 
 
 def podium(one: Pass) -> list[Measured]:

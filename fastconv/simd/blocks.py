@@ -20,7 +20,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .strided import Part, read, write
-from .vector import I64, Vectors, i64, literal
+from .vector import Vectors, i64, literal
 
 # The parts are S; or T; or P5 to P7, with P1 to P4 in the blocks that the result replaces; or P1 to
 # P7, with blocks that the result is added to.
@@ -100,22 +100,16 @@ def block_sums(
             at = builder.mul(index, i64(v.nbytes))
             return [builder.add(address, at) for address in addresses]
 
-        def note(spoilt):
-            lanes = builder.fcmp_unordered("uno", spoilt, spoilt)
-            word = builder.bitcast(lanes, ir.IntType(v.lanes))
-            with builder.if_then(builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0))):
-                builder.store(i64(1), builder.inttoptr(flag, I64.as_pointer()))
-
         def body(index, carried):
             sweep = _Sweep(v, operation, None, floor)
             return [sweep.emit(moved(blocks, index), moved(parts, index), *carried)]
 
         whole = builder.sdiv(count, i64(v.lanes))
-        note(*v.loop(whole, [v.zero], body))
+        v.raise_flag(*v.loop(whole, [v.zero], body), flag)
         rest = builder.sub(count, builder.mul(whole, i64(v.lanes)))
         with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
             sweep = _Sweep(v, operation, Part(i64(0), rest, rest), floor)
-            note(sweep.emit(moved(blocks, whole), moved(parts, whole), v.zero))
+            v.raise_flag(sweep.emit(moved(blocks, whole), moved(parts, whole), v.zero), flag)
         return context.get_dummy_value()
 
     return types.void(like, operation, *[types.int64] * 9), codegen

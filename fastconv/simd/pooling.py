@@ -184,17 +184,3 @@ def pool_windows(
 
     signature = types.void(like, operation, x_stride, y_stride, *[types.int64] * 16)
     return signature, codegen
-
-
-@intrinsic
-def accumulate(typingctx, like, target, source):
-    """Add the element at ``source`` to the one at ``target``."""
-
-    def codegen(context, builder, signature, arguments):
-        v = Vectors(builder, signature.args[0])
-        _, target, source = arguments
-        total = builder.fadd(v.load_scalar(target), v.load_scalar(source))
-        builder.store(total, v._pointer(target, v.element), align=v.itemsize)
-        return context.get_dummy_value()
-
-    return types.void(like, types.int64, types.int64), codegen

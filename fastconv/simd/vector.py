@@ -4,8 +4,8 @@ A :class:`Vectors` wraps an LLVM builder for one element type and one vector len
 load, store, broadcast, fma, ... on explicit ``<lanes x float>`` values.  LLVM's own vectoriser is
 never relied on: it prefers half-width vectors on AVX-512 hosts and leaves half the peak unused.
 
-Addresses are 64-bit integers throughout (NumPy's ``__array_interface__`` gives them), so that one
-compiled kernel serves arrays of every layout, alignment and writability.
+Addresses are 64-bit integers throughout (:mod:`fastconv.core.address`), so that one compiled kernel
+serves arrays of every layout, alignment and writability.
 """
 
 from __future__ import annotations
@@ -190,6 +190,14 @@ class Vectors:
             mask = ir.Constant(ir.VectorType(ir.IntType(1), self.lanes), lanes)
             value = self.builder.select(mask, self.broadcast(address), value)
         return value
+
+    def raise_flag(self, spoilt, flag) -> None:
+        """Set the word at ``flag`` if a lane of ``spoilt`` is NaN."""
+        builder = self.builder
+        lanes = builder.fcmp_unordered("uno", spoilt, spoilt)
+        word = builder.bitcast(lanes, ir.IntType(self.lanes))
+        with builder.if_then(builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0)), False):
+            builder.store(i64(1), builder.inttoptr(flag, I64.as_pointer()))
 
     def prefetch(self, address):
         """Bring the cache line at ``address`` near (to the second level); never faults."""

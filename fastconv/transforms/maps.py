@@ -11,12 +11,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from fastconv.core.jit import Function, callee
-from fastconv.simd.vector import I64, Vectors, element, i64, literal
+from fastconv.simd.vector import Vectors, element, i64, literal
 
 from .program import ZERO, Program
 from .tile_map import OUTPUT, WEIGHT_GRADIENT, Rows, TileMap, Tiling, tile_map
@@ -131,15 +130,6 @@ def gather_tile(
     return gather_columns(v, m, temp, tile, row_step, column_step, start, floor, spoilt)
 
 
-def raise_flag(v: Vectors, spoilt, flag):
-    """Set the word at ``flag`` if a lane of ``spoilt`` is NaN."""
-    builder = v.builder
-    lanes = builder.fcmp_unordered("uno", spoilt, spoilt)
-    word = builder.bitcast(lanes, ir.IntType(v.lanes))
-    with builder.if_then(builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0)), False):
-        builder.store(i64(1), builder.inttoptr(flag, I64.as_pointer()))
-
-
 def _spread(
     v: Vectors, m: TileMap, store, count, tile, tile_step, row_step, column_step, components,
     component_tile, step, temp,
@@ -169,7 +159,7 @@ def _gather(
         moved = map(builder.add, (components, tile, bias), steps)
         return [*moved, spoilt]
 
-    raise_flag(v, v.loop(count, [components, tile, bias, v.zero], one)[3], flag)
+    v.raise_flag(v.loop(count, [components, tile, bias, v.zero], one)[3], flag)
 
 
 @intrinsic(prefer_literal=True)

@@ -19,7 +19,6 @@ from .maps import (
     gather_line,
     gather_tile,
     loop_times,
-    raise_flag,
     spread_columns,
     spread_line,
     spread_tile,
@@ -84,7 +83,7 @@ def _restore(v: Vectors, key, spectrum, tile, row_step, column_step, temp, flag)
     spoilt = gather_tile(
         v, m, spectrum, i64(v.nbytes), tile, row_step, column_step, temp, v.zero, floor, v.zero
     )
-    raise_flag(v, spoilt, flag)
+    v.raise_flag(spoilt, flag)
 
 
 def _correlate(
@@ -111,7 +110,7 @@ def _correlate(
         carried = loop_times(v, forth.count, carried, line)
     start, floor = v.load(bias), v.floor(relu)
     spoilt = gather_columns(v, back, returned, y, y_row, y_column, start, floor, v.zero)
-    raise_flag(v, spoilt, flag)
+    v.raise_flag(spoilt, flag)
 
 
 def _sum(v: Vectors, key, x, x_row, x_column, dy, dy_row, dy_column, target, temp):

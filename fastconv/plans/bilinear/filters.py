@@ -96,7 +96,7 @@ def map_all_filters(itemsize: int) -> Kernel:
 
 
 class MappedFilters(PackedFilters):
-    """The components of the filters of a correlation, made anew in every call.
+    """The components of the filters of a correlation, made in every call, or kept from before.
 
     They are mapped ``within`` the tasks that need them, so few channels at a time that what is
     packed stays in the first-level cache; or else before, so many that memory is written in long

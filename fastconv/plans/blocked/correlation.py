@@ -36,8 +36,6 @@ class BlockedCorrelation(Part):
     the share of a task (:meth:`_arrange`), and brings its kernel.
     """
 
-    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
-    gathers = False  # whether columns are copied together
     pixels_per_task: int  # about so many share one trip of the filters through the cache
     few_pixels = 0  # up to so many, every task has all of them where tiles of filters are enough
     packs = False  # whether tasks pack their filters

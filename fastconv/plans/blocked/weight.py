@@ -43,10 +43,6 @@ class BlockedWeight(WeightGradient):
     and may gather the left operand's rows (:meth:`_arrange`) rather than use the window.
     """
 
-    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
-    gathers = False  # whether columns are copied together
-    folds = False  # whether vectors hold outputs of several pixels
-
     # Set by _choose_products:
     block: int  # channels of a block
     joined: int  # taps in one product

@@ -77,10 +77,6 @@ def _planes(c: Correlation, rows: int, flat: bool, itemsize: int) -> Planes:
 class PlanarWeight(WeightGradient):
     """One weight gradient of a plan, like :class:`.BlockedWeight`."""
 
-    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
-    gathers = False  # whether columns are copied together
-    folds = False  # whether vectors hold outputs of several pixels
-
     def __init__(self, problem: ConvProblem, threads: int):
         self.c = c = unfolded(problem)
         self.itemsize = itemsize = problem.itemsize

@@ -76,7 +76,7 @@ def filter_split_kernel(nt: int) -> Kernel:
 
 
 class SplitFilters(PackedFilters):
-    """The halves of the filters of a correlation, made anew in every call.
+    """The halves of the filters of a correlation, made in every call, or kept from before.
 
     ``across`` taps of a row, some of them beyond it, make up whole steps.
     """

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from fastconv.comparison.results import Entry, Results
+from fastconv.conv.outcome import family
 from fastconv.core.text import duration
 from fastconv.report.grouping import Family, grids
 from fastconv.report.palette import light, token
-from fastconv.report.ranking import family, podium, uncertain
+from fastconv.report.ranking import podium, uncertain
 
 from .panel import Frame, Panel, series
 
