@@ -20,7 +20,16 @@ from fastconv.simd.vector import lanes
 
 from ._parts import plan_of_parts, workspace
 from ._pieces import Piece, pieces
-from .algorithm import WORKSPACE, Algorithm, Cost, Plan, Work, summation_error, too_large
+from .algorithm import (
+    WORKSPACE,
+    Algorithm,
+    Cost,
+    FlaggedPlan,
+    Plan,
+    Work,
+    summation_error,
+    too_large,
+)
 
 _TRIPS = 6  # through the cache take as long as transposing
 
@@ -101,7 +110,8 @@ class ProductAlgorithm(Algorithm):
             found = build(problem, lanes(problem.itemsize))
         return [self.correlation(c, *formats, threads) for c in found]
 
-    def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
+    def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan | FlaggedPlan:
+        """What runs the parts; it tells their flags unless some of them fold."""
         if problem.direction == "backward_weight":
             return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
         plan = plan_of_parts(problem, parts, threads)
