@@ -14,6 +14,8 @@ import pytest
 from harness import DISTINCT, FORMATS, Trial
 
 import fastconv as fc
+from fastconv.conv import selector
+from fastconv.conv.direct import Direct
 
 algorithms = pytest.mark.parametrize("algorithm", DISTINCT)
 orders = pytest.mark.parametrize("order", FORMATS)
@@ -97,6 +99,24 @@ def test_relu_keeps_nan(case, algorithm, order):
     assert (y[:, 1] == np.inf).all()
     assert (y[:, 2] == 0).all()
     assert np.isfinite(y[:, 3:]).all()
+
+
+@pytest.mark.parametrize("algorithm", ["winograd", "fft", "strassen", "bf16x3"])
+def test_how_to_compute_again_is_planned_once(algorithm, monkeypatch):
+    trial = Trial(cases.BY_NAME["halves-3x3"], "forward")
+    reason = trial.refusal(algorithm)
+    if reason is not None:
+        pytest.skip(reason)
+    made, plan = [], Direct.plan
+    monkeypatch.setattr(Direct, "plan", lambda *asked: made.append(asked) or plan(*asked))
+    selector.forget()  # plans of other tests
+    x, w = trial.operands()
+    trial.run(algorithm, x, w)
+    before = len(made)  # strassen's own products are direct's
+    x[0] = np.inf
+    for _ in range(3):
+        trial.run(algorithm, x, w)
+    assert len(made) == before + 1
 
 
 def test_oracle_marks_a_receptive_field():

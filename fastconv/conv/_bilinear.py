@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable
+from operator import itemgetter
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from fastconv.simd.vector import lanes
 from fastconv.transforms.tile_map import Tiling
 
 from ._product import ProductAlgorithm
-from .algorithm import ACCURACIES, Cost, Plan, Work
+from .algorithm import ACCURACIES, Cost, Plan, Work, again_if
 from .direct import Direct, or_direct
 
 _LARGE_GROWTH = 100  # of the predicted errors, from which on measured ones grow in proportion
@@ -75,15 +76,9 @@ class BilinearAlgorithm(ProductAlgorithm):
         return [BilinearCorrelation(c, problem.itemsize, out, tiling, threads)]
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
-        run_parts = super()._run(problem, parts, threads)
-
-        def run(first, second, out, bias, relu):
-            spoilt, _ = run_parts(first, second, out, bias, relu)
-            if spoilt:
-                # The maps mix the values of a tile, and spread NaN and Inf too far.
-                Direct().plan(problem, threads)(first, second, out, bias, relu)
-
-        return run
+        # The maps mix the values of a tile, and spread NaN and Inf too far.
+        plan = super()._run(problem, parts, threads)
+        return again_if(itemgetter(0), plan, lambda: Direct().plan(problem, threads))
 
 
 def _correlation(problem: ConvProblem) -> Correlation:

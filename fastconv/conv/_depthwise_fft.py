@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
@@ -11,7 +13,7 @@ from fastconv.plans.spectral.grid import has_sides
 from fastconv.plans.spectral.weight import SpectralWeight
 
 from ._product import ProductAlgorithm
-from .algorithm import Cost, Plan, Work
+from .algorithm import Cost, Plan, Work, again_if
 from .depthwise import Depthwise
 from .direct import Direct
 
@@ -55,16 +57,10 @@ class DepthwiseFft(ProductAlgorithm):
         return [SpectralCorrelation(_correlation(problem), problem.itemsize, out, threads)]
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
-        run_parts = super()._run(problem, parts, threads)
-
-        def run(first, second, out, bias, relu):
-            spoilt, _ = run_parts(first, second, out, bias, relu)
-            if spoilt:
-                # Transforms mix the values of a tile, and spread NaN and Inf too far.
-                plain = Direct() if Depthwise().refuses(problem) else Depthwise()
-                plain.plan(problem, threads)(first, second, out, bias, relu)
-
-        return run
+        # Transforms mix the values of a tile, and spread NaN and Inf too far.
+        plan = super()._run(problem, parts, threads)
+        plain = Direct() if Depthwise().refuses(problem) else Depthwise()
+        return again_if(itemgetter(0), plan, lambda: plain.plan(problem, threads))
 
 
 def _is_weight(problem: ConvProblem) -> bool:

@@ -27,6 +27,7 @@ from .algorithm import (
     FlaggedPlan,
     Plan,
     Work,
+    again_if,
     summation_error,
     too_large,
 )
@@ -119,15 +120,15 @@ class ProductAlgorithm(Algorithm):
             return plan
 
         def run(first, second, out, bias, relu):
-            # Folding multiplies inputs by zeros where no tap joins them, which spreads NaN and Inf
-            # too far; a result without NaN cannot have met any.
             plan(first, second, out, bias, relu)
-            if np.isnan(out.min()):
-                unfolded = self._build(problem, threads, folding=False)
-                plain = plan_of_parts(problem, unfolded, threads)
-                plain(first, second, out, bias, relu)
+            return np.isnan(out.min())
 
-        return run
+        def plain():
+            return plan_of_parts(problem, self._build(problem, threads, folding=False), threads)
+
+        # Folding multiplies inputs by zeros where no tap joins them, which spreads NaN and Inf too
+        # far; a result without NaN cannot have met any.
+        return again_if(bool, run, plain)
 
 
 def _moved_singly(part) -> int:

@@ -5,9 +5,10 @@ An algorithm is one file with one small class; one line in :mod:`.registry` adds
 
 from __future__ import annotations
 
+import functools
 from array import array
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,6 +59,17 @@ class Cost(NamedTuple):
 Plan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None", bool], None]
 # The same, which tells the :data:`fastconv.plans.arrays.FLAGS` of each of its parts.
 FlaggedPlan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None", bool], array]
+
+
+def again_if(spoilt: Callable[[Any], bool], plan: Callable, other: Callable[[], Plan]) -> Plan:
+    """``plan``, then ``other()``, which is made once, where what ``plan`` tells is ``spoilt``."""
+    again = functools.cache(other)
+
+    def run(*operands):
+        if spoilt(plan(*operands)):
+            again()(*operands)
+
+    return run
 
 
 class Algorithm:

@@ -15,7 +15,7 @@ from fastconv.plans.split.correlation import SplitCorrelation
 from fastconv.plans.split.weight import SplitWeight
 
 from ._product import ProductAlgorithm, parts_of
-from .algorithm import Cost, Plan, Work, sum_error
+from .algorithm import Cost, Plan, Work, again_if, sum_error
 from .direct import Direct, or_direct
 
 _PRODUCT_ERROR = 2**-15
@@ -63,12 +63,9 @@ class Bf16x3(ProductAlgorithm):
         return super()._build(problem, threads, folding=False)
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
-        run_parts = super()._run(problem, parts, threads)
+        # What is left of an infinite operand is NaN, what is left of a tiny one is lost.
+        def spoilt(flags):
+            return any(flags[::2]) or not all(flags[1::2])
 
-        def run(first, second, out, bias, relu):
-            flags = run_parts(first, second, out, bias, relu)
-            if any(flags[::2]) or not all(flags[1::2]):
-                # What is left of an infinite operand is NaN, what is left of a tiny one is lost.
-                Direct().plan(problem, threads)(first, second, out, bias, relu)
-
-        return run
+        plan = super()._run(problem, parts, threads)
+        return again_if(spoilt, plan, lambda: Direct().plan(problem, threads))

@@ -10,6 +10,7 @@ Stability of Numerical Algorithms", 2002, chapter 23.
 from __future__ import annotations
 
 import functools
+from operator import not_
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from fastconv.core.problem import ConvProblem
 from fastconv.gemm.tiling import even_split
 
 from ._strassen_products import Products, biases_of
-from .algorithm import WORKSPACE, Algorithm, Cost, Plan, summation_error, too_large
+from .algorithm import WORKSPACE, Algorithm, Cost, Plan, again_if, summation_error, too_large
 from .direct import Direct, or_direct
 
 # One level makes the bound of errors 18/4 of what it is (Higham, § 23.2.2); rounding errors are
@@ -61,11 +62,10 @@ class Strassen(Algorithm):
                     some = slice(image, image := image + part.images)
                     w, y = (second[some], out) if weight else (second, out[some])
                     finite &= part.run(memory, first[some], w, y, biases, relu)
-            if not finite:
-                # The sums mix the values of blocks, and spread NaN and Inf too far.
-                Direct().plan(problem, threads)(first, second, out, bias, relu)
+            return finite
 
-        return run
+        # The sums mix the values of blocks, and spread NaN and Inf too far.
+        return again_if(not_, run, lambda: Direct().plan(problem, threads))
 
 
 @functools.lru_cache(maxsize=16)
