@@ -6,9 +6,9 @@ import functools
 from typing import NamedTuple
 
 from fastconv.core.machine import machine
+from fastconv.simd.taps import FEWEST_SUMS
 
 _LONGEST_BLOCK = 128
-_FEWEST_SUMS = 10  # in the registers; fewer would wait for one another
 
 
 def choose_tile(
@@ -104,7 +104,7 @@ def line_tile(
         mr = even_split(columns, most)
         read = len({m * advance + tap * spread for m in range(mr) for tap in range(taps)})
         used = columns * filters / (round_up(columns, mr) * round_up(filters, nv * vector))
-        time = max(mr * nv, _FEWEST_SUMS) * taps + 0.25 * (groups * read + taps * nv)
+        time = max(mr * nv, FEWEST_SUMS) * taps + 0.25 * (groups * read + taps * nv)
         found.append(LineTile(used * mr * nv * taps / time, mr, nv))
     return max(found, default=None)
 
@@ -121,7 +121,7 @@ def parity_tile(
         return None
     mr = even_split(columns, most)
     products = mr * sum(taps)
-    waiting = max(1, _FEWEST_SUMS / (mr * nv))
+    waiting = max(1, FEWEST_SUMS / (mr * nv))
     loads = len(taps) * groups * (mr + window - 1) + sum(taps)
     used = columns / round_up(columns, mr)
     return LineTile(used * products / (waiting * products + 0.25 * loads), mr, nv)
@@ -157,7 +157,7 @@ def dot_tiles(filters: int, taps: int) -> list[tuple[int, int, float]]:
     for mr in range(1, min(filters, registers) + 1):
         for nt in range(1, min(taps, registers) + 1):
             if mr * nt + min(mr, nt) + 1 <= registers:
-                step = max(mr * nt, _FEWEST_SUMS) + 0.25 * (mr + 2 * nt)
+                step = max(mr * nt, FEWEST_SUMS) + 0.25 * (mr + 2 * nt)
                 found.append((mr, nt, step))
     return found
 
@@ -173,7 +173,7 @@ def score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool
 
 
 def _efficiency(mr: int, nv: int, far: bool) -> float:
-    return min(1, mr * nv / _FEWEST_SUMS) * mr * nv / _step(mr, nv, far)
+    return min(1, mr * nv / FEWEST_SUMS) * mr * nv / _step(mr, nv, far)
 
 
 def _step(mr: int, nv: int, far: bool) -> float:

@@ -42,6 +42,13 @@ def fed(
     return min(found, key=lambda one: taken(*one))
 
 
+@inner
+def corner(a, block):
+    """The first image, output row and output column of a block of pixels."""
+    i = block // a.tasks_j
+    return i // a.tasks_i * a.task_n, i % a.tasks_i * a.task_i, block % a.tasks_j * a.task_j
+
+
 def grid(c: Correlation, share: tuple[int, int, int]) -> dict[str, int]:
     """The grid of pixels and a task's ``share`` (images, rows, columns) of it, as arguments."""
     n, i, j = share

@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .strided import Part, ramp, read, splat, valid, write
+from .strided import Part, ramp, read, valid, write
 from .vector import I64, Vectors, i64, literal
 
 
@@ -56,7 +56,7 @@ def _maximum_position(v: Vectors, state, value, valid, pixel):
     if valid is not None:
         first = builder.and_(first, valid)
     taken = builder.or_(_larger(v, value, best), first)
-    here = splat(v, builder.trunc(pixel, kind.element), kind)
+    here = v.splat(builder.trunc(pixel, kind.element), kind)
     return [builder.select(taken, value, best), builder.select(taken, here, position)]
 
 
@@ -125,8 +125,8 @@ def _absolute(v: Vectors, position, first_pixel, lane_pixels):
     """Positions in the plane, from those relative to each lane's window; −1 stays."""
     builder = v.builder
     lanes, none = ramp(v, I64), ramp(v, I64, -1, 0)
-    start = builder.mul(lanes, splat(v, lane_pixels, lanes.type))
-    start = builder.add(start, splat(v, first_pixel, lanes.type))
+    start = builder.mul(lanes, v.splat(lane_pixels, lanes.type))
+    start = builder.add(start, v.splat(first_pixel, lanes.type))
     if position.type != lanes.type:
         position = builder.sext(position, lanes.type)
     found = builder.icmp_signed(">", position, none)

@@ -19,13 +19,6 @@ class Part(NamedTuple):
     count: ir.Value
 
 
-def splat(v: Vectors, scalar, kind: ir.VectorType):
-    """``Vectors.splat`` for vectors of any ``kind``."""
-    one = v.builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(I32, 0))
-    lanes = ir.Constant(ir.VectorType(I32, v.lanes), [0] * v.lanes)
-    return v.builder.shuffle_vector(one, one, lanes)
-
-
 def ramp(v: Vectors, element: ir.IntType, start: int = 0, step: int = 1) -> ir.Constant:
     """start, start + step, … as a vector of integers."""
     wrap = (1 << element.width) - 1
@@ -44,8 +37,8 @@ def valid(v: Vectors, part: Part, stride: int, first: int = 0, count=None):
     """Lanes whose element is in the row, lane 0 standing for element ``start + first``."""
     builder = v.builder
     lanes = ramp(v, I32, first, stride)
-    element = builder.add(lanes, splat(v, builder.trunc(part.start, I32), lanes.type))
-    limit = splat(v, builder.trunc(part.limit, I32), lanes.type)
+    element = builder.add(lanes, v.splat(builder.trunc(part.start, I32), lanes.type))
+    limit = v.splat(builder.trunc(part.limit, I32), lanes.type)
     inside = builder.icmp_unsigned("<", element, limit)
     return builder.and_(inside, _below(v, part.count if count is None else count))
 
@@ -53,7 +46,7 @@ def valid(v: Vectors, part: Part, stride: int, first: int = 0, count=None):
 def _pointers(v: Vectors, address, stride: int):
     """Where the lanes are, ``stride`` elements apart."""
     steps = ramp(v, I64, 0, stride * v.itemsize)
-    lanes = v.builder.add(splat(v, address, steps.type), steps)
+    lanes = v.builder.add(v.splat(address, steps.type), steps)
     return v.builder.inttoptr(lanes, ir.VectorType(v.element.as_pointer(), v.lanes))
 
 
@@ -124,7 +117,7 @@ def _spread_tile(v: Vectors, target, target_step, source, source_step, rows, col
 
 @intrinsic
 def spread_tile(typingctx, like, target, target_step, source, source_step, rows, columns):
-    """:func:`.copying.transpose_tile` into every second element; whole vectors are read."""
+    """:func:`.transposing.transpose_tile` into every second element; whole vectors are read."""
 
     def codegen(context, builder, signature, arguments):
         return outlined(
@@ -239,9 +232,9 @@ def gather_lanes(typingctx, like, target, source, step, count):
         v = Vectors(builder, signature.args[0])
         target, source, step, count = arguments[1:]
         steps = ramp(v, I64)
-        steps = builder.mul(steps, splat(v, step, steps.type))
+        steps = builder.mul(steps, v.splat(step, steps.type))
         lanes = builder.inttoptr(
-            builder.add(splat(v, source, steps.type), steps),
+            builder.add(v.splat(source, steps.type), steps),
             ir.VectorType(v.element.as_pointer(), v.lanes),
         )
         value = v.masked("gather", v.zero, lanes, _below(v, count))

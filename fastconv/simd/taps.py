@@ -20,8 +20,8 @@ from .vector import I64, Vectors, i64, literal, outlined
 CHUNK = 4  # most taps that share their loads of x
 FEWEST_SUMS = 10  # of a tile at full speed: fewer would wait for one another
 
-# What :func:`sum_strips` reads of a group: addresses and counts of its strips and taps, steps in
-# bytes, and the number of chunks of 1, 2, … CHUNK taps.
+# What :func:`sum_strips` reads of a group: address and number of its strips, address of its taps,
+# steps in bytes; then follow the numbers of chunks of 1, 2, … CHUNK taps.
 GROUP = ("strips", "n_strips", "taps", "x_step", "w_step", "y_step")
 GROUP_WORDS = len(GROUP) + CHUNK
 STRIP_WORDS = 2  # byte offsets in x and y of its first vector

@@ -106,9 +106,7 @@ class Vectors:
     def first_lanes(self, count):
         """The mask of the first ``count`` lanes."""
         kind = ir.VectorType(I32, self.lanes)
-        undefined = ir.Constant(kind, ir.Undefined)
-        one = self.builder.insert_element(undefined, self.builder.trunc(count, I32), I32(0))
-        limit = self.builder.shuffle_vector(one, one, ir.Constant(kind, [0] * self.lanes))
+        limit = self.splat(self.builder.trunc(count, I32), kind)
         return self.builder.icmp_signed("<", ir.Constant(kind, list(range(self.lanes))), limit)
 
     def masked(self, name: str, value, pointer, mask):
@@ -145,9 +143,9 @@ class Vectors:
     def load_scalar(self, address):
         return self.builder.load(self._pointer(address, self.element), align=self.itemsize)
 
-    def splat(self, scalar):
-        """A vector with ``scalar`` in every lane."""
-        undefined = ir.Constant(self.type, ir.Undefined)
+    def splat(self, scalar, kind: ir.VectorType | None = None):
+        """A vector with ``scalar`` in every lane, of another ``kind`` if need be."""
+        undefined = ir.Constant(kind or self.type, ir.Undefined)
         one = self.builder.insert_element(undefined, scalar, ir.Constant(I32, 0))
         mask = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(one, undefined, mask)

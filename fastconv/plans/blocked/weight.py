@@ -100,8 +100,9 @@ class BlockedWeight(WeightGradient):
         self.pixel_step = 0
 
     def _readable_in_place(self, problem: ConvProblem) -> tuple[bool, bool]:
-        """Whether x, and dy, may be read where they are: channels-last, in whole tiles, no borders.
+        """Whether x, and dy, may be read where they are: channels-last, in whole tiles.
 
+        A tap that is not joined leaves out the outputs whose pixels are beyond a border.
         Pixels further apart than ``_PIXEL_BYTES`` compete for a few sets of the first cache, which
         is worth packing once they are read more than ``_FEW_READS`` times.
         """

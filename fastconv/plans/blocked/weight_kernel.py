@@ -15,6 +15,7 @@ from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import WINDOW, pack_block
+from fastconv.plans.pixel_tasks import corner
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, tiles_met, units_of
 from fastconv.simd.copying import copy, get_word, put_word, zero
 from fastconv.simd.phases import lap, started
@@ -40,13 +41,6 @@ LAYOUT = record(
     shares=SUM_TASKS,
     tile=TILE,
 )
-
-
-@inner
-def _corner(a, block):
-    """The first image, output row and output column of a block of pixels."""
-    i = block // a.tasks_j
-    return i // a.tasks_i * a.task_n, i % a.tasks_i * a.task_i, block % a.tasks_j * a.task_j
 
 
 @inner
@@ -90,7 +84,7 @@ def _gather(like, a, item, vector, target, window, images, rows, columns, pixel)
 
 @inner
 def _table_bytes(mr):
-    """Where the zeros begin behind both tables of rows of a tile, and what is behind them."""
+    """Bytes of both tables of rows of a tile, whole cache lines; behind them zeros begin."""
     return (16 * mr + 63) // 64 * 64
 
 
@@ -150,8 +144,8 @@ def _right(a, y, gradient, row, n0, i0, j0, images, rows, columns):
 @inner
 def _ahead(a, y, pixels):
     """Bytes from a block of pixels to the next one, if dy is read in place; else 0."""
-    n0, i0, j0 = _corner(a, pixels)
-    n1, i1, j1 = _corner(a, pixels + 1)
+    n0, i0, j0 = corner(a, pixels)
+    n1, i1, j1 = corner(a, pixels + 1)
     return a.dy_in_place * ((n1 - n0) * y.xn + (i1 - i0) * y.xh + (j1 - j0) * y.xw)
 
 
@@ -188,7 +182,7 @@ def weight_kernel(itemsize: int) -> Kernel:
             sums = a.sums + task % a.shares.copies * a.copy_bytes
             first_block, last_block = blocks_of(a.shares, task)
             for pixels in range(first_block, last_block):
-                n0, i0, j0 = _corner(a, pixels)
+                n0, i0, j0 = corner(a, pixels)
                 images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
                 columns = min(a.task_j, a.J - j0)
                 left_operand, image_bytes, line, point = _left(

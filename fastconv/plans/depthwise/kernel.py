@@ -18,9 +18,9 @@ from fastconv.simd.vector import element, lanes
 
 WINDOW_BYTES = WINDOW.itemsize
 
-# Geometry of the planes and the loops over them, shared by both kernels.
+# Geometry of the planes and the loops over them, shared by the kernels that pack planes.
 PLANES = (
-    "x_window N task_i tasks_i sets filters x_set dealt_bytes "
+    "x_window task_i tasks_i sets filters x_set dealt_bytes "
     "row_advance row_phases column_phases plane_rows plane_columns planes_bytes "
 )
 

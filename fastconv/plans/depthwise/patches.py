@@ -16,11 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.machine import machine
-from fastconv.plans.correlation import Axis, Correlation
-from fastconv.plans.pixels import reach
+from fastconv.plans.correlation import Correlation
 from fastconv.simd.taps import FEWEST_SUMS, PATCH, TapTile
 
-from .strips import stretches
+from .strips import stretches, tap_windows
 
 _PATCH_COST = 4  # multiply-adds that take the time of loading and storing one sum
 _ROW_COST = 8  # and of starting a row
@@ -133,14 +132,11 @@ class Patches:
         self.c, self.lanes, self.tile, self.exact = c, lanes, tile, exact
         self.load_cost = _FAR_LOAD_COST if far else _LOAD_COST
         self.most = most or (c.rows.outputs, c.columns.outputs)
-
-        def windows(axis: Axis, inside: bool) -> np.ndarray:
-            return reach(axis) if inside else np.tile([0, axis.window], (axis.outputs, 1))
-
         self.patches: list[Patch] = []
         ranges: dict[bytes, tuple[int, int]] = {}  # equal blocks share their patches
         blocks = []
-        all_down, across = windows(c.rows, exact), windows(c.columns, exact and not tile.slides)
+        all_down = tap_windows(c.rows, exact)
+        across = tap_windows(c.columns, exact and not tile.slides)
         for first in range(0, c.rows.outputs, rows):
             down = all_down[first : first + rows]
             key = down.tobytes()

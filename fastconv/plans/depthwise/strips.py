@@ -64,6 +64,11 @@ def _cover(n: int, sizes: tuple[int, ...]) -> list[tuple[int, int]]:
     return found
 
 
+def tap_windows(axis: Axis, exact: bool) -> np.ndarray:
+    """[output] → its first tap and the one after its last: all of them, or those inside."""
+    return reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
+
+
 def stretches(reached: np.ndarray) -> list[tuple[int, int]]:
     """First and last + 1 of the stretches of equal rows of ``reached``."""
     changes = np.flatnonzero(np.any(reached[1:] != reached[:-1], axis=1)) + 1
@@ -86,7 +91,7 @@ class Strips:
         self.parts, self.lanes, self.sizes, self.in_order = parts, lanes, sizes, in_order
         self.groups: list[Group] = []
         windows = [
-            (self._windows(c.rows, "rows" in exact), self._windows(c.columns, "columns" in exact))
+            (tap_windows(c.rows, "rows" in exact), tap_windows(c.columns, "columns" in exact))
             for c in parts
         ]
         ranges: dict[tuple[bytes, ...], tuple[int, int]] = {}  # equal blocks share their groups
@@ -118,10 +123,6 @@ class Strips:
         sums = size * deepest(size) if self.in_order else size
         products = taps * size * max(1, FEWEST_SUMS / sums)
         return count * (_STRIP_COST + load * products)
-
-    @staticmethod
-    def _windows(axis: Axis, exact: bool) -> np.ndarray:
-        return reach(axis) if exact else np.tile([0, axis.window], (axis.outputs, 1))
 
     def _add_block(self, part: int, down: np.ndarray, across: np.ndarray) -> None:
         """The outputs of a part in a block, from the windows of its rows and of all columns."""

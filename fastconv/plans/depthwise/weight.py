@@ -150,7 +150,6 @@ class DepthwiseWeight(WeightGradient):
             depthwise_weight_kernel(self.itemsize, *self.patches.tile, *units.dealing),
             self.workers,
             scratch_bytes=self.worker_bytes,
-            N=c.N,
             I=c.rows.outputs,
             J=c.columns.outputs,
             task_i=self.rows,

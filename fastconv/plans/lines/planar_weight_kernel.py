@@ -18,9 +18,9 @@ from fastconv.simd.vector import element
 LAYOUT = record(
     "profile scratch scratch_bytes "
     + PLANES
-    # dy and its strides; images of a block, rows and columns of dy; whether the rows of a block
+    # dy and its strides; its images, rows and columns; images of a block; whether the rows of one
     # follow one another, and the bytes of a row in the planes
-    + "dy yn yg yk yh task_n I J flat row_bytes "
+    + "dy yn yg yk yh N I J task_n flat row_bytes "
     # taps, in tiles; rows of dy that a tile fetches, and calls that fetch all of a tile
     "taps tap_tiles fetched fetches "
     # the sums of a copy, of a group, of a tile

@@ -29,12 +29,11 @@ from fastconv.plans.target import target_words
 from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
-from .filters import SplitFilters
+from .filters import SPLIT_TRIPS, SplitFilters
 from .kernel import split_kernel
 
 _SLOTS_PER_TASK = 768  # about so many share one trip of the filters through the cache
 _TURNS = 8  # tasks of a worker, at most, where filters are divided to have more of them
-_SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the window through the cache
 _STAGGER = 9 * 64  # bytes between halves beyond whole pages, so that they use other sets of a cache
 
 
@@ -179,7 +178,7 @@ class SplitCorrelation(UnfoldedCorrelation):
         """What splitting the windows moves within the caches: a worker splits a block's once."""
         blocks = self.tasks // self.splits
         windows = min(self.tasks, blocks + self.workers - 1)
-        return _SPLIT_TRIPS * windows * self.share[0] * 2 * self.image_bytes
+        return SPLIT_TRIPS * windows * self.share[0] * 2 * self.image_bytes
 
     @functools.cached_property
     def steps(self) -> np.ndarray:

@@ -32,6 +32,8 @@ from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
+SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the operands through the cache
+
 LAYOUT = record("profile split scratch scratch_bytes steps", packing=PACKING)
 
 

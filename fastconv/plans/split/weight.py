@@ -27,10 +27,10 @@ from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
 
+from .filters import SPLIT_TRIPS
 from .sum_kernel import split_sum_kernel
 from .weight_kernel import split_weight_kernel
 
-_SPLIT_TRIPS = 6  # splitting takes as long as so many trips of the operands through the cache
 _SPEED = 2  # pixels are summed in the time of one on vectors, splitting included
 _TURNS = 2  # parts of the units for each worker, with taps enough to split the operands for each
 _PLANE_BYTES = 4 << 20  # of all channels of the left operand in a block of pixels
@@ -149,7 +149,7 @@ class SplitWeight(WeightGradient):
         right = self.n_blocks * self.image_slots * self.block * self.parities
         left = self.left_tiles * i * self.slots * self.left_tile
         left *= min(self.n_blocks, -(-self.parts // self.c.groups))
-        return _SPLIT_TRIPS * 4 * self.c.groups * self.blocks * n * (left + right)
+        return SPLIT_TRIPS * 4 * self.c.groups * self.blocks * n * (left + right)
 
     @functools.cached_property
     def tiles(self) -> np.ndarray:

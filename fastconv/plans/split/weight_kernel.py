@@ -3,7 +3,8 @@
 Pixels are the terms of the sums, and stand in *slots*, some of which, between two rows, are none.
 The left operand, dy, has a plane for each channel, with 0 in those.  The right operand, x, has its
 slots in pairs, as the unit wants it; a tap is an offset into it.  There are two copies, of the
-pairs from even slots and of those from odd ones, so that every tap finds whole cache lines.
+pairs from even slots and of those from odd ones, so that every tap finds whole cache lines.  With a
+single tap x may be the left one and dy the right one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import functools
 from fastconv.core.jit import Kernel, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
+from fastconv.plans.pixel_tasks import corner
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, tiles_met, units_of
 from fastconv.simd.copying import copy, put_word, zero
 from fastconv.simd.matrix import (
@@ -36,11 +38,11 @@ LAYOUT = record(
     "profile scratch scratch_bytes shape flags sums copy_bytes left_window right_window "
     # pixels: the grid, a block's share of it, and blocks along each axis
     "N I J task_n task_i task_j tasks_i tasks_j "
-    # slots of a row of pixels, of an image of x with its phases; steps of an image
+    # slots of a row of pixels, of an image of the right operand with its phases; steps of an image
     "slots image_slots image_steps phase_rows row_advance column_advance "
     # left: bytes of a plane, of a tile's planes.  right: of a tile, of all tiles, of all copies
     "pitch left_low tile_bytes right_low copies_low parities "
-    # tables: where tiles of x, and steps of their sums, begin
+    # tables: where tiles of the right operand, and steps of their sums, begin
     "tiles n_tiles steps "
     # units: bytes of the sums of one, tiles of left channels, blocks of right ones
     "unit_bytes left_tiles n_blocks staged_bytes",
@@ -167,9 +169,7 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
             sums = a.sums + task % a.shares.copies * a.copy_bytes
             first_block, last_block = blocks_of(a.shares, task)
             for pixels in range(first_block, last_block):
-                j0 = pixels % a.tasks_j * a.task_j
-                i0 = pixels // a.tasks_j % a.tasks_i * a.task_i
-                n0 = pixels // a.tasks_j // a.tasks_i * a.task_n
+                n0, i0, j0 = corner(a, pixels)
                 images, rows = min(a.task_n, a.N - n0), min(a.task_i, a.I - i0)
                 columns = min(a.task_j, a.J - j0)
                 group, block = -1, -1
