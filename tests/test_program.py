@@ -75,6 +75,13 @@ def test_a_word_that_the_kernel_does_not_have():
         Stage(_adding_kernel(), 1).call(sauce=1)
 
 
+def test_a_call_without_an_array():
+    stage, at = Stage(_adding_kernel(), 1, number=0), operands()
+    program = Program([stage.call(source=at.first, table=_words(0), target=at.out)])
+    with pytest.raises(AssertionError, match="all arrays"):
+        program.run(0, _words(1), None)
+
+
 def test_tables_live_as_long_as_the_program():
     table = _words(100)
     alive = weakref.ref(table)

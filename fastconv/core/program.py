@@ -108,6 +108,7 @@ class Program:
         self._others = launches[len(alone) :]
         self._run = runner()
         self._tables = (*_table(self._links, LINK), *_table(self._first, LAUNCH))
+        self._bases = 1 + max(self._links[1::3], default=0)
 
     def _lay_out(self, words: Words, begins: dict[Words, int]) -> None:
         """Find a place for words, and for those that they point to."""
@@ -129,6 +130,7 @@ class Program:
         start, _ = words.buffer_info()
         bases = array("q", (start, scratch, profile.target.get()))
         bases.extend([address(a) if type(a) is np.ndarray else a or 0 for a in arrays])
+        assert len(bases) >= self._bases, "a call has all arrays that its program names"
         self._run(bases.buffer_info()[0], *self._tables)
         for kernel, at, workers in self._others:
             threads.launch(kernel, start + at, workers)
