@@ -7,12 +7,23 @@ import itertools
 import numpy as np
 import pytest
 
-from fastconv.transforms.dft import complex_dft, real_dft
+from fastconv.transforms.dft import complex_spectrum, half_complex, real_spectrum
 from fastconv.transforms.flow import transpose
 from fastconv.transforms.fourier import fourier
 from fastconv.transforms.program import apply, count
 
 LENGTHS = (2, 4, 6, 8, 10, 12, 16, 18, 20, 24, 30, 32)
+
+
+def real_dft(length):
+    """T real inputs → half of their spectrum; the inverse is the transpose after doubling all
+    entries but the first two, divided by T."""
+    return real_spectrum(length, length, half_complex)
+
+
+def complex_dft(length):
+    """T complex inputs → their spectrum; the inverse is the transpose divided by T."""
+    return complex_spectrum(length, length, lambda graph, x: [part for z in x for part in z])
 
 
 def _interleaved(z):

@@ -23,27 +23,11 @@ from .program import Program
 Complex = tuple[Part, Part]
 
 
-def real_dft(length: int) -> Program:
-    """T real inputs → re_0, re_{T/2}, re_1, im_1, re_2, im_2, …, im_{T/2−1}.
-
-    With F this matrix and D = diag(1, 1, 2, 2, …, 2), the inverse is Fᵀ·D / T: ``transpose`` after
-    doubling every entry but the first two.  Raises ``ValueError`` when T is odd or below 2.
-    """
-    return real_spectrum(length, length, half_complex)
-
-
-def complex_dft(length: int) -> Program:
-    """T complex inputs re_0, im_0, re_1, … → T complex outputs in the same form.
-
-    The transposed program, divided by T, is the inverse.  Raises ``ValueError`` when T is below 1.
-    """
-    return complex_spectrum(length, length, lambda graph, x: [part for z in x for part in z])
-
-
 def real_spectrum(length: int, given: int, finish, first: int = 0) -> Program:
     """What ``finish(graph, X)`` lists, for X of ``given`` real inputs among zeros.
 
-    The inputs stand from position ``first`` on, modulo the length.
+    The inputs stand from position ``first`` on, modulo the length.  Raises ``ValueError`` when that
+    is odd or below 2.
     """
     if length < 2 or length % 2:
         raise ValueError(f"length must be even and at least 2, got {length}")
@@ -55,7 +39,7 @@ def real_spectrum(length: int, given: int, finish, first: int = 0) -> Program:
 
 
 def complex_spectrum(length: int, given: int, finish, first: int = 0) -> Program:
-    """The same for ``given`` complex inputs, interleaved."""
+    """The same for ``given`` complex inputs, interleaved, and any length from 1 on."""
     if length < 1:
         raise ValueError(f"length must be at least 1, got {length}")
     graph = Graph(2 * given)
@@ -66,6 +50,7 @@ def complex_spectrum(length: int, given: int, finish, first: int = 0) -> Program
 
 
 def half_complex(graph: Graph, x: Sequence[Complex]) -> list[Part]:
+    """re_0, re_{T/2}, re_1, im_1, re_2, im_2, …, im_{T/2−1}: a half of a symmetric spectrum."""
     half = len(x) // 2
     return [x[0][0], x[half][0], *(part for z in x[1:half] for part in z)]
 
