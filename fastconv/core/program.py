@@ -106,7 +106,7 @@ class Program:
         alone = list(takewhile(lambda launch: launch[2] == 1, launches))
         self._first = array("q", [n for kernel, *rest in alone for n in (kernel.address, *rest)])
         self._others = launches[len(alone) :]
-        self._run = runner()
+        self._runner = runner()
         self._tables = (*_table(self._links, LINK), *_table(self._first, LAUNCH))
         self._bases = 1 + max(self._links[1::3], default=0)
 
@@ -131,7 +131,7 @@ class Program:
         bases = array("q", (start, scratch, profile.target.get()))
         bases.extend([address(a) if type(a) is np.ndarray else a or 0 for a in arrays])
         assert len(bases) >= self._bases, "a call has all arrays that its program names"
-        self._run(bases.buffer_info()[0], *self._tables)
+        self._runner(bases.buffer_info()[0], *self._tables)
         for kernel, at, workers in self._others:
             threads.launch(kernel, start + at, workers)
         return words[self._flags]
