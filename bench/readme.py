@@ -44,7 +44,7 @@ def text(args, peak: float, memory: float, measured: list) -> str:
     rows, ratios = defaultdict(dict), defaultdict(list)
     for name, problem, direction, figures in measured:
         ratios[direction].append((figures["ratio"], figures["nchw"]))
-        shown = f"{figures['ratio']:.2f} ({figures['own'] / peak:.0%})"
+        shown = f"{figures['ratio']:.2f} ({figures['share']:.0%})"
         rows[name, describe(problem)][direction] = shown
     means = {direction: table.means(pairs) for direction, pairs in ratios.items()}
     overall = ", ".join(f"{best:.2f} {name}" for name, (best, _) in means.items())

@@ -84,8 +84,11 @@ def _fastest(run: Callable[[], None], seconds: float) -> float:
     return min(times)
 
 
-def fma_peak(dtype: str, workers: int, seconds: float = 0.5) -> float:
-    """FLOP/s of all workers together, nothing but multiply-adds on registers."""
+def multiply_adds(dtype: str, workers: int) -> tuple[Callable[[], None], int]:
+    """A run of all workers together, nothing but multiply-adds on registers, and its operations.
+
+    It takes about a millisecond: what can be timed in turns with something else.
+    """
     itemsize = np.dtype(dtype).itemsize
     width = lanes(itemsize)
     memory = np.full((workers, 4, width), 0.5, dtype)
@@ -93,7 +96,17 @@ def fma_peak(dtype: str, workers: int, seconds: float = 0.5) -> float:
         _peak_kernel(itemsize), workers,
         count=_ROUNDS, target=address(memory), step=memory[0].nbytes,
     )  # fmt: skip
-    return 2 * width * _accumulators() * _ROUNDS * workers / _fastest(stage.run, seconds)
+
+    def run(_memory: np.ndarray = memory) -> None:  # lives as long as what runs in it
+        stage.run()
+
+    return run, 2 * width * _accumulators() * _ROUNDS * workers
+
+
+def fma_peak(dtype: str, workers: int, seconds: float = 0.5) -> float:
+    """FLOP/s of all workers together, nothing but multiply-adds on registers."""
+    run, flop = multiply_adds(dtype, workers)
+    return flop / _fastest(run, seconds)
 
 
 def bandwidth(workers: int, nbytes: int = _FAR, seconds: float = 0.5) -> float:
