@@ -147,6 +147,25 @@ def test_threads_share_a_layer():
     assert wrong == []
 
 
+def test_threads_share_a_session(monkeypatch):
+    """Of two that pack the same filters at once, the second does not drop what the first reads."""
+    layer, x, kept = _layer(), _image(), KeptFilters()
+    weight = layer.weight.data
+    pack, first = kept_filters._packed, []
+
+    def interrupted(filters, *arguments):
+        if not first:
+            first.append(filters)
+            first.append(fc.conv2d(x.data, -weight, padding=1, algorithm="direct"))
+        return pack(filters, *arguments)
+
+    monkeypatch.setattr(kept_filters, "_packed", interrupted)
+    with kept.reused():
+        y = fc.conv2d(x.data, weight, padding=1, algorithm="direct")
+    assert np.array_equal(y, -first[1])
+    assert np.array_equal(kept._entries[first[0]].weight, -weight)
+
+
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
 def test_copies_of_a_layer_begin_anew(again):
     layer, x = _layer(), _image()

@@ -144,5 +144,5 @@ def kept(filters: PackedFilters, weight, forward: bool, bias) -> tuple[int, int]
         if again:  # one plan may run several times, on weights of its own: the first ones are kept
             return None
         entry = _packed(filters, weight, forward, bias)
-    session.used[filters] = entry
-    return entry.places
+    # Threads may share a session: whoever is second leaves alone what the first one's call reads.
+    return entry.places if session.used.setdefault(filters, entry) is entry else None

@@ -146,8 +146,7 @@ def move(typingctx, like, target, source):
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
-        value = v.load_scalar(arguments[2])
-        builder.store(value, builder.inttoptr(arguments[1], v.element.as_pointer()), v.itemsize)
+        v.store_scalar(v.load_scalar(arguments[2]), arguments[1])
         return context.get_dummy_value()
 
     return types.void(like, types.int64, types.int64), codegen
@@ -262,7 +261,7 @@ def add_element(typingctx, like, target, source):
         v = Vectors(builder, signature.args[0])
         _, target, source = arguments
         total = builder.fadd(v.load_scalar(target), v.load_scalar(source))
-        builder.store(total, v._pointer(target, v.element), align=v.itemsize)
+        v.store_scalar(total, target)
         return context.get_dummy_value()
 
     return types.void(like, types.int64, types.int64), codegen

@@ -198,7 +198,7 @@ def _halves(v: Vectors, first, second):
 
 
 def _put(v: Vectors, words, address):
-    v.builder.store(words, v._pointer(address, words.type), align=2)
+    v.builder.store(words, v.pointer(address, words.type), align=2)
 
 
 @intrinsic

@@ -59,7 +59,7 @@ def read(v: Vectors, address, stride: int, part: Part | None, fill: float):
         if part is None:
             return v.load(at)
         mask = valid(v, part, 1, first, count)
-        return v.masked("load", filled, v._pointer(at, v.type), mask)
+        return v.masked("load", filled, v.pointer(at, v.type), mask)
 
     if stride == 1:
         return load(0, None)
@@ -84,9 +84,9 @@ def write(v: Vectors, value, address, stride: int, count):
     Integers can be stored side by side only.
     """
     if stride == 1 and count is None:
-        v.builder.store(value, v._pointer(address, value.type), align=v.itemsize)
+        v.builder.store(value, v.pointer(address, value.type), align=v.itemsize)
     elif stride == 1:
-        v.masked("store", value, v._pointer(address, value.type), _below(v, count))
+        v.masked("store", value, v.pointer(address, value.type), _below(v, count))
     elif stride == 2:  # every lane twice, and every second of those stored
         even = ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [1, 0] * (v.lanes // 2))
         for first in (0, v.lanes // 2):
@@ -95,7 +95,7 @@ def write(v: Vectors, value, address, stride: int, count):
             if count is not None:
                 rest = v.builder.shl(v.builder.sub(count, i64(first)), i64(1))
                 mask = v.builder.and_(even, _below(v, rest))
-            at = v._pointer(v.offset(address, 2 * first * v.itemsize), v.type)
+            at = v.pointer(v.offset(address, 2 * first * v.itemsize), v.type)
             v.masked("store", twice, at, mask)
     else:
         v.masked("scatter", value, _pointers(v, address, stride), _below(v, count))

@@ -368,8 +368,7 @@ def put_sum(typingctx, like, target, source):
             low = v.shuffle(value, value, range(width))
             high = v.shuffle(value, value, range(width, 2 * width))
             value = builder.fadd(low, high)
-        total = builder.extract_element(value, i64(0))
-        builder.store(total, builder.inttoptr(arguments[1], v.element.as_pointer()), v.itemsize)
+        v.store_scalar(builder.extract_element(value, i64(0)), arguments[1])
         return context.get_dummy_value()
 
     return types.void(like, types.int64, types.int64), codegen

@@ -51,7 +51,7 @@ def _transpose_half(v: Vectors, target, target_step, source, source_step):
     half = v.lanes // 2
     kind = ir.VectorType(v.element, half)
     sources = _apart(v, source, source_step)
-    halves = [v.builder.load(v._pointer(at, kind), align=v.itemsize) for at in sources]
+    halves = [v.builder.load(v.pointer(at, kind), align=v.itemsize) for at in sources]
     lines = [v.shuffle(*pair, range(v.lanes)) for pair in zip(halves, halves[half:], strict=False)]
     for line, at in zip(v.transpose(lines), _apart(v, target, target_step), strict=False):
         v.store(line, at)

@@ -83,7 +83,7 @@ class Vectors:
         self.type = ir.VectorType(self.element, self.lanes)
         self.nbytes = self.lanes * self.itemsize
 
-    def _pointer(self, address, kind):
+    def pointer(self, address, kind):
         return self.builder.inttoptr(address, kind.as_pointer())
 
     def offset(self, address, nbytes):
@@ -97,11 +97,11 @@ class Vectors:
     def load(self, address, vector: int = 0):
         """The ``vector``-th vector behind ``address`` (no alignment assumed)."""
         at = self.offset(address, vector * self.nbytes)
-        return self.builder.load(self._pointer(at, self.type), align=self.itemsize)
+        return self.builder.load(self.pointer(at, self.type), align=self.itemsize)
 
     def store(self, value, address, vector: int = 0):
         at = self.offset(address, vector * self.nbytes)
-        self.builder.store(value, self._pointer(at, self.type), align=self.itemsize)
+        self.builder.store(value, self.pointer(at, self.type), align=self.itemsize)
 
     def first_lanes(self, count):
         """The mask of the first ``count`` lanes."""
@@ -128,20 +128,23 @@ class Vectors:
 
     def load_some(self, address, mask):
         """The lanes of a vector that ``mask`` has; the others are 0, and not read."""
-        return self.masked("load", self.zero, self._pointer(address, self.type), mask)
+        return self.masked("load", self.zero, self.pointer(address, self.type), mask)
 
     def store_some(self, value, address, mask):
         """Store the lanes that ``mask`` has."""
-        self.masked("store", value, self._pointer(address, self.type), mask)
+        self.masked("store", value, self.pointer(address, self.type), mask)
 
     def stream(self, value, address):
         """Store a vector past the caches, at an address aligned to vectors; see ``fence``."""
-        store = self.builder.store(value, self._pointer(address, self.type), align=self.nbytes)
+        store = self.builder.store(value, self.pointer(address, self.type), align=self.nbytes)
         one = self.builder.module.add_metadata([ir.Constant(I32, 1)])
         store.set_metadata("nontemporal", one)
 
     def load_scalar(self, address):
-        return self.builder.load(self._pointer(address, self.element), align=self.itemsize)
+        return self.builder.load(self.pointer(address, self.element), align=self.itemsize)
+
+    def store_scalar(self, value, address):
+        self.builder.store(value, self.pointer(address, self.element), align=self.itemsize)
 
     def splat(self, scalar, kind: ir.VectorType | None = None):
         """A vector with ``scalar`` in every lane, of another ``kind`` if need be."""
