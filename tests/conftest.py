@@ -19,6 +19,7 @@ from fastconv.conv import (
     _bilinear,
     _contest,
     _depthwise_fft,
+    _product,
     bf16x3,
     calibration,
     selector,
@@ -73,21 +74,19 @@ def unmeasured(monkeypatch):
 
 @pytest.fixture
 def no_second_try(monkeypatch):
-    """An algorithm must not come to a result that is not finite.
+    """An algorithm must not spoil a result.
 
-    It would compute it again by ``direct``, and what a kernel did wrong would go unnoticed.
+    It would compute it again in another way, and what a kernel did wrong would go unnoticed.
     """
 
-    class Refusing:
-        def refuses(self, problem):
-            return None
+    def refusing(spoilt, plan, other):
+        def run(*operands):
+            assert not spoilt(plan(*operands)), "a result is not finite"
 
-        def plan(self, problem, threads):
-            raise AssertionError("a result is not finite")
+        return run
 
-    for module in (_bilinear, _depthwise_fft, bf16x3, strassen):
-        monkeypatch.setattr(module, "Direct", Refusing)
-    monkeypatch.setattr(_depthwise_fft, "Depthwise", Refusing)
+    for module in (_bilinear, _depthwise_fft, _product, bf16x3, strassen):
+        monkeypatch.setattr(module, "again_if", refusing)
 
 
 @pytest.fixture

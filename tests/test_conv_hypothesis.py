@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 import fastconv as fc
 from fastconv.core import workspace
 
+pytestmark = pytest.mark.usefixtures("no_second_try")
+
 
 @st.composite
 def axes(draw):
