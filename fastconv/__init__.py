@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fastconv import grad
-from fastconv.autograd import Tensor, no_grad
+from fastconv.autograd import Tensor, enable_grad, no_grad
 from fastconv.conv.compare import compare
 from fastconv.conv.explain import explain
 from fastconv.conv.functions import conv1d, conv2d, conv_transpose2d
@@ -38,6 +38,7 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv_transpose2d",
+    "enable_grad",
     "explain",
     "get_num_threads",
     "grad",

@@ -175,6 +175,26 @@ def test_no_grad():
     assert (x * 2).requires_grad
 
 
+def test_no_grad_and_generators():
+    """It would not hold while one runs."""
+    with pytest.raises(TypeError, match="values is a generator function"):
+
+        @fc.no_grad()
+        def values():
+            yield 1
+
+
+def test_enable_grad_inside_no_grad():
+    with fc.no_grad(), fc.enable_grad():
+        y = _leaf() * 2
+    assert y.requires_grad
+
+
+def test_results_are_not_written_into_tensors():
+    with pytest.raises(TypeError, match="all returned NotImplemented"):
+        np.add(fc.Tensor([1.0]), 1, out=fc.Tensor([0.0]))
+
+
 def test_no_grad_holds_for_one_thread():
     x, recorded = fc.Tensor(1.0, requires_grad=True), []
     with fc.no_grad():
@@ -370,14 +390,18 @@ def test_errors(wrong, error, message):
 def test_python_threads_add_to_one_gradient():
     """Backward passes of two threads through graphs of their own lose nothing."""
     weight = fc.Tensor(np.zeros((1000, 1000), np.float32), requires_grad=True)
+    weight.sum().backward()  # from here on gradients are added
+    together = threading.Barrier(8)
 
     def work():
-        for _ in range(10):
-            (weight * 1.0).sum().backward()
+        for _ in range(20):
+            loss = (weight * 1.0).sum()
+            together.wait()
+            loss.backward()
 
-    workers = [threading.Thread(target=work) for _ in range(2)]
+    workers = [threading.Thread(target=work) for _ in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    np.testing.assert_array_equal(weight.grad.data, 20)
+    np.testing.assert_array_equal(weight.grad.data, 161)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib.util
 import json
 import sys
 import types
@@ -125,6 +126,15 @@ def test_files(capsys, fakes, monkeypatch, tmp_path):
     assert len(list(csv.DictReader(files["csv"].read_text().splitlines()))) == 3 * 4
     assert files["html"].read_text(encoding="utf-8") == "<p>3 passes ±"
     assert sorted(tmp_path.iterdir()) == sorted(files.values())
+
+
+def test_a_report_that_cannot_be_is_refused_beforehand(capsys, monkeypatch, tmp_path):
+    find = importlib.util.find_spec
+    there = lambda name: None if name == "matplotlib" else find(name)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", there)
+    monkeypatch.setattr(measuring, "measure", None)
+    assert cli.main(["compare", *SHAPES, "--html", str(tmp_path / "x.html")]) != 0
+    assert "--html needs matplotlib" in capsys.readouterr().err
 
 
 def test_an_interrupted_comparison_goes_on(capsys, fakes, monkeypatch, tmp_path):

@@ -144,3 +144,26 @@ def test_shift_moves_whole_images():
 def test_bad_shift():
     with pytest.raises(ValueError, match="pixels"):
         RandomShift(-1)
+
+
+def test_labels_that_are_no_numbers_are_a_class():
+    labels = np.array([0.0, 1, np.nan] * 10)
+    kept, held = stratified_split(labels, 0.2)
+    assert sorted([*kept, *held]) == list(range(30)) and np.isnan(labels[held]).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda: stratified_split(np.array([])), ValueError, "labels must not be empty"),
+        (lambda: stratified_split(np.ones(3), "a"), TypeError, "fraction must be a number"),
+        (lambda: stratified_split(np.ones(3), np.nan), ValueError, "fraction must be"),
+        (lambda: DataLoader(([1, 2], [3, 4])), TypeError, r"arrays\[0\] must be an array"),
+        (lambda: DataLoader((np.float32(1),)), TypeError, r"arrays\[0\] must be an array"),
+        (lambda: RandomShift(0.5), TypeError, "pixels must be an int"),
+        (lambda: RandomShift(-1), ValueError, "pixels must be"),
+    ],
+)
+def test_more_errors(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()

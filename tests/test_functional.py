@@ -60,7 +60,7 @@ def test_conv2d_keeps_the_memory_order_in_both_directions():
 
 
 @pytest.mark.parametrize("order", ["nchw", "nhwc", "strided"])
-def test_bias_gradient_is_accurate_in_every_memory_order(order):
+def test_bias_gradient_in_every_memory_order(order):
     dy = (random(8, 3, 64, 64) + 1).astype(np.float32)
     dy = {"nchw": dy, "nhwc": channels_last(dy), "strided": dy.transpose(0, 1, 3, 2)}[order]
     got = channel_bias_backward(dy)
@@ -186,6 +186,44 @@ def test_pad(mode, pad, order):
 
 def test_pad_value():
     np.testing.assert_array_equal(F.pad(np.ones((1, 1)), (1, 0), value=7).numpy(), [[7, 1]])
+    np.testing.assert_array_equal(F.pad(np.ones((1, 1)), (1, 0), value=None).numpy(), [[0, 1]])
+    np.testing.assert_array_equal(F.pad(np.ones((1, 1), int), (1, 0), value=2.0).numpy(), [[2, 1]])
+
+
+@pytest.mark.parametrize("value", ["a", True, 1j, np.ones(1)])
+def test_pad_values_are_numbers(value):
+    with pytest.raises(TypeError, match="value must be a number"):
+        F.pad(np.ones((1, 1)), (1, 0), value=value)
+
+
+def test_pad_values_of_integers_are_whole():
+    for value in (0.5, np.nan, np.inf):
+        with pytest.raises(ValueError, match="value must be whole for an input of dtype int64"):
+            F.pad(np.ones((1, 1), np.int64), (1, 0), value=value)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float32", "float64"])
+def test_sigmoid_of_every_dtype(dtype):
+    x = np.array([0, 1, 1], dtype)
+    y = fc.Tensor(x).sigmoid().numpy()
+    np.testing.assert_allclose(y, 1 / (1 + np.exp(-x.astype(float))), rtol=1e-6)
+    assert y.dtype == dtype or not dtype.startswith("float")
+
+
+@pytest.mark.parametrize("softmax", [F.softmax, F.log_softmax])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_softmax_of_nothing(softmax, dim):
+    x = fc.Tensor(np.ones((0, 3), np.float32), requires_grad=True)
+    y = softmax(x, dim)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == (0, 3) and y.dtype == np.float32
+
+
+def test_a_mask_is_not_lost():
+    masked = np.ma.array(np.ones((1, 1, 3, 3), np.float32), mask=True)
+    for wrong in (lambda: fc.Tensor(masked), lambda: F.conv2d(masked, np.ones((1, 1, 1, 1)))):
+        with pytest.raises(TypeError, match="a mask would be lost"):
+            wrong()
 
 
 @pytest.mark.parametrize("padding", [1, (2, 1), "same", "valid"], ids=str)

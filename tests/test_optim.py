@@ -128,6 +128,30 @@ def test_a_closure_computes_the_loss():
     assert [optimizer.step(closure).item() for _ in range(2)] == pytest.approx([9, 2.4**2])
 
 
+def test_a_closure_is_recorded_whatever_is_around():
+    x = fc.Tensor([2.0], requires_grad=True)
+    optimizer = optim.SGD([x], lr=0.5)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (x * x).sum()
+        loss.backward()
+        return loss
+
+    with fc.no_grad():
+        optimizer.step(closure)
+    assert x.data == 0
+
+
+def test_states_and_groups_of_another_kind():
+    x = fc.Tensor([2.0], requires_grad=True)
+    optimizer = optim.SGD([x], lr=0.5)
+    with pytest.raises(TypeError, match=r"state_dict\['state'\] must be a mapping, got 5"):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": 5})
+    with pytest.raises(TypeError, match="params of a group must be tensors, got int"):
+        optimizer.add_param_group({"params": 3})
+
+
 def test_groups_have_settings_of_their_own():
     first, second, third = (parameter(seed) for seed in range(3))
     groups = [{"params": first}, {"params": [second], "lr": 0.5}]

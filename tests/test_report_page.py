@@ -106,7 +106,7 @@ def test_table_shows_phases_doubt_and_what_does_not_count():
 
 
 def test_everything_is_escaped():
-    evil = "<script>alert('1')</script>&\"</title>\n"
+    evil = "<script>alert('1')</script>&\"</title>\n#abcdef a$^$b"
     name = "<b>&x"
     one = entry(problem(), RATES | {name: 30.0}, layer=evil, direct=Measured("direct", evil))
     host = HOST._replace(processor=evil, isa=evil, date=evil, versions={evil: evil})

@@ -45,6 +45,16 @@ def titles(name: str, entries) -> list[str]:
     return [html.unescape(text) for text in re.findall("<title>(.*?)</title>", svg)]
 
 
+def test_a_roof_is_of_what_was_measured_beside_its_points():
+    """Float64, in one file with float32, has a roof of its own."""
+    single, double = entry(problem()), entry(problem(dtype="float64", direction="backward_input"))
+    double = double._replace(measured=double.measured._replace(peak=50.0))
+    panels = gallery.PLOTS["roofline"].panels(results(single, double))
+    drawn = [image.inline(gallery.figure([each]), "x", "x") for each in panels]
+    for svg, own, other in zip(drawn, (100, 50), (50, 100), strict=True):
+        assert f">{own} GFLOP/s, 20 GB/s<" in svg and f">{other} GFLOP/s," not in svg
+
+
 SAID = [
     ("crossings", FAMILY, 11, "fft on r5-c8: 100 GFLOP/s, 16.4 µs"),
     ("roofline", FAMILY, 11 + 8, "direct on r3-c8: 45 GFLOP/s executed"),

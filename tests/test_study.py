@@ -163,3 +163,23 @@ def test_results_of_the_wrong_type_are_named(case, place, value):
     inside[name] = value
     with pytest.raises(ValueError, match=f"no results of a comparison: {name} of a"):
         Results.from_json(json.dumps(whole))
+
+
+IMPOSSIBLE = [
+    (("problem", "direction"), "sideways"),
+    (("problem", "stride"), [0, 0]),
+    (("rows", 0, "seconds"), 0.0),
+    (("peak",), 0.0),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), IMPOSSIBLE, ids=str)
+def test_results_that_cannot_be(case, path, value):
+    whole = json.loads(study.results(HERE, {case: study.entry(case, HOW, {})}).to_json())
+    inside = whole["entries"][0]
+    *keys, name = path
+    for key in keys:
+        inside = inside[key]
+    inside[name] = value
+    with pytest.raises(ValueError, match="these are no results of a comparison: "):
+        Results.from_json(json.dumps(whole))

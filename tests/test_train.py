@@ -219,6 +219,37 @@ def test_accuracy():
     assert train.accuracy(scores, np.array([[0, 1], [1, 0], [0.2, 0.8]])) == 1
 
 
+@pytest.mark.parametrize(
+    ("output", "target"), [((4,), (4,)), ((4, 3), (4, 1)), ((4, 3), (1,)), ((4, 3, 2), (4,))]
+)
+def test_accuracy_of_what_are_no_classes(output, target):
+    with pytest.raises(ValueError, match="accuracy needs scores"):
+        train.accuracy(np.ones(output), np.zeros(target, int))
+
+
+def test_metrics_have_names_of_their_own():
+    def loss(output, target):
+        return 0.0
+
+    for metrics in ([loss], ["accuracy", "accuracy"], [lambda o, t: 1, lambda o, t: 2]):
+        with pytest.raises(ValueError, match="metrics must have names of their own"):
+            trainer(metrics=metrics)
+
+
+def test_what_some_epochs_recorded():
+    history = train.History()
+    for record in ({"loss": 3.0}, {"loss": 2.0, "extra": 5}, {"loss": 1.0}):
+        history.append(record)
+    assert history["loss"] == [3, 2, 1] and history["extra"] == [5]
+
+
+def test_an_empty_batch_counts_nothing():
+    means = Means()
+    means.add({"loss": 2.0}, 3)
+    means.add({"loss": np.nan}, 0)
+    assert means.result() == {"loss": 2.0}
+
+
 def test_without_a_terminal_there_is_one_line_for_each_epoch(capsys):
     trainer(progress=True).fit(points(), 2, validation=points(), rng=0)
     lines = capsys.readouterr().out.splitlines()

@@ -146,6 +146,8 @@ class Arithmetic(Variable):
             return NotImplemented
         if out is None:
             return self._apply(ufunc, *operands)
+        if any(isinstance(o, Variable) for o in out):
+            return NotImplemented
         # array += tensor: the array is not on the tape, so the tensor must not be either
         arrays = [o.numpy() if isinstance(o, Arithmetic) else o for o in operands]
         return ufunc(*arrays, out=out)

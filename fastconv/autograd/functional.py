@@ -6,6 +6,7 @@ the gradient of which operand.  A backward runs only if somebody needs its gradi
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -197,13 +198,21 @@ def avg_pool2d(
     return Tensor.record(y, (x, lambda dy: avg_pool2d_backward(dy, shape, *window)))
 
 
-def pad(input: Any, pad: tuple[int, ...], mode: str = "constant", value: float = 0.0) -> Tensor:
+def pad(
+    input: Any, pad: tuple[int, ...], mode: str = "constant", value: float | None = None
+) -> Tensor:
     """A border around the last axes, as ``torch.nn.functional.pad``.
 
     ``pad`` counts elements before and after, the last axis first: (left, right, top, bottom).
-    ``mode`` is ``"constant"`` (of ``value``), ``"reflect"``, ``"replicate"`` or ``"circular"``.
+    ``mode`` is ``"constant"`` (of ``value``, or 0), ``"reflect"``, ``"replicate"`` or
+    ``"circular"``.
     """
     x = _tensor(input, "input")
+    value = 0 if value is None else value
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"value must be a number, got {value!r}")
+    if x.data.dtype.kind != "f" and not float(value).is_integer():
+        raise ValueError(f"value must be whole for an input of dtype {x.dtype}, got {value!r}")
     if not isinstance(pad, (tuple, list)) or len(pad) % 2 or len(pad) > 2 * x.ndim:
         raise ValueError(f"pad must be pairs of ints for at most {x.ndim} axes, got {pad!r}")
     counts = checks.integers(pad, "pad", len(pad))

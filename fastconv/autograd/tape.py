@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import inspect
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,17 +27,39 @@ def is_grad_enabled() -> bool:
     return _enabled.get()
 
 
-@contextlib.contextmanager
-def no_grad() -> Iterator[None]:
+class _Recording(contextlib.ContextDecorator):
+    """Whether operations are recorded inside ``with``, or inside a function below it."""
+
+    def __init__(self, enabled: bool):
+        self._enabled = enabled
+        self._tokens: list[contextvars.Token] = []
+
+    def __call__(self, function):
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(f"{function.__name__} is a generator function: use with inside of it")
+        return super().__call__(function)
+
+    def _recreate_cm(self) -> _Recording:
+        return _Recording(self._enabled)  # for each call of a function: threads may share it
+
+    def __enter__(self) -> None:
+        self._tokens.append(_enabled.set(self._enabled))
+
+    def __exit__(self, *error: object) -> None:
+        _enabled.reset(self._tokens.pop())
+
+
+def no_grad() -> _Recording:
     """Record nothing: ``with no_grad(): …``, or ``@no_grad()`` above a function.
 
     Holds for the Python thread that enters it, as ``torch.no_grad``.
     """
-    token = _enabled.set(False)
-    try:
-        yield
-    finally:
-        _enabled.reset(token)
+    return _Recording(False)
+
+
+def enable_grad() -> _Recording:
+    """Record again, inside :func:`no_grad`, as ``torch.enable_grad``."""
+    return _Recording(True)
 
 
 class Node:

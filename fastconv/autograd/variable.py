@@ -27,6 +27,7 @@ def as_array(value: Any, name: str = "array") -> np.ndarray:
         return value.data
     if hasattr(value, "__dlpack__") and not isinstance(value, (np.ndarray, np.generic)):
         value = checks.from_dlpack(value, name)
+    checks.unmasked(value, name)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")

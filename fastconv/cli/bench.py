@@ -108,7 +108,10 @@ def _cell(table: Table, point: str, algorithm: str, best: str | None) -> str:
 
 
 def _write(path: Path, found: list[tuple[Run, Table]]) -> None:
-    with output.replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with (
+        output.replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(_HEADER)
         for run, table in found:

@@ -20,6 +20,7 @@ from fastconv.conv.registry import ALGORITHMS
 from . import output, selection
 from .arguments import positive
 from .errors import Usage
+from .requirements import require
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     files = {kind: path for kind in FILES if (path := getattr(args, kind)) is not None}
     for kind, path in files.items():
         output.check(path, f".{kind}")
+    if "html" in files:
+        require("--html", "report", "matplotlib")
     before = _before(args)
     allocation.keep_memory()
     with selection.asked(args):

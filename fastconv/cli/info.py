@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 import fastconv
-from fastconv.core import cache, jit, machine, threads
+from fastconv.core import cache, checks, jit, machine, threads
 from fastconv.core.stage import Stage
 
 HELP = "what fastconv found on this machine and how it uses it"
-_DTYPES = ("float32", "float64")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def collect() -> dict[str, dict]:
     return {
         "versions": _versions(),
         "processor": _processor(),
-        "vectors": {dtype: _vectors(dtype) for dtype in _DTYPES},
+        "vectors": {dtype: _vectors(dtype) for dtype in checks.DTYPES},
         "threads": _threads(),
         "cache": _cache(),
     }

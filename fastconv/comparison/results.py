@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hint
 from fastconv.conv.measuring import Measured
 from fastconv.conv.options import Request
 from fastconv.conv.outcome import Pass
-from fastconv.core.problem import ConvProblem
+from fastconv.core.problem import DIRECTIONS, ConvProblem
 
 FORMAT = 1  # of the file; readers refuse others
 
@@ -27,7 +27,7 @@ class Host(NamedTuple):
     peak: float  # GFLOP/s of nothing but multiply-adds, all threads
     bandwidth: float  # GB/s from and to memory, all threads
     versions: dict[str, str]  # fastconv, python, numpy, numba, and the peers present
-    date: str  # ISO 8601, of the beginning
+    date: str  # ISO 8601, when the measuring began, or went on last
 
 
 class Entry(NamedTuple):
@@ -90,7 +90,14 @@ def _entry(fields: dict[str, Any]) -> Entry:
     rows = tuple(_typed(Measured, row) for row in fields["rows"])
     rest = {name: value for name, value in fields.items() if name != "layer"}
     rest |= {"problem": _typed(ConvProblem, problem), "rows": rows, "asked": asked}
-    return _typed(Entry, {"layer": fields["layer"], "measured": _typed(Pass, rest)})
+    measured = _typed(Pass, rest)
+    of = measured.problem
+    possible = of.direction in DIRECTIONS and min(*of.stride, *of.dilation) > 0
+    if not (possible and of.flops > 0):
+        raise ValueError(f"{fields['layer']} is no pass of a convolution: {of}")
+    if measured.peak <= 0 or any(row.seconds <= 0 for row in measured.ranked):
+        raise ValueError(f"no peak and no time of {fields['layer']} can be 0")
+    return _typed(Entry, {"layer": fields["layer"], "measured": measured})
 
 
 def _typed(kind: type[T], fields: dict[str, Any]) -> T:

@@ -96,6 +96,9 @@ def resumed(before: Results, now: Host) -> Entries:
 
 
 def results(host: Host, entries: Entries) -> Results:
-    """All that is measured so far; the host's peak is the best that was seen beside any of it."""
+    """All that is measured so far; the host's peak is the best that was seen beside any of it.
+
+    Others' entries, which were resumed, may be of another dtype: each knows its own peak.
+    """
     peaks = [entry.measured.peak for entry in entries.values()]
     return Results(host._replace(peak=max(host.peak, *peaks)), tuple(entries.values()))

@@ -27,8 +27,7 @@ def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
             raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
         value = value.astype(value.dtype.newbyteorder("="))
     if type(value) is not np.ndarray:
-        if isinstance(value, np.ma.MaskedArray):
-            raise TypeError(f"{name} must be a plain array: a mask would be lost")
+        unmasked(value, name)
         value = np.asarray(value)
     if value.ndim not in ranks:
         wanted = " or ".join(map(str, ranks))
@@ -36,6 +35,12 @@ def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
     if not value.flags.aligned:
         value = value.copy()
     return value
+
+
+def unmasked(value, name: str) -> None:
+    """``TypeError`` for what loses its mask as an array."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array: a mask would be lost")
 
 
 def from_dlpack(value, name: str) -> np.ndarray:

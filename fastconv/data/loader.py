@@ -42,6 +42,9 @@ class DataLoader:
     ):
         if not isinstance(arrays, (tuple, list)):
             raise TypeError(f"arrays must be a tuple of arrays, got {type(arrays).__name__}")
+        for i, array in enumerate(arrays):
+            if not getattr(array, "shape", ()):
+                raise TypeError(f"arrays[{i}] must be an array of samples, got {array!r:.60}")
         lengths = [len(array) for array in arrays]
         if not lengths or len(set(lengths)) != 1:
             raise ValueError(f"arrays must be equally long, got lengths {lengths}")

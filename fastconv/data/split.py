@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.core import checks
+
 
 def stratified_split(
     labels: np.ndarray, fraction: float = 0.2, seed: int = 0
@@ -25,12 +27,15 @@ def stratified_split(
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(f"labels must have 1 dimension, got shape {labels.shape}")
-    if not 0 < fraction < 1:
+    if not labels.size:
+        raise ValueError("labels must not be empty")
+    if not 0 < checks.positive(fraction, "fraction") < 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction!r}")
     random = np.random.default_rng(seed)
     parts: tuple[list, list] = ([], [])
-    for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
+    names, classes = np.unique(labels, return_inverse=True)
+    for label in range(len(names)):
+        members = random.permutation(np.flatnonzero(classes == label))
         held_out = round(fraction * len(members))
         parts[0].append(members[held_out:])
         parts[1].append(members[:held_out])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.core import checks
+
 
 class RandomShift:
     """Move each image by up to ``pixels`` in each direction; zeros come in at the border.
@@ -13,9 +15,7 @@ class RandomShift:
     """
 
     def __init__(self, pixels: int = 1):
-        if pixels < 0:
-            raise ValueError(f"pixels must be at least 0, got {pixels}")
-        self.pixels = pixels
+        self.pixels = checks.integer(pixels, "pixels")
 
     def __call__(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
         p = self.pixels

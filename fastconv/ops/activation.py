@@ -20,7 +20,7 @@ def relu_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def sigmoid_forward(x: np.ndarray) -> np.ndarray:
     """y = 1 / (1 + e^−x), as (1 + tanh(x/2)) / 2, which no x overflows."""
-    return np.tanh(x * x.dtype.type(0.5)) * x.dtype.type(0.5) + x.dtype.type(0.5)
+    return np.tanh(x * 0.5) * 0.5 + 0.5
 
 
 def sigmoid_backward(dy: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ def channel_bias_backward(dy: np.ndarray) -> np.ndarray:
     pixels = dy.transpose(0, 2, 3, 1)
     if pixels.flags.c_contiguous:
         # Channels last: NumPy would add up rows one after another, which is slower than a matrix
-        # product with ones and adds the rounding errors of all pixels.
+        # product with ones.
         pixels = pixels.reshape(-1, dy.shape[1])
         return np.ones(len(pixels), dy.dtype) @ pixels
     return dy.sum(axis=(2, 3)).sum(axis=0)

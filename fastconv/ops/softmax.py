@@ -7,6 +7,8 @@ import numpy as np
 
 def log_softmax_forward(x: np.ndarray, axis: int) -> np.ndarray:
     """y = x − log Σ eˣ along ``axis``, after subtracting the largest x so that no eˣ overflows."""
+    if not x.size:
+        return np.exp(x)
     with np.errstate(invalid="ignore"):  # a row with Inf or NaN becomes NaN, without a warning
         shifted = x - x.max(axis=axis, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv.autograd import Tensor
+from fastconv.autograd import Tensor, enable_grad
 from fastconv.autograd.variable import as_array
 
 Group = dict[str, Any]
@@ -58,6 +58,8 @@ class Optimizer:
         if "params" not in group:
             raise ValueError(f"a group must have 'params', got {', '.join(map(repr, group))}")
         params = group["params"]
+        if not isinstance(params, (Tensor, Iterable)):
+            raise TypeError(f"params of a group must be tensors, got {type(params).__name__}")
         params = [params] if isinstance(params, Tensor) else list(params)
         taken = {id(p) for other in self.param_groups for p in other["params"]}
         for i, parameter in enumerate(params):
@@ -83,7 +85,8 @@ class Optimizer:
 
         ``closure``, if given, computes the gradients first; its result is returned.
         """
-        loss = None if closure is None else closure()
+        with enable_grad():
+            loss = None if closure is None else closure()
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -119,6 +122,8 @@ class Optimizer:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict must be a mapping, got {type(state_dict).__name__}")
         missing = [key for key in ("state", "param_groups") if key not in state_dict]
+        if not isinstance(state_dict.get("state", {}), Mapping):
+            raise TypeError(f"state_dict['state'] must be a mapping, got {state_dict['state']!r}")
         groups = state_dict.get("param_groups", [])
         if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
             raise TypeError(

@@ -60,6 +60,11 @@ def css() -> str:
     )
 
 
+def _variable(colour: re.Match) -> str:
+    name = _NAMES.get(colour[0])  # of none: the text has it
+    return f"var(--{name})" if name else colour[0]
+
+
 def themed(svg: str) -> str:
     """A drawing in the light colours, in those of the page's theme."""
-    return re.sub(r"#[0-9a-f]{6}\b", lambda found: f"var(--{_NAMES[found[0]]})", svg)
+    return re.sub(r"#[0-9a-f]{6}\b", _variable, svg)

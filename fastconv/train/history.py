@@ -15,6 +15,8 @@ class Means:
         self._sums: Record = {}
 
     def add(self, values: Mapping[str, float], samples: int) -> None:
+        if not samples:  # what is the mean of nothing would make all others NaN
+            return
         self.samples += samples
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value) * samples
@@ -41,9 +43,12 @@ class History:
         self.epochs.append(record)
 
     def as_dict(self) -> dict[str, list[float]]:
-        """Every quantity as a list, for a plot, a table or a JSON file."""
-        names = self.epochs[0] if self.epochs else ()
-        return {name: [record[name] for record in self.epochs] for name in names}
+        """Every quantity as a list, for a plot, a table or a JSON file.
+
+        What a callback recorded in some epochs only is as long as those are many.
+        """
+        names = dict.fromkeys(name for record in self.epochs for name in record)
+        return {name: [r[name] for r in self.epochs if name in r] for name in names}
 
     def __getitem__(self, name: str) -> list[float]:
         return self.as_dict()[name]

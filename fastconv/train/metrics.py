@@ -12,13 +12,21 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 def accuracy(output: np.ndarray, target: np.ndarray) -> float:
     """The share of samples whose largest score is that of their class.
 
-    ``output`` (N, C, …) are scores, ``target`` classes (N, …) or probabilities (N, C, …).
+    ``output`` (N, C, …) are scores, ``target`` classes (N, …) or probabilities (N, C, …); other
+    shapes are a ``ValueError``.
     """
+    classes = (*output.shape[:1], *output.shape[2:])
+    if output.ndim < 2 or target.shape not in (classes, output.shape):
+        raise ValueError(
+            f"accuracy needs scores (N, C, …) and a target (N, …) or (N, C, …), "
+            f"got output {output.shape} and target {target.shape}"
+        )
     if target.ndim == output.ndim:
         target = target.argmax(axis=1)
     return float((output.argmax(axis=1) == target).mean())
 
 
+_TAKEN = ("epoch", "loss", "seconds")  # what a record has of its own
 METRICS: dict[str, Metric] = {"accuracy": accuracy}
 
 
@@ -26,13 +34,16 @@ def resolve(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
     """The metrics by name: names are looked up, functions go by their own."""
     if isinstance(metrics, str) or callable(metrics):
         raise TypeError(f"metrics must be a list of names and functions, got {metrics!r}")
-    resolved = {}
+    resolved: dict[str, Metric] = {}
     for metric in metrics:
         if callable(metric):
-            resolved[getattr(metric, "__name__", type(metric).__name__)] = metric
+            name, function = getattr(metric, "__name__", type(metric).__name__), metric
         elif metric in METRICS:
-            resolved[metric] = METRICS[metric]
+            name, function = metric, METRICS[metric]
         else:
             known = ", ".join(METRICS)
             raise ValueError(f"metrics must be functions or among {known}; got {metric!r}")
+        if name in resolved or name in _TAKEN:
+            raise ValueError(f"metrics must have names of their own, {name!r} is taken")
+        resolved[name] = function
     return resolved

@@ -29,13 +29,14 @@ def panels(results: Results) -> list[Panel]:
         Panel(
             f"{family.problem.direction}, {family.channels} channels", family.problem.direction,
             f"rows and columns of the filter, on {family.rest}", "GFLOP/s, effective",
-            partial(_draw, family=family, peak=results.host.peak),
+            partial(_draw, family=family),
         )
         for family in families(results.entries)
     ]  # fmt: skip
 
 
-def _draw(axes: Axes, family: Family, peak: float) -> None:
+def _draw(axes: Axes, family: Family) -> None:
+    peak = max(entry.measured.peak for entry in family.sizes.values())
     lines: dict[str, list[Mark]] = {}
     for size, (layer, one) in family.sizes.items():
         for row in one.ranked:

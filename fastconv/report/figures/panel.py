@@ -34,6 +34,7 @@ STYLE: dict[Any, Any] = {  # of matplotlib
     "hatch.linewidth": 1.0,
     "svg.fonttype": "none",
     "svg.hashsalt": "fastconv",
+    "text.parse_math": False,  # a layer may have any name
 }
 _LEADING = 11  # points from one name to the next
 

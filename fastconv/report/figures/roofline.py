@@ -6,7 +6,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from fastconv.comparison.results import Entry, Host, Results
+from fastconv.comparison.results import Entry, Results
 from fastconv.report.grouping import by_pass
 from fastconv.report.palette import light, token
 
@@ -17,7 +17,7 @@ CAPTION = (
     "What each algorithm reaches on each layer, under what the machine can do. A dot is the "
     "effective rate (the direct sum’s arithmetic over the time), a ring the executed one (what was "
     "really computed). An algorithm that leaves arithmetic out lifts its dot, over the roof even; "
-    "no ring can be above it."
+    "a ring is above it only where a matrix unit computes, which the roof does not count."
 )
 NEEDS = "Nothing was measured: compare a layer under every algorithm with fastconv compare."
 
@@ -27,14 +27,14 @@ def panels(results: Results) -> list[Panel]:
         Panel(
             group.title, group.direction,
             "FLOP of the direct sum per byte of the arrays", "GFLOP/s",
-            partial(_draw, entries=group.entries, host=results.host),
+            partial(_draw, entries=group.entries, bandwidth=results.host.bandwidth),
         )
         for group in by_pass(results.entries)
         if any(entry.measured.ranked for entry in group.entries)
     ]  # fmt: skip
 
 
-def _draw(axes: Axes, entries: list[Entry], host: Host) -> None:
+def _draw(axes: Axes, entries: list[Entry], bandwidth: float) -> None:
     effective: dict[str, list[Mark]] = {}
     executed: dict[str, list[Mark]] = {}
     for layer, one in entries:
@@ -53,23 +53,23 @@ def _draw(axes: Axes, entries: list[Entry], host: Host) -> None:
         points(axes, name, marks, ms=3.5, mfc=light("card"), mec=colour, mew=0.9)
     for name, marks in effective.items():
         points(axes, name, marks)
-    _roof(axes, host)
+    _roof(axes, max(entry.measured.peak for entry in entries), bandwidth)
     name_ends(axes, {name: max(marks) for name, marks in effective.items()})
 
 
-def _roof(axes: Axes, host: Host) -> None:
+def _roof(axes: Axes, peak: float, bandwidth: float) -> None:
     """The peak, and to its left what the memory can feed."""
     log(axes, axes.xaxis, number)
     log(axes, axes.yaxis, number)
     low, high = axes.get_xlim()
-    ridge = min(max(low, host.peak / host.bandwidth), high)
-    heights = [min(host.peak, host.bandwidth * x) for x in (low, ridge, high)]
+    ridge = min(max(low, peak / bandwidth), high)
+    heights = [min(peak, bandwidth * x) for x in (low, ridge, high)]
     axes.plot([low, ridge, high], heights, color=light("soft"), lw=1.2, zorder=1)
     axes.set_xlim(low, high)
-    text = f"{host.peak:.0f} GFLOP/s, {host.bandwidth:.0f} GB/s"
+    text = f"{peak:.0f} GFLOP/s, {bandwidth:.0f} GB/s"
     axes.annotate(
         text,
-        (low, host.peak),
+        (low, peak),
         (4, 3),
         textcoords="offset points",
         color=light("soft"),
