@@ -96,10 +96,10 @@ def test_the_algorithm_holds_for_all_passes(monkeypatch):
     assert sorted(seen) == sorted((direction, "reference") for direction in directions)
 
 
-@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 3), (0, 3)])
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (2, 4, 3), (0, 3), (5, 0), (0, 0)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear(shape, bias):
-    operands = [random(*shape), random(4, 3, seed=1)] + [random(4, seed=2)] * bias
+    operands = [random(*shape), random(4, shape[-1], seed=1)] + [random(4, seed=2)] * bias
     wanted = np.einsum("...c,kc->...k", *operands[:2]) + (operands[2] if bias else 0)
     np.testing.assert_allclose(F.linear(*operands).numpy(), wanted, atol=1e-13)
     check_gradients(F.linear, *operands)

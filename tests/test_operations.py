@@ -75,6 +75,7 @@ OPERATIONS = (
     Operation("T", lambda a: a.T, np.transpose, ((3, 4),)),
     Operation("unsqueeze", lambda a: a.unsqueeze(-1), lambda a: a[..., None]),
     Operation("squeeze", lambda a: a.squeeze(), np.squeeze, ((1, 3, 1),)),
+    Operation("squeeze-one", lambda a: a.squeeze(np.int64(0)), lambda a: a[0], ((1, 3, 1),)),
     Operation("squeeze-axis", lambda a: a.squeeze((0, 1)), lambda a: a[0], ((1, 3, 1),)),
     Operation("index", lambda a: a[1], lambda a: a[1]),
     Operation("index-slices", lambda a: a[:, ::-2, None, 1:3], lambda a: a[:, ::-2, None, 1:3]),

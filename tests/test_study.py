@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import platform
 
 import pytest
 from fakes import Clock, Fake, only
 
 import fastconv as fc
-from fastconv.comparison import study
+from fastconv.comparison import allocation, study
 from fastconv.comparison.layers import Layer
 from fastconv.comparison.results import Host, Results
 from fastconv.conv import measuring
@@ -183,3 +184,7 @@ def test_results_that_cannot_be(case, path, value):
     inside[name] = value
     with pytest.raises(ValueError, match="these are no results of a comparison: "):
         Results.from_json(json.dumps(whole))
+
+
+def test_memory_is_kept_where_the_library_of_c_can():
+    assert allocation.keep_memory() == (platform.libc_ver()[0] == "glibc")

@@ -296,6 +296,7 @@ x, y = points(8)
     [
         (lambda: trainer().fit((x, y[:5]), 1), ValueError, r"data must be two.*\(8, 8\), \(5,\)"),
         (lambda: trainer().fit((x, y, y), 1), ValueError, "data must be two arrays"),
+        (lambda: trainer().fit((x, y.tolist()), 1), TypeError, "data must be two.*ndarray, list"),
         (lambda: trainer().fit((x[:0], y[:0]), 1), ValueError, "data holds no samples"),
         (lambda: trainer().fit(x, 1), TypeError, "data must be a pair of arrays"),
         (lambda: trainer().fit(iter([(x, y)]), 1), TypeError, "not an iterator"),

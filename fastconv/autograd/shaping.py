@@ -72,7 +72,7 @@ class Shaping(Variable):
     def squeeze(self, dim: int | tuple[int, ...] | None = None) -> Tensor:
         """Without the axes of size 1: all of them, or those of ``dim`` that have size 1."""
         if dim is not None:
-            dims = (dim,) if isinstance(dim, int) else dim
+            dims = dim if isinstance(dim, tuple) else (dim,)
             dim = tuple(d for d in dims if self.data.shape[d] == 1)
         return self.reshape(self.data.squeeze(dim).shape)
 

@@ -14,9 +14,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 _LARGEST = 32 << 20  # bytes; glibc takes no higher threshold
 
 
-def keep_memory() -> None:
-    """Have this process keep what it frees, up to a gigabyte; elsewhere than on glibc, nothing."""
+def keep_memory() -> bool:
+    """Have this process keep what it frees, up to a gigabyte; False elsewhere than on glibc."""
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, _LARGEST)
-        mallopt(_TRIM_THRESHOLD, 1 << 30)
+        return all((mallopt(_MMAP_THRESHOLD, _LARGEST), mallopt(_TRIM_THRESHOLD, 1 << 30)))
+    return False

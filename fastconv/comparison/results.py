@@ -84,7 +84,7 @@ class Results(NamedTuple):
 
 
 def _entry(fields: dict[str, Any]) -> Entry:
-    asked = _typed(Request, fields.get("asked", {}))
+    asked = _typed(Request, fields["asked"])
     values = fields["problem"].items()
     problem = {name: tuple(v) if isinstance(v, list) else v for name, v in values}
     rows = tuple(_typed(Measured, row) for row in fields["rows"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastconv.core import checks
@@ -44,12 +46,17 @@ def linear_backward_input(dy: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 def linear_backward_weight(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     """dw = dyᵀ · x, summed over all leading axes, (K, C)."""
-    return dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1])
+    return _rows(dy).T @ _rows(x)
 
 
 def linear_backward_bias(dy: np.ndarray) -> np.ndarray:
     """The sum of dy over all leading axes, (K,)."""
-    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+    return _rows(dy).sum(axis=0)
+
+
+def _rows(array: np.ndarray) -> np.ndarray:
+    """All leading axes as one; NumPy's -1 would not know how long, of rows without elements."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 def _matrices(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:

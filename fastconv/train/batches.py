@@ -67,8 +67,14 @@ def batches(
             f"{name} must be a pair of arrays, or a list or loader of such pairs "
             f"(not an iterator, which ends after one pass); got {type(data).__name__}"
         )
-    if not isinstance(data, (tuple, list)) or not all(hasattr(part, "shape") for part in data):
+    if not isinstance(data, (tuple, list)):
         return data
+    arrays = [hasattr(part, "shape") for part in data]
+    if arrays and not any(arrays):
+        return data
+    if not all(arrays):
+        kinds = ", ".join(type(part).__name__ for part in data)
+        raise TypeError(f"{name} must be two arrays, or a list of batches; got {kinds}")
     shapes = [tuple(part.shape) for part in data]
     if len(data) != 2 or not all(shapes) or shapes[0][0] != shapes[1][0]:
         raise ValueError(f"{name} must be two arrays of equal length, got shapes {shapes}")
