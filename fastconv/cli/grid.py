@@ -11,11 +11,11 @@ from rich.text import Text
 Cell = str | Text
 
 
-def table(columns: Iterable[str], rightmost: int = 0) -> Table:
-    """An empty table; columns from number ``rightmost`` on hold figures (0: none do)."""
+def table(columns: Iterable[str], figures_from: int = 0) -> Table:
+    """An empty table; columns from number ``figures_from`` on hold figures (0: none do)."""
     empty = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, name in enumerate(columns):
-        figures = 0 < rightmost <= number
+        figures = 0 < figures_from <= number
         justify = "right" if figures else "left"
         empty.add_column(name, justify=justify, no_wrap=figures, overflow="fold")
     return empty

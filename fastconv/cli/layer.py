@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from fastconv.conv.arguments import described
+from fastconv.core.problem import ConvProblem
 
 from .errors import Usage
 
@@ -15,12 +16,10 @@ _OPTION = re.compile(r"([a-z])(\d+x\d+|\d+|same|valid)")
 
 
 class Layer(NamedTuple):
-    """A convolution's shapes and settings, as the public functions take them."""
+    """A convolution, and its settings as the public functions take them."""
 
     text: str
-    input: tuple[int, ...]
-    weight: tuple[int, ...]
-    output: tuple[int, ...]
+    problem: ConvProblem  # forward, float32, NCHW
     settings: dict[str, int | str | tuple[int, ...]]
 
 
@@ -37,7 +36,7 @@ def parse(text: str) -> Layer:
     input = _sizes(text, "input", parts[0], "NxCxHxW")
     weight = _sizes(text, "weight", parts[1], "KxCxRxS")
     settings = _settings(text, parts[2]) if len(parts) == 3 else {}
-    return Layer(text, input, weight, _output(text, input, weight, settings), settings)
+    return Layer(text, _problem(text, input, weight, settings), settings)
 
 
 def _sizes(text: str, name: str, part: str, pattern: str) -> tuple[int, ...]:
@@ -65,13 +64,13 @@ def _settings(text: str, part: str) -> dict[str, int | str | tuple[int, ...]]:
     return settings
 
 
-def _output(text: str, input, weight, settings) -> tuple[int, ...]:
-    """The output's shape, by the library's own check."""
+def _problem(text: str, input, weight, settings) -> ConvProblem:
+    """What the library's own check makes of it."""
     usual = dict(stride=1, padding=0, dilation=1, groups=1)
     try:
         return described(
             input, weight, **(usual | settings), direction="forward", dtype="float32",
             memory_format="nchw",
-        ).y_shape  # fmt: skip
+        )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise Usage(f"layer {text!r}: {error}") from None

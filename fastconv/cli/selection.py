@@ -8,11 +8,9 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
-from fastconv.comparison import layers as tables
-from fastconv.comparison import study, zoo
+from fastconv.comparison import layers, study, zoo
 from fastconv.comparison.layers import Layer
 from fastconv.conv.algorithm import ACCURACIES
-from fastconv.conv.arguments import described
 from fastconv.conv.options import options
 from fastconv.core.checks import DTYPES
 from fastconv.core.problem import DIRECTIONS, FORMATS
@@ -82,38 +80,30 @@ def _joined(args: argparse.Namespace) -> list[str]:
 def _named(word: str, batch: int | None) -> list[Layer]:
     """The layers that one word stands for."""
     if ":" in word:
-        return [_shaped(layer.parse(word))]
+        written = layer.parse(word)
+        return [Layer(written.text, written.problem)]
     if word.endswith(".csv"):
         return _read(Path(word))
-    if word in tables.TABLES:
-        return tables.shipped(word)
+    if word in layers.TABLES:
+        return layers.shipped(word)
     model, _, layer_of_it = word.partition(".")  # digits_cnn.conv2
     if model in zoo.MODELS:
         found = zoo.layers(model, batch or zoo.BATCH)
         wanted = found if not layer_of_it else [one for one in found if one.name == word]
     else:
-        found = [one for table in tables.TABLES for one in tables.shipped(table)]
+        found = [one for table in layers.TABLES for one in layers.shipped(table)]
         wanted = [one for one in found if one.name == word]
     if not wanted:
-        known = [*tables.TABLES, *zoo.MODELS, *(one.name for one in found)]
+        known = [*layers.TABLES, *zoo.MODELS, *(one.name for one in found)]
         near = [name for name in known if word in name][:3] or get_close_matches(word, known)
         hint = f"did you mean {' or '.join(near)}?" if near else f"expected {_KINDS}"
         raise Usage(f"there is no layer {word!r}: {hint}")
     return wanted
 
 
-def _shaped(written: layer.Layer) -> Layer:
-    settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1} | written.settings
-    problem = described(
-        written.input, written.weight, **settings,
-        direction="forward", dtype="float32", memory_format="nchw",
-    )  # fmt: skip
-    return Layer(written.text, problem)
-
-
 def _read(path: Path) -> list[Layer]:
     try:
-        return tables.read(path)
+        return layers.read(path)
     except OSError as error:
         raise Usage(f"cannot read {str(path)!r}: {error.strerror}") from None
     except ValueError as error:

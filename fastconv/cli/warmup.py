@@ -62,12 +62,13 @@ def _convolve(layer: Layer, dtype: str, order: str, direction: str) -> None:
         n, c, h, w = shape
         return np.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
-    filters = np.zeros(layer.weight, dtype)
-    x, dy = zeros(layer.input), zeros(layer.output)
+    of = layer.problem
+    filters = np.zeros(of.w_shape, dtype)
+    x, dy = zeros(of.x_shape), zeros(of.y_shape)
     calls = {
         "forward": partial(fastconv.conv2d, x, filters),
-        "backward_input": partial(fastconv.grad.conv2d_input, layer.input, filters, dy),
-        "backward_weight": partial(fastconv.grad.conv2d_weight, x, layer.weight, dy),
+        "backward_input": partial(fastconv.grad.conv2d_input, of.x_shape, filters, dy),
+        "backward_weight": partial(fastconv.grad.conv2d_weight, x, of.w_shape, dy),
     }
     calls[direction](**layer.settings)
 
