@@ -8,16 +8,20 @@ else, so an array that no gradient needs is freed as soon as the computation has
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
+import functools
 import inspect
 import weakref
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 # A new array, the gradient it was given, or a view of it: never an array that it keeps.
 Gradient = Callable[[np.ndarray], np.ndarray]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _enabled: contextvars.ContextVar[bool] = contextvars.ContextVar("grad_enabled", default=True)
 
@@ -27,20 +31,23 @@ def is_grad_enabled() -> bool:
     return _enabled.get()
 
 
-class _Recording(contextlib.ContextDecorator):
+class _Recording:
     """Whether operations are recorded inside ``with``, or inside a function below it."""
 
     def __init__(self, enabled: bool):
         self._enabled = enabled
         self._tokens: list[contextvars.Token] = []
 
-    def __call__(self, function):
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         if inspect.isgeneratorfunction(function):
             raise TypeError(f"{function.__name__} is a generator function: use with inside of it")
-        return super().__call__(function)
 
-    def _recreate_cm(self) -> _Recording:
-        return _Recording(self._enabled)  # for each call of a function: threads may share it
+        @functools.wraps(function)
+        def inside(*arguments: P.args, **named: P.kwargs) -> T:
+            with _Recording(self._enabled):  # threads may share the function
+                return function(*arguments, **named)
+
+        return inside
 
     def __enter__(self) -> None:
         self._tokens.append(_enabled.set(self._enabled))

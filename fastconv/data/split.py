@@ -29,7 +29,7 @@ def stratified_split(
         raise ValueError(f"labels must have 1 dimension, got shape {labels.shape}")
     if not labels.size:
         raise ValueError("labels must not be empty")
-    if not 0 < checks.positive(fraction, "fraction") < 1:
+    if checks.positive(fraction, "fraction") >= 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction!r}")
     random = np.random.default_rng(seed)
     parts: tuple[list, list] = ([], [])
