@@ -17,7 +17,7 @@ CAPTION = (
     "What each algorithm reaches on each layer, under what the machine can do. A dot is the "
     "effective rate (the direct sum’s arithmetic over the time), a ring the executed one (what was "
     "really computed). An algorithm that leaves arithmetic out lifts its dot, over the roof even; "
-    "a ring is above it only where a matrix unit computes, which the roof does not count."
+    "a ring is above its flat part only where a matrix unit computes, which the roof leaves out."
 )
 NEEDS = "Nothing was measured: compare a layer under every algorithm with fastconv compare."
 
