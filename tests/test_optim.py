@@ -143,15 +143,6 @@ def test_a_closure_is_recorded_whatever_is_around():
     assert x.data == 0
 
 
-def test_states_and_groups_of_another_kind():
-    x = fc.Tensor([2.0], requires_grad=True)
-    optimizer = optim.SGD([x], lr=0.5)
-    with pytest.raises(TypeError, match=r"state_dict\['state'\] must be a mapping, got 5"):
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": 5})
-    with pytest.raises(TypeError, match="params of a group must be tensors, got int"):
-        optimizer.add_param_group({"params": 3})
-
-
 def test_groups_have_settings_of_their_own():
     first, second, third = (parameter(seed) for seed in range(3))
     groups = [{"params": first}, {"params": [second], "lr": 0.5}]
@@ -243,6 +234,12 @@ def _load(change):
         (lambda: optim.SGD([parameter()]).load_state_dict(None), TypeError, "state_dict must be"),
         (lambda: optim.SGD([{"lr": 1}]), ValueError, "a group must have 'params', got 'lr'"),
         (lambda: _load(lambda s: s.update(param_groups=[3])), TypeError, "list of mappings"),
+        (lambda: _load(lambda s: s.update(state=5)), TypeError, r"\['state'\] must be a mapping"),
+        (
+            lambda: optim.SGD([{"params": 3}]),
+            TypeError,
+            "params of a group must be tensors",
+        ),
     ],
 )
 def test_errors(wrong, error, message):

@@ -105,8 +105,14 @@ def test_table_shows_phases_doubt_and_what_does_not_count():
     assert "<td>nan</td>" in text
 
 
+@pytest.mark.parametrize("name", ["a$^$b", "$x$", "#abcdef"])
+def test_names_are_neither_mathematics_nor_colours(name):
+    text = report.render(Results(HOST, (entry(problem(), RATES, layer=name),)))
+    assert f">{name}</text>" in text
+
+
 def test_everything_is_escaped():
-    evil = "<script>alert('1')</script>&\"</title>\n#abcdef a$^$b"
+    evil = "<script>alert('1')</script>&\"</title>\n"
     name = "<b>&x"
     one = entry(problem(), RATES | {name: 30.0}, layer=evil, direct=Measured("direct", evil))
     host = HOST._replace(processor=evil, isa=evil, date=evil, versions={evil: evil})

@@ -154,36 +154,38 @@ MISTYPED = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value"), MISTYPED)
-def test_results_of_the_wrong_type_are_named(case, place, value):
+def changed(case, place, value) -> str:
+    """The JSON of results in which one value is another."""
     whole = json.loads(study.results(HERE, {case: study.entry(case, HOW, {})}).to_json())
     *path, name = place
     inside = whole
     for key in path:
         inside = inside[key]
     inside[name] = value
-    with pytest.raises(ValueError, match=f"no results of a comparison: {name} of a"):
-        Results.from_json(json.dumps(whole))
+    return json.dumps(whole)
+
+
+@pytest.mark.parametrize(("place", "value"), MISTYPED)
+def test_results_of_the_wrong_type_are_named(case, place, value):
+    text = changed(case, place, value)
+    with pytest.raises(ValueError, match=f"no results of a comparison: {place[-1]} of a"):
+        Results.from_json(text)
 
 
 IMPOSSIBLE = [
-    (("problem", "direction"), "sideways"),
-    (("problem", "stride"), [0, 0]),
-    (("rows", 0, "seconds"), 0.0),
-    (("peak",), 0.0),
+    (("entries", 0, "problem", "direction"), "sideways", "is no pass of a convolution"),
+    (("entries", 0, "problem", "stride"), [0, 0], "is no pass of a convolution"),
+    (("entries", 0, "problem", "K"), 0, "is no pass of a convolution"),
+    (("entries", 0, "rows", 0, "seconds"), 0.0, "no peak and no time of small can be 0"),
+    (("entries", 0, "peak"), 0.0, "no peak and no time of small can be 0"),
 ]
 
 
-@pytest.mark.parametrize(("path", "value"), IMPOSSIBLE, ids=str)
-def test_results_that_cannot_be(case, path, value):
-    whole = json.loads(study.results(HERE, {case: study.entry(case, HOW, {})}).to_json())
-    inside = whole["entries"][0]
-    *keys, name = path
-    for key in keys:
-        inside = inside[key]
-    inside[name] = value
-    with pytest.raises(ValueError, match="these are no results of a comparison: "):
-        Results.from_json(json.dumps(whole))
+@pytest.mark.parametrize(("place", "value", "message"), IMPOSSIBLE)
+def test_results_that_cannot_be(case, place, value, message):
+    text = changed(case, place, value)
+    with pytest.raises(ValueError, match=message):
+        Results.from_json(text)
 
 
 def test_memory_is_kept_where_the_library_of_c_can():

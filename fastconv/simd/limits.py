@@ -94,13 +94,9 @@ def multiply_adds(dtype: str, workers: int) -> tuple[Callable[[], None], int]:
     memory = np.full((workers, 4, width), 0.5, dtype)
     stage = Stage(
         _peak_kernel(itemsize), workers,
-        count=_ROUNDS, target=address(memory), step=memory[0].nbytes,
+        count=_ROUNDS, target=memory, step=memory[0].nbytes,
     )  # fmt: skip
-
-    def run(_memory: np.ndarray = memory) -> None:  # lives as long as what runs in it
-        stage.run()
-
-    return run, 2 * width * _accumulators() * _ROUNDS * workers
+    return stage.run, 2 * width * _accumulators() * _ROUNDS * workers
 
 
 def fma_peak(dtype: str, workers: int, seconds: float = 0.5) -> float:
