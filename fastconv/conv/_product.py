@@ -18,6 +18,7 @@ from fastconv.plans import correlation
 from fastconv.plans.correlation import Correlation
 from fastconv.simd.vector import lanes
 
+from ._matrices import covers, flattened, on_matrices
 from ._parts import plan_of_parts, workspace
 from ._pieces import Piece, pieces
 from .algorithm import (
@@ -40,6 +41,7 @@ class ProductAlgorithm(Algorithm):
 
     correlation: Callable[..., Any]  # (correlation, itemsize, x_format, y_format, threads) → plan
     weight: Callable[..., Any]  # (problem, threads) → plan
+    flattens = True  # whether it takes taps for channels where a filter covers the image
 
     def refuses(self, problem: ConvProblem) -> str | None:
         return too_large(_workspace(parts_of(self, problem, 1)))
@@ -79,14 +81,8 @@ class ProductAlgorithm(Algorithm):
             (piece, self._run(piece.problem, parts, threads))
             for piece, parts in parts_of(self, problem, threads)
         ]
-        if len(plans) == 1:
-            return plans[0][1]
-
-        def run(first, second, out, bias, relu):
-            for piece, plan in plans:
-                plan(*piece.cut((first, second, out)), piece.cut_bias(bias), relu)
-
-        return run
+        plan = plans[0][1] if len(plans) == 1 else _in_turn(plans)
+        return on_matrices(plan) if self.flattens and covers(problem) else plan
 
     def fills_lanes(self, c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
         """Whether few filters fill the lanes of the plan for ``c``, without folded outputs."""
@@ -131,6 +127,14 @@ class ProductAlgorithm(Algorithm):
         return again_if(bool, run, plain)
 
 
+def _in_turn(plans: list[tuple[Piece, Plan]]) -> Plan:
+    def run(first, second, out, bias, relu):
+        for piece, plan in plans:
+            plan(*piece.cut((first, second, out)), piece.cut_bias(bias), relu)
+
+    return run
+
+
 def _moved_singly(part) -> int:
     """Bytes of the vectors that could be moved while a few channels, or folded outputs, are."""
     c, itemsize = part.c, part.itemsize
@@ -164,6 +168,8 @@ def _scattered(part) -> Work:
 def parts_of(algorithm: ProductAlgorithm, problem: ConvProblem, threads: int):
     """The pieces of a problem, each with its plans; for an empty batch, those of one image."""
     problem = problem._replace(N=max(1, problem.N))
+    if algorithm.flattens and covers(problem):
+        problem = flattened(problem)
     built: dict[ConvProblem, list] = {}
 
     def fits(problem: ConvProblem) -> bool:

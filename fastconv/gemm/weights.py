@@ -157,7 +157,8 @@ def _by_taps(like, a, w, target, first, count, row, start, valid):
 def reader(itemsize: int, order: int) -> Function:
     """``read(args, taps, w, target, first, count, row, start, valid)``: a vector of lanes.
 
-    A function for each order, for few are ever needed.
+    Or all lanes of a tile at once, if they stand together (LANES).  A function for each order, for
+    few are ever needed.
     """
 
     @callee(9)
@@ -203,10 +204,11 @@ def pack_task(like, a, item, vector, task, target):
     valid = min(a.block, a.channels - start)
     if ahead < a.tile or valid < a.block or a.order <= GAPS:
         zero(target, size)
-    for lane in range(0, ahead, vector):
+    width = a.tile if a.order == LANES else vector  # lines that stand together are read together
+    for lane in range(0, ahead, width):
         call(
             a.read, address_of(a), taps, w, target + lane * item, first + lane,
-            min(vector, ahead - lane), row, start, valid,
+            min(width, ahead - lane), row, start, valid,
         )  # fmt: skip
 
 

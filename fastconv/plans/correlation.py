@@ -14,7 +14,7 @@ The weight that joins (a, u) is filter row ``taps[a][u]``, or none (−1).
 
 from __future__ import annotations
 
-from math import gcd
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -126,7 +126,7 @@ def _reached(problem: ConvProblem, axis: int) -> list[int]:
 
 def _parity_axis(outputs, inputs, taps, stride, pad, dilation, parity) -> Axis:
     """The outputs ≡ ``parity`` (mod stride) of the input gradient."""
-    common = gcd(stride, dilation)
+    common = math.gcd(stride, dilation)
     reach = [r for r in range(taps) if (parity + pad - r * dilation) % stride == 0]
     reach.reverse()  # so that the inputs ascend
     first = (parity + pad - reach[0] * dilation) // stride
@@ -153,6 +153,10 @@ def _folded_axis(outputs, inputs, taps, stride, pad, block) -> Axis:
 _BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 4), (2, 4), (4, 4))
 _FAR = 4  # strides in taps
 _MARGIN = 1.15  # folding must promise this much: its stores are scattered
+# More parities than few take longer than a folded correlation, if they have few pixels each; more
+# than most, however many.
+_FEW_PARTS, _MOST_PARTS, _FEW_PIXELS = 4, 64, 512
+_FEW_IMAGES = 8
 
 
 def _foldable(problem: ConvProblem) -> bool:
@@ -197,15 +201,34 @@ def parities(problem: ConvProblem) -> list[Correlation]:
 
 
 def backward_input(problem: ConvProblem, vector: int | None) -> list[Correlation]:
-    """:func:`parities`, or all of them folded into one correlation if that is less work."""
+    """:func:`parities`, or all of them folded into one correlation if that takes less time."""
+    if vector is None or not _foldable(problem):
+        return parities(problem)
+    problem = _apart(problem)
     folded = []
-    if _foldable(problem):
-        for blocks in _BLOCKS:
-            blocks = [b * s for b, s in zip(blocks, problem.stride, strict=True)]
-            if blocks != [1, 1]:
-                axes = [_folded_axis(*_gradient(problem, i), blocks[i]) for i in (0, 1)]
-                folded.append(_gradient_correlation(problem, *axes))
+    for blocks in _BLOCKS:
+        blocks = [b * s for b, s in zip(blocks, problem.stride, strict=True)]
+        if blocks != [1, 1]:
+            axes = [_folded_axis(*_gradient(problem, i), blocks[i]) for i in (0, 1)]
+            folded.append(_gradient_correlation(problem, *axes))
+    best, parts = _least(folded, vector), math.prod(problem.stride)
+    few = best.pixels <= _FEW_PIXELS and best.steps == best.channels
+    if parts > _MOST_PARTS or (parts > _FEW_PARTS and few):
+        return [best]
     return _better(parities(problem), folded, vector)
+
+
+def _apart(problem: ConvProblem) -> ConvProblem:
+    """The same gradient, strided by all taps along an axis with a single output.
+
+    So it is made of the one tap that every input meets, and of none that meet only padding.  (Few
+    images take less time than reading filters tap by tap.)
+    """
+    if problem.N < _FEW_IMAGES:
+        return problem
+    sizes = zip(problem.stride, (problem.R, problem.S), (problem.P, problem.Q), strict=True)
+    stride = tuple(max(s, taps) if outputs == 1 else s for s, taps, outputs in sizes)
+    return problem._replace(stride=stride)
 
 
 def joined_parities(problem: ConvProblem) -> Correlation:
@@ -238,10 +261,15 @@ def _better(
     """``plain``, or the folded form with the fewest multiplications if they are clearly fewer."""
     if not plain or vector is None:
         return plain
-    best = min(folded, key=lambda c: c.executed(vector), default=None)
-    if best is not None and _MARGIN * best.executed(vector) < executed(plain, vector):
-        return [best]
+    if folded:
+        best = _least(folded, vector)
+        if _MARGIN * best.executed(vector) < executed(plain, vector):
+            return [best]
     return plain
+
+
+def _least(folded: list[Correlation], vector: int) -> Correlation:
+    return min(folded, key=lambda c: c.executed(vector))
 
 
 def moved(parts: list[Correlation], itemsize: int) -> int:

@@ -1,0 +1,46 @@
+"""Filters as large as the image: a convolution that is a product of matrices.
+
+    y[n, k] = Σ_{c,r,s} x[n, c, r, s] · w[k, c, r, s]
+
+Images on planes are the rows of one of them, filters those of the other, and taps are channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastconv.core.problem import ConvProblem
+
+from .algorithm import Plan
+
+_PIXEL = dict(H=1, W=1, R=1, S=1, stride=(1, 1), dilation=(1, 1), x_format="nhwc", y_format="nhwc")
+
+
+def covers(problem: ConvProblem) -> bool:
+    """Whether a filter is as large as an image, which is on planes."""
+    taps, image = (problem.R, problem.S), (problem.H, problem.W)
+    return taps == image and problem.x_format == "nchw" and not any(problem.padding)
+
+
+def flattened(problem: ConvProblem) -> ConvProblem:
+    """The same with images of one pixel, of which both memory orders are one."""
+    return problem._replace(C=problem.C * problem.R * problem.S, **_PIXEL)
+
+
+def on_matrices(plan: Plan) -> Plan:
+    """What runs the ``plan`` of a flattened problem on arrays that are not."""
+
+    def run(first, second, out, bias, relu):
+        direct = out.flags.c_contiguous
+        result = out if direct else np.empty(out.shape, out.dtype)
+        told = plan(_rows(first), _rows(second), _rows(result), bias, relu)
+        if not direct:
+            out[...] = result
+        return told
+
+    return run
+
+
+def _rows(array: np.ndarray) -> np.ndarray:
+    """As images of one pixel; in the same memory, if that is contiguous."""
+    return np.ascontiguousarray(array).reshape(len(array), -1, 1, 1)

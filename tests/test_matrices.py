@@ -1,0 +1,51 @@
+"""Filters as large as the image, and gradients of a single output."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import Case
+from harness import DIRECTIONS, FORMATS, Trial, assert_close
+
+from fastconv.conv._product import parts_of
+from fastconv.conv.registry import ALGORITHMS
+from fastconv.plans.correlation import backward_input
+
+COVERS = Case("covers", 9, 6, 4, 3, 10, 4, 3, groups=2)
+ONE_COLUMN = Case("one-column", 9, 16, 6, 5, 17, 3, 5)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_taps_are_channels(direction, algorithm):
+    """The result may be any part of an array."""
+    trial = Trial(COVERS, direction)
+    ((piece, _),) = parts_of(ALGORITHMS[algorithm], trial.problem, 2)
+    assert (piece.problem.C, piece.problem.H, piece.problem.S) == (6 * 4 * 3, 1, 1)
+    plan = ALGORITHMS[algorithm].plan(trial.problem, 2)
+    for step in (1, 2):
+        whole = np.full((*trial.expected.shape[:-1], step * trial.expected.shape[-1]), np.nan, "f")
+        plan(*trial.operands(), whole[..., ::step], None, False)
+        assert_close(whole[..., ::step], trial.expected, trial.bound(algorithm))
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize(("batch", "steps"), [(9, 17 * 3), (7, 17 * 3 * 5)])
+def test_inputs_meet_the_taps_that_have_a_part_in_them(batch, steps, order):
+    """A column of outputs: every column of inputs meets one of taps, unless images are few."""
+    problem = Trial(ONE_COLUMN._replace(N=batch), "backward_input", "float32", order).problem
+    assert {c.steps for c in backward_input(problem, 16)} == {steps}
+
+
+@pytest.mark.parametrize(
+    ("case", "parts"),
+    [
+        (Case("few", 2, 16, 8, 8, 16, 2, 2, 2), 4),
+        (Case("many", 2, 16, 9, 9, 16, 3, 3, 3), 1),
+        (Case("of-many-pixels", 9, 16, 30, 30, 16, 3, 3, 3), 9),
+        (Case("most", 9, 16, 72, 81, 16, 8, 9, (8, 9)), 1),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_parities_of_few_pixels_are_one_correlation(case, parts):
+    assert len(backward_input(Trial(case, "backward_input").problem, 16)) == parts
