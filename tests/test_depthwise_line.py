@@ -37,6 +37,9 @@ CASES = (
     _case("far-strides", 2, VECTOR, (9, 14), (2, 3), (4, 5), 0, 1),
     _case("dilation", 1, 3 * VECTOR, (8, 7), (3, 3), 1, 2, 2),
     _case("row", 2, VECTOR, (1, 8), (1, 3), 1, (0, 1), 1),
+    _case("part-of-a-vector", 2, VECTOR + 1, (7, 7), (3, 3), 1, 1, 1),
+    _case("parts-of-tiles", 1, SEVEN + 3, (5, 7), (3, 3), 1, 1, 1),
+    _case("part-for-each-parity", 1, 3 * VECTOR - 1, (9, 8), (3, 3), 2, 1, 1),
     _case("same", 1, 2 * VECTOR, (6, 6), (2, 4), 1, "same", 1),
 )
 
@@ -54,7 +57,7 @@ def test_short_lines_stay_in_registers(case, direction, threads):
     if machine().isa.registers < case.W:
         pytest.skip("the registers hold shorter lines")
     assert isinstance(plan, DepthwiseLine)
-    assert plan.units.count // plan.splits >= max(plan.together)
+    assert plan.units.in_order // plan.splits >= max(plan.together)
     for c, together in zip(plan.parts, plan.together, strict=True):
         held = together * (c.columns.outputs + c.columns.window + 1)
         assert together >= 1 and held <= machine().isa.registers
@@ -65,9 +68,9 @@ def test_short_lines_stay_in_registers(case, direction, threads):
     [
         (_case("planes", 1, VECTOR, (7, 7), (3, 3), 1, 1, 1), "nchw"),
         (_case("long", 1, VECTOR, (7, 40), (3, 3), 1, 1, 1), "nhwc"),
-        (_case("part-of-a-vector", 1, VECTOR + 1, (7, 7), (3, 3), 1, 1, 1), "nhwc"),
+        (_case("less-than-a-vector", 1, VECTOR - 1, (7, 7), (3, 3), 1, 1, 1), "nhwc"),
     ],
-    ids=["planes", "long", "part-of-a-vector"],
+    ids=["planes", "long", "less-than-a-vector"],
 )
 def test_others_are_cut_into_strips(case, order):
     assert not isinstance(_plan(case, order=order), DepthwiseLine)

@@ -1,9 +1,9 @@
 """Packing filters for a correlation: ``[group][tile][block of channels][tap][channel][lane]``.
 
-One tile of lanes is what the register tile reads, step after step, as one stream.  Lanes beyond
-the last filter, channels beyond the last one and taps that no weight joins are zero.  Blocks may
-belong to *phases*, which take the same channels with taps of their own.  The bias is
-laid out beside it, one value for each lane.
+One tile of lanes is what the register tile reads, step after step, as one stream.  The last one may
+begin before the one before it ends.  Lanes beyond the last filter, channels beyond the last one and
+taps that no weight joins are zero.  Blocks may belong to *phases*, which take the same channels
+with taps of their own.  The bias is laid out beside it, one value for each lane.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from fastconv.simd.vector import element, lanes
 # What a kernel that packs filters needs in its arguments.
 PACKING = record(
     "counter tasks w wg wk wc bias taps target bias_target "
-    "read order n_taps folds filters channels block n_blocks phase_blocks tile tiles vector"
+    "read order n_taps folds filters channels block n_blocks phase_blocks tile tiles last vector"
 )
 LAYOUT = record("profile pack", packing=PACKING)
 
@@ -189,7 +189,7 @@ def pack_task(like, a, item, vector, task, target):
     block = task % a.n_blocks
     tile = task // a.n_blocks % a.tiles
     group = task // a.n_blocks // a.tiles
-    first = tile * a.tile
+    first = min(tile * a.tile, a.last)
     ahead = min(a.tile, all_lanes - first)
     if block == 0:
         bias = a.bias_target + (group * a.tiles + tile) * row

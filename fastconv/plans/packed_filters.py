@@ -57,6 +57,7 @@ class PackedFilters:
         self.itemsize = itemsize
         self.taps = c.tap_table()
         self.tiles = -(-c.lanes // width)
+        self.last = (self.tiles - 1) * width  # first lane of the last tile
         self.block = block or self._fair_block()
         self.n_blocks = self.phase_blocks = -(-c.channels // self.block)
         self.block_bytes = self.taps.shape[1] * self.block * width * itemsize
@@ -125,6 +126,7 @@ class PackedFilters:
             phase_blocks=self.phase_blocks,
             tile=self.width,
             tiles=self.tiles,
+            last=self.last,
             vector=lanes(self.itemsize),
         )
 

@@ -58,18 +58,20 @@ class DepthwiseSum:
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
         vector_bytes = self.vector * itemsize
-        whole = units.channels % units.lanes == 0
         self.rows = rows_in_cache(c, units, vector_bytes)
         self.strips, self.in_place = self._fewest(_SIZES, False, "", "rows"), False
-        if whole and c.channels == 1 and units.side_by_side and not units.dealt:
+        fitting = units.whole or units.can_overlap
+        if fitting and c.channels == 1 and units.side_by_side and not units.dealt:
             self._try_in_place()
+        if self.in_place:
+            units.end_together()
         self.planes = Planes(parts, self.rows, units, vector_bytes)
         self.tasks_i = -(-c.rows.outputs // self.rows)
         blocks = c.N * self.tasks_i
         self.splits = min(units.count, -(-3 * threads // max(1, blocks)))
         self.tasks = blocks * self.splits
         # Summed in y itself if its vectors are contiguous.
-        self.straight = whole and units.filters == 1
+        self.straight = (units.whole or self.in_place) and units.filters == 1
         if units.splat:
             contiguous = all(c.columns.step == 1 for c in parts)
             self.straight = contiguous and min(c.columns.outputs for c in parts) >= self.vector
@@ -79,7 +81,7 @@ class DepthwiseSum:
         self.workers = workers_for(self.flops, self.tasks, threads, moved(parts, itemsize))
         self.filters = None  # few, and arranged by NumPy
         if c.channels == c.filters == 1 and not units.splat:
-            self.filters = DepthwiseFilters(parts, itemsize, threads)
+            self.filters = DepthwiseFilters(parts, itemsize, units.last, threads)
         self.filter_bytes = 0 if self.filters is None else self.filters.nbytes
         self.nbytes = self.filter_bytes + self.workers * self.worker_bytes
         self.window = window_record(
@@ -157,6 +159,8 @@ class DepthwiseSum:
             tasks_i=self.tasks_i,
             splits=self.splits,
             units=units.count,
+            in_order=units.in_order,
+            last=units.last,
             sets=units.sets,
             filters=units.filters,
             row_advance=c.rows.advance,

@@ -47,7 +47,8 @@ def pack_planes(like, a, x, item, target, image, unit, i0):
 SUM_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes floor "
     + PLANES
-    + "units w w_bytes bias unit_lanes all_lanes at_once "
+    # units: how many of them begin where others end, and the first lane of the last one
+    + "units in_order last w w_bytes bias unit_lanes all_lanes at_once "
     "y yn yu yk yh yw y_set in_place straight splits parts n_parts "
     # tables: groups of the blocks, records of the groups, sizes of their strips
     "block_groups groups sizes"
@@ -112,11 +113,13 @@ def depthwise_kernel(
             i0 = block * a.task_i
             first, last = split * a.units // a.splits, (split + 1) * a.units // a.splits
             rows = x.x + n * x.xn + i0 * a.row_advance * x.xh
-            for unit in range(first, last, a.at_once):
-                units = min(a.at_once, last - unit)
+            unit = first
+            while unit < last:
+                units = min(a.at_once, max(1, min(last, a.in_order) - unit))
+                lane = min(unit * a.unit_lanes, a.last)
                 source = planes
                 if a.in_place:
-                    source = rows + unit * unit_bytes
+                    source = rows + lane * itemsize
                 else:
                     pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                     if a.dealt_bytes:
@@ -129,7 +132,7 @@ def depthwise_kernel(
                         put_splat(like, start, init)
                         init = start
                     w = a.w + index * a.w_bytes
-                    y = a.y + n * a.yn + unit * a.yu + f * a.y_set
+                    y = a.y + n * a.yn + lane * a.yk + f * a.y_set
                     target = sums
                     if a.straight:
                         part = record_at(a.parts, PART)
@@ -155,7 +158,7 @@ def depthwise_kernel(
                             )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
                     if not a.straight:
-                        left = a.all_lanes - unit * a.unit_lanes
+                        left = a.all_lanes - lane
                         for p in range(a.n_parts):
                             part = record_at(a.parts + p * PART_BYTES, PART)
                             step, line = part.column_step * a.yw, part.row_step * a.yh
@@ -171,5 +174,6 @@ def depthwise_kernel(
                                     like, itemsize, vector, to, step, at, count, splat, left, a.yk
                                 )
                         clock = lap(a.profile, worker, OUTPUT, clock)
+                unit += units
 
     return depthwise

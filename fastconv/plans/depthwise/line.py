@@ -45,13 +45,14 @@ class DepthwiseLine:
         self.parts = parts
         self.itemsize = itemsize
         self.units = Units(parts[0], "nhwc", itemsize, splat=False)
-        self.together = [min(self.units.count, _together(c)) for c in parts]
+        self.units.end_together()
+        self.together = [min(self.units.in_order, _together(c)) for c in parts]
         images = parts[0].N
-        most = self.units.count // max(self.together)
+        most = self.units.in_order // max(self.together)
         self.splits = max(1, min(most, -(-3 * threads // images)))
         self.tasks = images * self.splits
         self.workers = workers_for(self.flops, self.tasks, threads, moved(parts, itemsize))
-        self.filters = DepthwiseFilters(parts, itemsize, threads)
+        self.filters = DepthwiseFilters(parts, itemsize, self.units.last, threads)
         self.nbytes = self.filters.nbytes
         self._programs = Programs(self.nbytes)
 
@@ -59,11 +60,11 @@ class DepthwiseLine:
     def applies(parts: list[Correlation], memory_format: str, itemsize: int) -> bool:
         """Whether this plan can run the correlations, and suits them.
 
-        It can: a channel to a group, channels-last, whole vectors.  It suits: short lines.
+        It can: a channel to a group, channels-last, a vector of them.  It suits: short lines.
         """
         return memory_format == "nhwc" and all(
             c.channels == c.filters == 1
-            and c.groups % lanes(itemsize) == 0
+            and c.groups >= lanes(itemsize)
             and 2 * c.columns.outputs <= machine().isa.registers
             and _together(c) > 0
             for c in parts
@@ -77,14 +78,14 @@ class DepthwiseLine:
             rows, columns = c.rows, c.columns
             reach = (columns.outputs - 1) * columns.advance + (columns.window - 1) * columns.spread
             inside = max(0, -columns.first), min(reach + 1, columns.inputs - columns.first)
-            tile = tile_lanes(
-                self.itemsize, columns.outputs, together, columns.window, columns.advance,
-                columns.spread, inside,
-            )  # fmt: skip
+            shape = (columns.window, columns.advance, columns.spread, inside)
+            tile = tile_lanes(self.itemsize, columns.outputs, together, *shape)
+            alone = together if self.units.whole else 1
+            one = tile_lanes(self.itemsize, columns.outputs, alone, *shape)
             w_row = columns.window * self.units.nbytes
             records.append(
                 (rows.outputs, rows.start, rows.step, columns.start, columns.step, rows.first,
-                 rows.advance, rows.spread, columns.first, rows.window, w, w_row,
+                 rows.advance, rows.spread, columns.first, rows.window, w, w_row, one["multiply"],
                  tuple(tile[name] for name in TILE.names))
             )  # fmt: skip
             w += rows.window * w_row
@@ -98,9 +99,10 @@ class DepthwiseLine:
             self.workers,
             tasks=self.tasks,
             w_unit=self.filters.tile_bytes,
-            units=self.units.count,
+            units=self.units.in_order,
             splits=self.splits,
             at_once=_AT_ONCE,
+            last=0 if self.units.whole else self.units.last * self.itemsize,
             height=self.parts[0].rows.inputs,
             lines=self._lines,
             n_lines=len(self.parts),

@@ -5,6 +5,9 @@ channel and one filter to a group they read the same vector of the input.  With 
 channel of a group is *dealt* to the lanes of its filters (:mod:`fastconv.simd.dealing`), one vector
 for each input of the sum.  In the other memory order it is a group, whose rows run along the lanes,
 or, where rows are short, a vector of neighbouring outputs again, transposed on the way in and out.
+
+Units that are read and written in place are whole: if need be the last one begins before the one
+before it ends, and computes some outputs again.
 """
 
 from __future__ import annotations
@@ -46,6 +49,10 @@ class Units:
         self.filters = 1 if self.dealt else c.filters  # vectors of outputs, one after the other
         self.channels = c.groups * c.filters // self.filters  # lanes of all units
         self.count = -(-self.channels // self.lanes)
+        self.last = (self.count - 1) * self.lanes  # first lane of the last unit
+        self.whole = self.channels % self.lanes == 0
+        single = self.side_by_side and not self.splat and not several
+        self.can_overlap = single and self.channels >= self.lanes
         self.nbytes = self.lanes * itemsize
         # What is packed at once: neighbouring channels of the input, and how many times.
         self.inputs = self.lanes // c.filters * c.channels if self.dealt else self.lanes
@@ -53,6 +60,15 @@ class Units:
         self.all_inputs = c.groups * c.channels // self.sets
         self.undealt = self.inputs * itemsize if self.dealt else 0  # bytes of a pixel
         self.dealing = (c.channels, c.filters) if self.dealt else (1, 1)
+
+    @property
+    def in_order(self) -> int:
+        """Units of which each begins where the one before it ends."""
+        return self.last // self.lanes + 1
+
+    def end_together(self) -> None:
+        """The last unit ends with the last channel."""
+        self.last = self.channels - self.lanes
 
     def arranged(self, values: np.ndarray) -> np.ndarray:
         """``values[channel, ...]`` as ``[unit, ..., lane]``, filled up with zeros."""

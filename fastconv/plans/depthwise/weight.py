@@ -34,6 +34,7 @@ _FEW_TAPS = 10  # little is computed on what is read
 # Rows and columns of a patch that is summed for all units at once: memory is read in order then,
 # and the patch stays in the first-level cache.
 _STRIDED, _SLIDING = (TERMS, 3), (4, 16)
+_NO_LIMIT = 2**62
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -56,8 +57,10 @@ class DepthwiseWeight(WeightGradient):
         self.patches = self._cut(self._tile(alone=units.splat), exact=False)
         self.in_place, self.at_once = False, 1
         channels_last = problem.x_format == problem.y_format == "nhwc"
-        if channels_last and c.groups % units.lanes == 0 and c.filters == c.channels == 1:
+        if channels_last and units.can_overlap:
             self._try_in_place()
+        if self.in_place:
+            units.end_together()
         self.tasks_i = -(-c.rows.outputs // self.rows)
         self.planes = Planes([c], self.rows, units, vector_bytes)
         # The last vector takes the sums of no tap, which fill up tiles.
@@ -163,6 +166,7 @@ class DepthwiseWeight(WeightGradient):
             plane_columns=planes.shape[1],
             planes_bytes=aligned(planes.nbytes),
             dealt_bytes=planes.dealt_bytes,
+            last=units.last * self.itemsize if self.in_place else _NO_LIMIT,
             **sum_tasks(self.workers, self.copies, self.parts, units.count, c.N * self.tasks_i),
             copy_bytes=self.copy_bytes,
             unit_bytes=self.unit_bytes,
@@ -187,6 +191,7 @@ class DepthwiseWeight(WeightGradient):
             taps=self.c.steps,
             unit_lanes=units.lanes,
             all_lanes=units.channels,
+            last=units.last,
         )
 
     @property
@@ -222,7 +227,8 @@ class DepthwiseWeight(WeightGradient):
             dy_in_place = yw == self.itemsize
         else:
             pays = self.in_place or len(self.patches.patches) == 1
-            dy_in_place = pays and units.channels % units.lanes == 0 and lane == self.itemsize
+            fitting = units.whole or self.in_place
+            dy_in_place = pays and fitting and lane == self.itemsize
         records, tables = self._tables(x_strides, dy_strides, dy_in_place)
         step = units.filters * dw_strides[0]
         multiplying = self.multiply.call(

@@ -21,6 +21,8 @@ WEIGHT_LAYOUT = record(
     "profile scratch scratch_bytes "
     + PLANES
     + "I J dy_window dy_set gradient_bytes in_place dy_in_place at_once sums copy_bytes unit_bytes "
+    # where the last unit of a pixel begins, or at most does
+    "last "
     # tables: patches of the blocks, records of the patches
     "block_patches patches",
     shares=SUM_TASKS,
@@ -51,6 +53,7 @@ def depthwise_weight_kernel(
         planes = (records + 2 * WINDOW_BYTES + 63) // 64 * 64
         gradient = planes + a.planes_bytes
         dy, size = y.x, a.filters * a.unit_bytes
+        x_unit, y_unit = a.in_place * x.block * x.xc, a.dy_in_place * y.block * y.xc
         clock = started(a.profile)
         while True:
             task = next_task(a.shares.counter, worker, a.shares.tasks)
@@ -69,7 +72,7 @@ def depthwise_weight_kernel(
                     units = min(a.at_once, last - unit)
                     source = planes
                     if a.in_place:
-                        source = x.x + n * x.xn + unit * x.block * x.xc + i0 * a.row_advance * x.xh
+                        source = x.x + n * x.xn + i0 * a.row_advance * x.xh
                     else:
                         pack_planes(like, a, x, itemsize, planes, n, unit, i0)
                         if a.dealt_bytes:
@@ -78,7 +81,7 @@ def depthwise_weight_kernel(
                     for f in range(0, a.filters, together):
                         at = gradient
                         if a.dy_in_place:
-                            at = dy + f * a.dy_set + n * y.xn + unit * y.block * y.xc + i0 * y.xh
+                            at = dy + f * a.dy_set + n * y.xn + i0 * y.xh
                         else:
                             for other in range(together):
                                 y.x = dy + (f + other) * a.dy_set
@@ -87,13 +90,14 @@ def depthwise_weight_kernel(
                                     unit, i0, rows, 0, a.J,
                                 )  # fmt: skip
                             clock = lap(a.profile, worker, WEIGHT, clock)
-                        target = sums + (unit * a.filters + f) * a.unit_bytes
                         for patch in range(get_word(patches), get_word(patches + 8)):
-                            for u in range(units):
+                            for u in range(unit, unit + units):
                                 correlate_taps(
                                     like, runs, taps, outputs, advance, spread, together,
-                                    a.patches + patch * PATCH_BYTES, source + u * x.block * x.xc,
-                                    at + u * y.block * y.xc, target + u * size,
+                                    a.patches + patch * PATCH_BYTES,
+                                    source + min(u * x_unit, a.last),
+                                    at + min(u * y_unit, a.last),
+                                    sums + u * size + f * a.unit_bytes,
                                 )  # fmt: skip
                         clock = lap(a.profile, worker, MULTIPLY, clock)
 
@@ -102,7 +106,7 @@ def depthwise_weight_kernel(
 
 ADD_LAYOUT = record(
     "counter profile tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps "
-    "unit_lanes all_lanes"
+    "unit_lanes all_lanes last"
 )
 
 
@@ -124,13 +128,16 @@ def depthwise_add_kernel(itemsize: int) -> Kernel:
                 accumulate(like, sums, sums + other * a.copy_bytes, a.unit_bytes)
             unit, f = task // a.filters, task % a.filters
             target = a.dw + unit * a.du + f * a.taps * itemsize
+            first = unit * a.unit_lanes
+            again = first - min(first, a.last)  # lanes of the unit before
             for t in range(a.taps):
                 source = sums + t * vector * itemsize
                 if a.splat:
                     put_sum(like, target + t * itemsize, source)
                 else:
-                    for lane in range(min(vector, a.all_lanes - unit * a.unit_lanes)):
-                        move(like, target + lane * a.dk + t * itemsize, source + lane * itemsize)
+                    for lane in range(min(vector, a.all_lanes - first)):
+                        at = source + (again + lane) * itemsize
+                        move(like, target + lane * a.dk + t * itemsize, at)
         lap(a.profile, worker, OUTPUT, clock)
 
     return depthwise_add
