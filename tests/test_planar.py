@@ -43,7 +43,7 @@ def test_planes_of_few_channels(x, w, arguments):
     if w[1] > 100 and w[0] >= lanes(4) // 2:
         pytest.skip("short vectors are full enough with so few filters")
     assert _planar(x, w, *arguments) == [True]
-    assert _planar(x, w, *arguments, order="nhwc") == [x[1] == w[0] == 1]
+    assert _planar(x, w, *arguments, order="nhwc") == [False]
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,12 @@ class Direct(ProductAlgorithm):
         return super()._build(problem, threads, folding)
 
     def correlation(self, c, itemsize, x_format, y_format, threads):
+        if PlanarCorrelation.applies(c, itemsize, x_format, y_format):
+            return PlanarCorrelation(c, itemsize, x_format, y_format, threads)
         if not packs_filters_itself(c, x_format, threads):
             plan = in_place(c, itemsize, x_format, y_format, threads)
             if plan is not None:
                 return plan
-        if PlanarCorrelation.applies(c, itemsize, x_format, y_format):
-            return PlanarCorrelation(c, itemsize, threads)
         if LineCorrelation.applies(c, itemsize, y_format):
             return LineCorrelation(c, itemsize, y_format, threads)
         return DirectCorrelation(c, itemsize, x_format, y_format, threads)

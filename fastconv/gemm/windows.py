@@ -12,7 +12,8 @@ import numpy as np
 
 from fastconv.core.jit import inner, record
 from fastconv.simd.copying import copy, copy_rows, copy_strided, move, zero
-from fastconv.simd.strided import MOST_PLANES, interleave, take_even, take_fourth
+from fastconv.simd.interleaving import MOST_PLANES, interleave
+from fastconv.simd.strided import take_even, take_fourth
 from fastconv.simd.transposing import transpose_taps, transpose_tile
 
 # What a kernel that packs windows needs in its arguments: the source, whose rows are read

@@ -128,7 +128,7 @@ def spread_tile(typingctx, like, target, target_step, source, source_step, rows,
     return types.void(like, *[types.int64] * 6), codegen
 
 
-def _whole_vectors(v: Vectors, count, body) -> None:
+def whole_vectors(v: Vectors, count, body) -> None:
     """``body(i)`` for vectors of elements i, i + 1, … that cover ``count`` of them, the last one
     overlapping the one before; ``count`` is at least one vector."""
     builder, lanes = v.builder, i64(v.lanes)
@@ -154,7 +154,7 @@ def _apart(taken: int, put: int):
             value = read(v, builder.add(source, far), taken, None, 0.0)
             write(v, value, builder.add(target, near), put, None)
 
-        _whole_vectors(v, count, body)
+        whole_vectors(v, count, body)
         return context.get_dummy_value()
 
     return codegen
@@ -176,52 +176,6 @@ def take_fourth(typingctx, like, target, source, count):
 def put_even(typingctx, like, target, source, count):
     """``target[2i] = source[i]`` for ``count`` elements, at least a vector of them."""
     return types.void(like, *[types.int64] * 3), _apart(1, 2)
-
-
-MOST_PLANES = 4  # that :func:`interleave` takes
-
-
-def _interleave(v: Vectors, planes: int, target, source, plane, count):
-    builder = v.builder
-
-    def body(i):
-        near = builder.mul(i, i64(v.itemsize))
-        at = builder.add(source, near)
-        values = [v.load(builder.add(at, builder.mul(plane, i64(p)))) for p in range(planes)]
-        to = builder.add(target, builder.mul(near, i64(planes)))
-        for first in range(0, planes * v.lanes, v.lanes):
-            elements = [divmod(first + lane, planes) for lane in range(v.lanes)]  # (pixel, plane)
-            result = values[0]
-            for p in range(1, planes):
-                lanes = [
-                    v.lanes + pixel if of == p else pixel if p == 1 else lane
-                    for lane, (pixel, of) in enumerate(elements)
-                ]
-                result = v.shuffle(result, values[p], lanes)
-            v.store(result, v.offset(to, first * v.itemsize))
-
-    _whole_vectors(v, count, body)
-
-
-@intrinsic
-def interleave(typingctx, like, target, source, plane, planes, count):
-    """``target[i·planes + p] = source[p][i]`` for ``count`` elements, at least a vector of them.
-
-    The ``planes``, from 2 to :data:`MOST_PLANES`, are ``plane`` bytes apart.
-    """
-
-    def codegen(context, builder, signature, arguments):
-        target, source, plane, planes, count = arguments[1:]
-        for number in range(2, MOST_PLANES + 1):
-            with builder.if_then(builder.icmp_signed("==", planes, i64(number))):
-                outlined(
-                    context, builder, signature, [target, source, plane, count],
-                    f"interleave_{signature.args[0]}_{number}",
-                    lambda v, values, number=number: _interleave(v, number, *values),
-                )  # fmt: skip
-        return context.get_dummy_value()
-
-    return types.void(like, *[types.int64] * 5), codegen
 
 
 @intrinsic

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastconv.core.jit import inner, record
 from fastconv.gemm.windows import WINDOW, element_at
 from fastconv.simd.copying import copy_pieces, move, zero
-from fastconv.simd.strided import MOST_PLANES, interleave
+from fastconv.simd.interleaving import MOST_PLANES, interleave
 
 # A window to pack with the phases of its stride, most tiles of a segment of it; the bytes from one
 # to the next of components, bundles of tiles, tiles, vectors of channels and phases in what it is

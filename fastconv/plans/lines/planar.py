@@ -15,7 +15,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
-from fastconv.core.workspace import aligned
+from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.tiling import even_split, even_splits, planar_tiles, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.plans.arrays import Setting, window_of
@@ -25,9 +25,11 @@ from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
+from fastconv.simd.interleaving import joiner, separator
 from fastconv.simd.tiles import tile_planar
 from fastconv.simd.vector import lanes
 
+from .apart import plane_bytes, soon_planes, window_rows
 from .planar_kernel import planar_kernel
 
 # Terms of a sum up to which this is faster than vectors of filters; and where few filters would
@@ -49,10 +51,11 @@ class _Shape(NamedTuple):
 
 
 class PlanarCorrelation(UnfoldedCorrelation):
-    def __init__(self, c: Correlation, itemsize: int, threads: int):
+    def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
         self.c = c
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
+        self.apart = x_format == "nhwc" and c.channels > 1, y_format == "nhwc" and c.filters > 1
         self.units = Units(c, "nchw", itemsize, splat=True)
         _, self.flat, self.rows, self.mr, self.nv = self._shape(threads)
         self.planes = self._planes(self.rows, self.flat)
@@ -62,7 +65,11 @@ class PlanarCorrelation(UnfoldedCorrelation):
         self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         # A tile of results by itself, and the bias of every filter in all lanes.
         spare = (self.nv + self.filters.tiles) * self.mr * self.vector * itemsize
-        self.worker_bytes = aligned(WINDOW_BYTES + 64 + spare + self.planes.nbytes)
+        # Rows of channels-last pixels as planes, and planes that become such rows.
+        self.pixels = aligned(WINDOW_BYTES + 64 + spare + self.planes.nbytes)
+        self.x_plane = plane_bytes(c, self.planes, itemsize)
+        self.results = self.pixels + self.apart[0] * aligned(c.channels * self.x_plane)
+        self.worker_bytes = self.results + self.apart[1] * aligned(c.filters * self._result_bytes)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
         self.window = window_record(
             self.units.all_inputs, self.units.inputs, (c.rows.inputs, c.columns.inputs),
@@ -70,18 +77,26 @@ class PlanarCorrelation(UnfoldedCorrelation):
         )  # fmt: skip
         self._tables()
 
+    @property
+    def _result_bytes(self) -> int:
+        return odd_lines(self.rows * self.c.columns.outputs * self.itemsize)
+
     @staticmethod
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
-        """Whether this plan can run ``c`` and suits it: planes of few channels, long rows."""
+        """Whether this plan can run ``c`` and suits it: planes of few channels, long rows.
+
+        Or channels-last pixels of so few that they are soon planes.
+        """
         few = 1 < c.filters < lanes(itemsize) // 2
         row = c.channels * c.columns.inputs * itemsize
+        soon = soon_planes(c, itemsize)
         return (
-            (x_format == "nchw" or c.groups * c.channels == 1)
-            and (y_format == "nchw" or c.groups * c.filters == 1)
+            (x_format == "nchw" or c.groups * c.channels == 1 or soon)
+            and (y_format == "nchw" or c.groups * c.filters == 1 or soon)
             and not c.folded
             and all((axis.start, axis.step) == (0, 1) for axis in (c.rows, c.columns))
             and c.columns.outputs >= lanes(itemsize)
-            and c.rows.window * c.columns.window > 1
+            and (c.rows.window * c.columns.window > 1 or (soon and x_format == "nhwc"))
             and c.steps <= (_MOST_TERMS_FEW if few else _MOST_TERMS)
             and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
         )
@@ -150,6 +165,13 @@ class PlanarCorrelation(UnfoldedCorrelation):
             scratch_bytes=self.worker_bytes,
             I=c.rows.outputs,
             groups=c.groups,
+            window_rows=window_rows(c, self.planes),
+            x_plane=self.x_plane,
+            pixels=self.pixels,
+            results=self.results,
+            separate=separator(self.itemsize, c.channels).address if self.apart[0] else 0,
+            join=joiner(self.itemsize, c.filters).address if self.apart[1] else 0,
+            J=c.columns.outputs,
             task_i=self.rows,
             tasks_i=self.tasks_i,
             sets=self.units.sets,
@@ -178,17 +200,22 @@ class PlanarCorrelation(UnfoldedCorrelation):
         return 2 * vectors * self.vector * self.filters.tiles * self.mr * self.c.steps
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s)
+        c, filters = self.c, self.filters.prepare(base, at, s)
         (xn, xc, xh, xw), (yn, yk, yh, _) = s.x, s.y
+        x_apart, y_apart = self.apart
+        source = dict(x=at.first, xn=xn, xh=xh)
+        if x_apart:  # a task reads what it has made planes of
+            xn, xc, xh, xw = 0, self.x_plane, c.columns.inputs * self.itemsize, self.itemsize
         multiplying = self.stage.call(
             scratch=room,
             relu=s.relu,
+            **source,
             x_window=window_of(self.window, at.first, (xn, 0, xc * self.units.sets, xh, xw)),
             x_set=xc,
             y=at.out,
             yn=yn,
-            yg=yk * self.c.filters,
-            yk=yk,
+            yg=yk * c.filters,
+            yk=self._result_bytes if y_apart else yk,
             yh=yh,
             **filters.words,
         )

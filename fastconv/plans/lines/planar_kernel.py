@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
-from fastconv.core.profile import INPUT, MULTIPLY
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.windows import WINDOW
 from fastconv.plans.depthwise.kernel import PLANES, WINDOW_BYTES, pack_planes
 from fastconv.simd.copying import copy, get_word
@@ -15,8 +15,13 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
+from .apart import APART, separate_rows
+
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu y yn yg yk yh I groups "
+    + APART
+    # the function that joins results to pixels, if they are, J to a row; where they stand before
+    + "join results J "
     + PLANES
     # packed filters, bytes of a tile of them
     + "w bias w_tile tiles "
@@ -81,12 +86,17 @@ def planar_kernel(itemsize: int) -> Kernel:
                 break
             group, rest = task % a.groups, task // a.groups
             image, i0 = rest // a.tasks_i, min(rest % a.tasks_i * a.task_i, a.I - a.task_i)
+            if a.separate != 0:
+                separate_rows(a, x, window, image, i0)
             pack_planes(like, a, x, itemsize, planes, image, group, i0)
             clock = lap(a.profile, worker, INPUT, clock)
             for k in range(a.tiles * a.tile.mr):
                 bias = a.bias + (group * a.tiles * a.tile.mr + k) * itemsize
                 put_splat(like, splats + k * width, bias)
-            y = a.y + image * a.yn + group * a.yg + i0 * a.yh
+            result = a.y + image * a.yn + group * a.yg + i0 * a.yh
+            y = result
+            if a.join != 0:
+                y = window + a.results
             # A few planes of y at a time: memory is fast only in order.
             for t in range(a.tiles):
                 index = group * a.tiles + t
@@ -94,5 +104,9 @@ def planar_kernel(itemsize: int) -> Kernel:
                     first = min(start, a.n_places - at_once)
                     _multiply(a, itemsize, width, planes, y, first, index, t, splats, spare)
             clock = lap(a.profile, worker, MULTIPLY, clock)
+            if a.join != 0:
+                for i in range(a.task_i):
+                    call(a.join, result + i * a.yh, y + i * a.J * itemsize, a.yk, a.J)
+                clock = lap(a.profile, worker, OUTPUT, clock)
 
     return planar

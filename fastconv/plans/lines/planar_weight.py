@@ -19,7 +19,7 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
-from fastconv.core.workspace import ALIGN, aligned
+from fastconv.core.workspace import ALIGN, aligned, odd_lines
 from fastconv.gemm.sharing import share_out, workers_for
 from fastconv.gemm.tiling import dot_tiles, even_split, round_up
 from fastconv.gemm.windows import window_record
@@ -30,9 +30,11 @@ from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
 from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.plans.weight_gradient import WeightGradient
+from fastconv.simd.interleaving import separator
 from fastconv.simd.tiles import tile_tap_dots
 from fastconv.simd.vector import lanes
 
+from .apart import plane_bytes, soon_planes, window_rows
 from .planar_weight_kernel import planar_add_kernel, planar_weight_kernel
 
 _MOST_TAPS = 512  # of all channels; more are as well transposed
@@ -98,7 +100,17 @@ class PlanarWeight(WeightGradient):
         )
         self.workers = min(self.workers, self.copies * self.parts)
         self.planes_bytes = aligned(self.planes.nbytes)
-        self.worker_bytes = aligned(WINDOW_BYTES + 64 + self.cut.images * self.planes_bytes)
+        self.apart = (
+            problem.x_format == "nhwc" and c.channels > 1,
+            problem.y_format == "nhwc" and c.filters > 1,
+        )
+        # Rows of channels-last pixels as planes.
+        self.pixels = aligned(WINDOW_BYTES + 64 + self.cut.images * self.planes_bytes)
+        self.x_plane = plane_bytes(c, self.planes, itemsize)
+        self.gradient = self.pixels + self.apart[0] * aligned(c.channels * self.x_plane)
+        self.dy_plane = odd_lines(self.cut.rows * c.columns.outputs * itemsize)
+        planes = self.cut.images * c.filters * self.dy_plane
+        self.worker_bytes = self.gradient + self.apart[1] * aligned(planes)
         self.nbytes = aligned(self.copies * self.copy_bytes) + self.workers * self.worker_bytes
         self.x_window = window_record(
             self.units.all_inputs, self.units.inputs, (c.rows.inputs, c.columns.inputs),
@@ -112,9 +124,10 @@ class PlanarWeight(WeightGradient):
     def applies(problem: ConvProblem) -> bool:
         """Whether this plan can run ``problem`` and suits it: planes of few channels, long rows."""
         c, vector = unfolded(problem), lanes(problem.itemsize)
+        soon = soon_planes(c, problem.itemsize)
         return (
-            (problem.x_format == "nchw" or problem.C == 1)
-            and problem.y_format == "nchw"
+            (problem.x_format == "nchw" or problem.C == 1 or soon)
+            and (problem.y_format == "nchw" or soon)
             and 1 < c.steps <= _MOST_TAPS
             and vector // 2 <= c.columns.outputs <= _MOST_STEPS * vector
             and _planes(c, 1, False, problem.itemsize).nbytes <= machine().l2 // 2
@@ -190,6 +203,12 @@ class PlanarWeight(WeightGradient):
             plane_rows=planes.shape[0],
             plane_columns=planes.shape[1],
             planes_bytes=self.planes_bytes,
+            window_rows=window_rows(c, planes),
+            x_plane=self.x_plane,
+            pixels=self.pixels,
+            gradient=self.gradient,
+            separate=separator(self.itemsize, c.channels).address if self.apart[0] else 0,
+            separate_dy=separator(self.itemsize, c.filters).address if self.apart[1] else 0,
             taps=self.taps,
             tap_tiles=self.tap_tiles,
             copy_bytes=self.copy_bytes,
@@ -232,6 +251,8 @@ class PlanarWeight(WeightGradient):
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> array:
         _, _, yh, yw = dy.strides
         whole = not self.cut.flat or yh == self.c.columns.outputs * self.itemsize
+        if self.apart[1]:
+            return super().run(x, dy, dw)
         if yw != self.itemsize or not whole:
             dy = np.ascontiguousarray(dy)
         return super().run(x, dy, dw)
@@ -239,14 +260,22 @@ class PlanarWeight(WeightGradient):
     def _program(self, x_strides, dy_strides, dw_strides) -> Program:
         at, sums = operands(), SCRATCH
         (xn, xc, xh, xw), (yn, yk, yh, _) = x_strides, dy_strides
+        there = dict(x=at.first, xn=xn, xh=xh, dy_n=yn, dy_h=yh)
+        c, (x_apart, dy_apart) = self.c, self.apart
+        if x_apart:  # a task reads what it has made planes of
+            xn, xc, xh, xw = 0, self.x_plane, c.columns.inputs * self.itemsize, self.itemsize
+        if dy_apart:
+            yk, yh = self.dy_plane, c.columns.outputs * self.itemsize
+            yn = c.filters * yk
         multiplying = self.multiply.call(
             scratch=sums + aligned(self.copies * self.copy_bytes),
             sums=sums,
             x_window=window_of(self.x_window, at.first, (xn, 0, xc * self.units.sets, xh, xw)),
             x_set=xc,
+            **there,
             dy=at.second,
             yn=yn,
-            yg=yk * self.c.filters,
+            yg=yk * c.filters,
             yk=yk,
             yh=yh,
         )

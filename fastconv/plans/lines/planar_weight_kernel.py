@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
-from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
+from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.windows import WINDOW
 from fastconv.plans.depthwise.kernel import PLANES, WINDOW_BYTES, pack_planes
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
@@ -15,11 +15,17 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element
 
+from .apart import APART, separate_rows
+
 LAYOUT = record(
     "profile scratch scratch_bytes "
     + PLANES
-    # dy and its strides; its images, rows and columns; images of a block; whether the rows of one
-    # follow one another, and the bytes of a row in the planes
+    + APART
+    # the function that separates the planes of dy (0: they are apart), its images and rows, and
+    # where its planes are in scratch
+    + "separate_dy dy_n dy_h gradient "
+    # dy and its strides, or those of its planes; its images, rows and columns; images of a block;
+    # whether the rows of one follow one another, and the bytes of a row in the planes
     + "dy yn yg yk yh N I J task_n flat row_bytes "
     # taps, in tiles; rows of dy that a tile fetches, and calls that fetch all of a tile
     "taps tap_tiles fetched fetches "
@@ -35,6 +41,16 @@ def _gradient(a, block, group):
     """Where the first row of dy of a block is."""
     i0, n0 = block % a.tasks_i * a.task_i, block // a.tasks_i * a.task_n
     return a.dy + n0 * a.yn + group * a.yg + i0 * a.yh
+
+
+@inner
+def _separate_gradient(a, item, target, n0, images, i0, rows):
+    """Make planes of the rows of dy of a block."""
+    for n in range(images):
+        source = a.dy + (n0 + n) * a.dy_n + i0 * a.dy_h
+        for i in range(rows):
+            to = target + n * a.yn + i * a.J * item
+            call(a.separate_dy, to, source + i * a.dy_h, a.yk, a.J)
 
 
 @functools.cache
@@ -54,6 +70,7 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
         x = record_at(window, WINDOW)
         planes = (window + WINDOW_BYTES + 63) // 64 * 64
         mr, tap_tile = a.tile.mr, a.tile.nr * 8  # its columns are taps
+        gradient = window + a.gradient
         clock = started(a.profile)
         while True:
             task = next_task(a.shares.counter, worker, a.shares.tasks)
@@ -71,6 +88,8 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
                     stretches, length, dy_row, x_row = images, rows * a.J, a.yn, a.planes_bytes
                 for group in range(first, last):
                     for n in range(images):
+                        if a.separate != 0:
+                            separate_rows(a, x, window, n0 + n, i0)
                         pack_planes(
                             like, a, x, itemsize, planes + n * a.planes_bytes, n0 + n, group, i0
                         )
@@ -79,6 +98,10 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
                     following = _gradient(a, min(block + 1, last_block - 1), first)
                     if group + 1 < last:
                         following = row + a.yg
+                    if a.separate_dy != 0:
+                        _separate_gradient(a, itemsize, gradient, n0, images, i0, rows)
+                        clock = lap(a.profile, worker, WEIGHT, clock)
+                        row = following = gradient
                     target = sums + group * a.unit_bytes
                     for k in range(mr, a.filters + mr, mr):
                         # What the next tile reads of dy is fetched a few rows with every call.

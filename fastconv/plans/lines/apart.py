@@ -1,0 +1,44 @@
+"""Channels-last pixels of a few channels, which a task makes planes of before it reads them."""
+
+from __future__ import annotations
+
+from fastconv.core.jit import call, inner
+from fastconv.core.workspace import odd_lines
+from fastconv.plans.correlation import Correlation
+from fastconv.plans.depthwise.planes import Planes
+from fastconv.simd.vector import lanes
+
+_MOST, _MOST_READ_AGAIN = 8, 12  # channels; of those that several taps read
+
+# The function that separates the planes of x (0: they are apart), x, the rows that a task needs,
+# where their planes are in its scratch, and bytes from one to the next.
+APART = "separate x xn xh window_rows pixels x_plane "
+
+
+def soon_planes(c: Correlation, itemsize: int) -> bool:
+    """Whether pixels of channels and of filters are so few elements, and rows long enough."""
+    most = _MOST_READ_AGAIN if c.steps > c.channels else _MOST
+    few = c.groups == 1 and c.channels <= most and c.filters <= _MOST
+    return few and min(c.columns.inputs, c.columns.outputs) >= lanes(itemsize)
+
+
+def window_rows(c: Correlation, planes: Planes) -> int:
+    """Rows of x that the ``planes`` of a task are packed from."""
+    return (planes.shape[0] - 1) * c.rows.advance + planes.phases[0]
+
+
+def plane_bytes(c: Correlation, planes: Planes, itemsize: int) -> int:
+    """Of so many rows of x."""
+    return odd_lines(window_rows(c, planes) * c.columns.inputs * itemsize)
+
+
+@inner
+def separate_rows(a, x, scratch, image, i0):
+    """Make planes of the rows that a task reads from output row ``i0`` on; x becomes those."""
+    first = x.row_first + i0 * a.row_advance
+    low = max(0, first)
+    planes = scratch + a.pixels
+    for h in range(low, min(x.height, first + a.window_rows)):
+        source = a.x + image * a.xn + h * a.xh
+        call(a.separate, planes + (h - low) * x.xh, source, a.x_plane, x.width)
+    x.x = planes - low * x.xh

@@ -1,0 +1,117 @@
+"""Planes of neighbouring elements as pixels, and pixels as planes: whole vectors on both sides."""
+
+from __future__ import annotations
+
+import functools
+
+from numba.core import types
+from numba.extending import intrinsic
+
+from fastconv.core.jit import Function, callee
+
+from .strided import whole_vectors
+from .vector import Vectors, element, i64, literal, outlined
+
+
+def _pick(v: Vectors, values: list, elements: list[tuple[int, int]]):
+    """The vector of these elements, each a lane of one of the vectors ``values``."""
+    result = values[0]
+    for number in range(1, len(values)):
+        lanes = [
+            v.lanes + at if of == number else at if number == 1 else lane
+            for lane, (at, of) in enumerate(elements)
+        ]
+        result = v.shuffle(result, values[number], lanes)
+    return result
+
+
+def _interleave(v: Vectors, planes: int, target, source, plane, count):
+    builder = v.builder
+
+    def body(i):
+        near = builder.mul(i, i64(v.itemsize))
+        at = builder.add(source, near)
+        values = [v.load(builder.add(at, builder.mul(plane, i64(p)))) for p in range(planes)]
+        to = builder.add(target, builder.mul(near, i64(planes)))
+        for number in range(planes):
+            first = number * v.lanes
+            elements = [divmod(first + lane, planes) for lane in range(v.lanes)]
+            v.store(_pick(v, values, elements), to, number)
+
+    whole_vectors(v, count, body)
+
+
+def _separate(v: Vectors, planes: int, target, source, plane, count):
+    builder = v.builder
+
+    def body(i):
+        near = builder.mul(i, i64(v.itemsize))
+        at = builder.add(source, builder.mul(near, i64(planes)))
+        values = [v.load(at, number) for number in range(planes)]
+        to = builder.add(target, near)
+        for p in range(planes):
+            places = [divmod(lane * planes + p, v.lanes) for lane in range(v.lanes)]
+            value = _pick(v, values, [(lane, number) for number, lane in places])
+            v.store(value, builder.add(to, builder.mul(plane, i64(p))))
+
+    whole_vectors(v, count, body)
+
+
+MOST_PLANES = 4  # that :func:`interleave` takes
+
+
+@intrinsic
+def interleave(typingctx, like, target, source, plane, planes, count):
+    """``target[i·planes + p] = source[p][i]`` for ``count`` elements, at least a vector of them.
+
+    The ``planes``, from 2 to :data:`MOST_PLANES`, are ``plane`` bytes apart.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        target, source, plane, planes, count = arguments[1:]
+        for number in range(2, MOST_PLANES + 1):
+            with builder.if_then(builder.icmp_signed("==", planes, i64(number))):
+                outlined(
+                    context, builder, signature, [target, source, plane, count],
+                    f"interleave_{signature.args[0]}_{number}",
+                    lambda v, values, number=number: _interleave(v, number, *values),
+                )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 5), codegen
+
+
+@intrinsic(prefer_literal=True)
+def _turn(typingctx, like, joining, planes, target, source, plane, count):
+    def codegen(context, builder, signature, arguments):
+        joining, planes = map(literal, signature.args[1:3])
+        emit = _interleave if joining else _separate
+        emit(Vectors(builder, signature.args[0]), planes, *arguments[3:])
+        return context.get_dummy_value()
+
+    return types.void(like, joining, planes, *[types.int64] * 4), codegen
+
+
+@functools.cache
+def separator(itemsize: int, planes: int) -> Function:
+    """``separate(target, source, plane, count)``: ``target[p][i] = source[i·planes + p]``.
+
+    For ``count`` pixels i, at least a vector of them; planes are ``plane`` bytes apart.
+    """
+
+    @callee(4)
+    def separate(target, source, plane, count):
+        _turn(element(itemsize), 0, planes, target, source, plane, count)
+
+    return separate
+
+
+@functools.cache
+def joiner(itemsize: int, planes: int) -> Function:
+    """``join(target, source, plane, count)``, the other way round: as :func:`interleave`."""
+
+    @callee(4)
+    def join(target, source, plane, count):
+        _turn(element(itemsize), 1, planes, target, source, plane, count)
+
+    return join

@@ -1,0 +1,133 @@
+"""Channels-last pixels of a few channels, which ``direct`` makes planes of."""
+
+from __future__ import annotations
+
+import functools
+
+import cases
+import numpy as np
+import pytest
+from harness import DIRECTIONS, DTYPES, Trial, assert_close
+
+import fastconv as fc
+from fastconv.conv.direct import Direct
+from fastconv.core.address import address
+from fastconv.core.jit import call, kernel, record
+from fastconv.core.stage import Stage
+from fastconv.plans.lines.planar import PlanarCorrelation
+from fastconv.plans.lines.planar_weight import PlanarWeight
+from fastconv.simd.interleaving import joiner, separator
+from fastconv.simd.vector import lanes
+
+ROW = lanes(4)
+
+CASES = (
+    cases.Case("three", 2, 3, 9, 2 * ROW + 3, 3, 3, 3, padding=1),
+    cases.Case("to-one", 1, 4, 7, ROW, 1, 5, 5, padding=2),
+    cases.Case("from-one", 3, 1, 8, ROW + 1, 5, 3, 3, padding=1),
+    cases.Case("to-eight", 2, 5, 6, 3 * ROW - 1, 8, 3, 3, padding=1),
+    cases.Case("from-twelve", 1, 12, 5, ROW + 7, 2, 3, 3),
+    cases.Case("one-tap", 3, 8, 4, ROW + 2, 7, 1, 1),
+    cases.Case("one-tap-strided", 2, 3, 9, 2 * ROW + 1, 4, 1, 1, stride=2),
+    cases.Case("strided", 2, 3, 13, 2 * ROW + 5, 6, 3, 3, stride=2, padding=1),
+    cases.Case("strides", 1, 2, 14, 3 * ROW, 3, 4, 5, stride=(3, 2), padding=2),
+    cases.Case("dilated", 2, 6, 11, ROW + 9, 2, 3, 3, padding=(2, 3), dilation=(2, 3)),
+    cases.Case("images", 19, 2, 3, ROW, 2, 2, 3, padding="same"),
+)
+
+
+def _plans(trial: Trial) -> list:
+    return Direct()._build(trial.problem, 2)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_they_are_planes_soon(case, direction):
+    if direction == "backward_weight" and ROW < 16:
+        pytest.skip("short vectors of filters are full enough, and then need no planes")
+    plans = _plans(Trial(case, direction, order="nhwc"))
+    planar = [isinstance(plan, (PlanarCorrelation, PlanarWeight)) for plan in plans]
+    if direction == "backward_input" and (case.stride != 1 or case.C > 8):
+        assert not any(planar)  # parities, or many results
+    else:
+        assert planar == [True]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        cases.Case("short-rows", 2, 3, 20, ROW - 1, 3, 3, 3, padding=1),
+        cases.Case("short-input", 1, 3, 9, ROW - 2, 3, 3, 5, padding=(1, 4)),
+        cases.Case("many-channels", 1, 13, 9, 2 * ROW, 3, 3, 3, padding=1),
+        cases.Case("many-filters", 1, 3, 9, 2 * ROW, 9, 3, 3, padding=1),
+        cases.Case("many-of-one-tap", 1, 9, 9, 2 * ROW, 3, 1, 1),
+        cases.Case("groups", 1, 6, 9, 2 * ROW, 6, 3, 3, padding=1, groups=2),
+    ],
+    ids=lambda case: case.name,
+)
+@pytest.mark.parametrize("direction", ["forward", "backward_weight"])
+def test_others_are_not(case, direction):
+    (plan,) = _plans(Trial(case, direction, order="nhwc"))
+    assert not isinstance(plan, (PlanarCorrelation, PlanarWeight))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_results(case, direction, dtype, threads):
+    trial = Trial(case, direction, dtype, "nhwc")
+    with fc.options(num_threads=threads):
+        result = trial.run("direct", *trial.operands())
+    assert_close(result, trial.expected, trial.bound("direct"))
+
+
+@pytest.mark.parametrize("x_order", ["nchw", "nhwc"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_weight_gradient_of_both_orders(case, x_order):
+    """One operand on planes, the other channels-last."""
+    trial = Trial(case, "backward_weight")
+    x, dy = trial.operands()
+    last = [np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, dy)]
+    operands = (x, last[1]) if x_order == "nchw" else (last[0], dy)
+    assert_close(trial.run("direct", *operands), trial.expected, trial.bound("direct"))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bias_and_relu(case):
+    x, w = Trial(case, "forward", order="nhwc").operands()
+    bias = np.linspace(-2, 2, case.K, dtype=np.float32)
+    plain = fc.conv2d(x, w, None, *case.arguments, algorithm="direct")
+    given = fc.conv2d(x, w, bias, *case.arguments, algorithm="direct", activation="relu")
+    np.testing.assert_allclose(given, np.maximum(plain + bias[:, None, None], 0), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("planes", range(2, 13))
+def test_pixels_become_planes_and_planes_pixels(planes, dtype):
+    itemsize = np.dtype(dtype).itemsize
+    for count in (lanes(itemsize), lanes(itemsize) + 1, 50):
+        pixels = np.random.default_rng(planes).standard_normal((count, planes)).astype(dtype)
+        apart = np.full((planes, count + 3), np.nan, dtype)
+        arguments = dict(plane=apart.strides[0], count=count)
+        _turning().run(
+            function=separator(itemsize, planes).address, target=address(apart),
+            source=address(pixels), **arguments,
+        )  # fmt: skip
+        np.testing.assert_array_equal(apart[:, :count], pixels.T)
+        assert np.isnan(apart[:, count:]).all()
+        joined = np.full_like(pixels, np.nan)
+        _turning().run(
+            function=joiner(itemsize, planes).address, target=address(joined),
+            source=address(apart), **arguments,
+        )  # fmt: skip
+        np.testing.assert_array_equal(joined, pixels)
+
+
+@functools.cache
+def _turning():
+    @kernel(record("function target source plane count"))
+    def turning(worker, a):
+        call(a.function, a.target, a.source, a.plane, a.count)
+
+    return Stage(turning, 1)
