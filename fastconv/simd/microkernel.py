@@ -59,17 +59,36 @@ def _step(v: Vectors, acc, rows, b, nv):
     return products(v, acc, rows, [v.load(b, j) for j in range(nv)])
 
 
-def finish(v: Vectors, acc, init, pitch, relu, row, mr, nv):
+def finish(v: Vectors, acc, init, pitch, relu, row, mr, nv, columns=None):
     """Add ``init[m]`` and store at ``row(m)``, through a ReLU if asked for.
 
-    The rows of ``init`` are ``pitch`` bytes apart.
+    The rows of ``init`` are ``pitch`` bytes apart.  Of the result so many ``columns`` are stored.
     """
     floor = v.floor(relu)
+    targets, values = [], []
     for m in range(mr):
-        start, target = v.offset(init, v.builder.mul(pitch, i64(m))), row(m)
-        for j in range(nv):
-            value = v.builder.fadd(acc[m * nv + j], v.load(start, j))
-            v.store(v.at_least(value, floor), target, j)
+        start = v.offset(init, v.builder.mul(pitch, i64(m)))
+        targets.append(row(m))
+        sums = [v.builder.fadd(acc[m * nv + j], v.load(start, j)) for j in range(nv)]
+        values.append([v.at_least(value, floor) for value in sums])
+
+    def store_all():
+        for target, line in zip(targets, values, strict=True):
+            for j, value in enumerate(line):
+                v.store(value, target, j)
+
+    if columns is None:
+        store_all()
+        return
+    whole = v.builder.icmp_signed("==", columns, i64(nv * v.lanes))
+    with v.builder.if_else(whole) as (then, otherwise):
+        with then:
+            store_all()
+        with otherwise:
+            masks = [v.first_lanes(v.builder.sub(columns, i64(j * v.lanes))) for j in range(nv)]
+            for target, line in zip(targets, values, strict=True):
+                for j, (value, mask) in enumerate(zip(line, masks, strict=True)):
+                    v.store_some(value, v.offset(target, j * v.nbytes), mask)
 
 
 def listed(v: Vectors, c_rows, c_step, c_shift):
@@ -118,7 +137,20 @@ def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
 
 
 def emit_pitched(
-    v: Vectors, shape, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
+    v: Vectors,
+    shape,
+    a,
+    a_pitch,
+    length,
+    b,
+    fetch,
+    fetch_step,
+    init,
+    pitch,
+    relu,
+    c,
+    c_pitch,
+    columns,
 ):
     builder, (mr, nv) = v.builder, shape
     step = nv * v.nbytes
@@ -149,7 +181,7 @@ def emit_pitched(
     def row(m):
         return v.offset(c, builder.mul(c_pitch, i64(m)))
 
-    finish(v, acc, init, pitch, relu, row, mr, nv)
+    finish(v, acc, init, pitch, relu, row, mr, nv, columns)
 
 
 def emit_packed(

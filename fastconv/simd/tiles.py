@@ -80,17 +80,18 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
 def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
 
-    Every step prefetches the cache line at ``fetch``, which moves by ``fetch_step``.
+    Of a row of the result so many ``columns`` are stored.  Every step prefetches the cache line at
+    ``fetch``, which moves by ``fetch_step``.
     """
     tile = f"pitched {mr} {nv}"
 
-    @callee(11)
+    @callee(12)
     def pitched(
-        a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch
+        a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch, columns
     ):  # fmt: skip
         _multiply(
             element(itemsize), tile, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu,
-            c, c_pitch,
+            c, c_pitch, columns,
         )  # fmt: skip
 
     return _tile(pitched, itemsize, mr, nv)

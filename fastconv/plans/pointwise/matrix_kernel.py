@@ -6,7 +6,6 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import MULTIPLY
-from fastconv.simd.copying import copy
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -30,27 +29,24 @@ LAYOUT = record(
 
 
 @inner
-def _multiply(a, item, mr, row, x, y, ahead, step, split, tile):
-    """``mr`` pixels by a part of the filters; fetches what stands ``ahead`` meanwhile."""
+def _multiply(a, item, row, x, y, ahead, step, split, tile):
+    """The pixels of a tile by a part of the filters; fetches what stands ``ahead`` meanwhile."""
     for index in range(split * a.all_tiles // a.splits, (split + 1) * a.all_tiles // a.splits):
         group, t = index // a.tiles, index % a.tiles
         source, result = x + group * a.xg, y + group * a.yg + t * row
-        left = a.filters * item - t * row
+        columns = min(a.tile.nr, a.filters - t * a.tile.nr)
         w, init, pitch = a.w + index * a.w_tile, a.bias + index * row, 0
         for c in range(0, a.channels, _TERMS):
             last = c + _TERMS >= a.channels
-            target, to = tile, row
-            if last and left >= row:
-                target, to = result, a.yw
+            target, to, stored = tile, row, a.tile.nr
+            if last:
+                target, to, stored = result, a.yw, columns
             call(
                 a.tile.multiply, source + c * item, a.xw, min(_TERMS, a.channels - c), w + c * row,
                 ahead + (index * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
-                target, to,
+                target, to, stored,
             )  # fmt: skip
             init, pitch = tile, row
-        if left < row:
-            for m in range(mr):
-                copy(result + m * a.yw, tile + m * row, left)
 
 
 @functools.cache
@@ -79,9 +75,7 @@ def matrix_kernel(itemsize: int) -> Kernel:
             for start in range(first, min(first + a.span, a.length), mr):
                 p = min(start, a.length - mr)
                 ahead = (y if a.fetches_y else x) + (p + mr) * pixel
-                _multiply(
-                    a, itemsize, mr, row, x + p * a.xw, y + p * a.yw, ahead, step, split, tile
-                )
+                _multiply(a, itemsize, row, x + p * a.xw, y + p * a.yw, ahead, step, split, tile)
         lap(a.profile, worker, MULTIPLY, clock)
 
     return matrix
