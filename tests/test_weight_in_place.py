@@ -30,6 +30,7 @@ def _plan(channels, filters, groups=1, taps=1, stride=1):
         ((192, 64), (True, True)),  # in two blocks of channels, read by 2 tiles
         ((120, 768), (True, False)),  # dy is read by 15 tiles
         ((40, 40), (True, False)),  # half a vector is left of dy
+        ((24, 58), (True, True)),  # and the last tile overlaps the one before
         ((384, 96, 8), (True, True)),  # groups, x and dy in each other's place
         ((512, 512, 32, 3), (False, False)),  # far pixels, nine taps
         ((512, 512, 32, 1, 2), (True, True)),
@@ -48,7 +49,7 @@ def test_nothing_is_read_beyond_what_there_is(groups):
         plan = _plan(channels * groups, filters * groups, groups)
         for in_place, tiles, size in (
             (plan.in_place[0], plan.n_blocks * plan.tiles_m * plan.mr, plan.c.channels),
-            (plan.in_place[1], plan.tiles_k * plan.width, plan.c.filters),
+            (plan.in_place[1], plan.last + plan.width, plan.c.filters),
         ):
             assert not in_place or tiles == size
             found += in_place
@@ -59,7 +60,18 @@ def test_nothing_is_read_beyond_what_there_is(groups):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("channels", "filters", "groups"),
-    [(160, 64, 1), (192, 32, 1), (64, 144, 1), (240, 16, 1), (96, 384, 8), (128, 128, 4)],
+    [
+        (160, 64, 1),
+        (192, 32, 1),
+        (64, 144, 1),
+        (240, 16, 1),
+        (96, 384, 8),
+        (128, 128, 4),
+        (24, 58, 1),
+        (40, 120, 1),
+        (7, 17, 1),
+        (24, 81, 1),
+    ],
 )
 def test_gradients(channels, filters, groups, dtype, stride):
     name = f"in-place-{channels}-{filters}-{groups}-{stride}"

@@ -16,7 +16,7 @@ from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import share_out, workers_for
-from fastconv.gemm.tiling import choose_tile, even_split, score
+from fastconv.gemm.tiling import best_tiles, even_split, score
 from fastconv.gemm.windows import window_record
 from fastconv.plans.arrays import window_of
 from fastconv.plans.buffer import Buffer
@@ -59,8 +59,10 @@ class BlockedWeight(WeightGradient):
         self.vector = lanes(self.itemsize)
         self.threads = threads
         self._choose_products()
+        self.overlaps = self._may_overlap(problem)
         self._choose_tile()
         self.width = self.nv * self.vector
+        self.overlaps &= self.width < c.filters
         self.row_bytes = self.width * self.itemsize
         self.tiles_m = -(-self.joined * self.block // self.mr)
         self.tiles_k = -(-c.filters // self.width)
@@ -73,6 +75,8 @@ class BlockedWeight(WeightGradient):
         self._share_workers(problem.flops)
         self._arrange()
         self.in_place = self._readable_in_place(problem)
+        self.overlaps &= self.in_place[1]
+        self.last = c.filters - self.width if self.overlaps else (self.tiles_k - 1) * self.width
         self.x_window = window_record(
             c.channels, self.block, (c.rows.inputs, c.columns.inputs),
             (c.rows.first, c.columns.first), (self.rows.source, self.columns.source), self.vector,
@@ -89,9 +93,24 @@ class BlockedWeight(WeightGradient):
     def _choose_products(self) -> None:
         raise NotImplementedError
 
+    def _may_overlap(self, problem: ConvProblem) -> bool:
+        """Whether the last tile of filters may begin before the one before it ends.
+
+        Then dy is read in place though its pixels are no whole tiles, which pays where a single tap
+        reads it.  (Sums that go straight to dw would be added there twice.)
+        """
+        c = self.c
+        single = c.rows.window * c.columns.window == c.groups == 1
+        odd = c.filters > self.vector and c.filters % self.vector != 0
+        near = problem.y_format == "nhwc" and c.filters * self.itemsize <= _PIXEL_BYTES
+        return single and odd and near and not self.rows_of_dw
+
     def _choose_tile(self) -> None:
-        extent = self.joined * self.block
-        self.mr, self.nv = choose_tile(extent, self.c.filters, self.vector, far=True, panel=True)
+        extent, filters = self.joined * self.block, self.c.filters
+        tiles = best_tiles(extent, filters, self.vector, far=True, panel=True)
+        if self.overlaps:
+            tiles = [tile for tile in tiles if tile[1] * self.vector <= filters]
+        self.mr, self.nv = tiles[0]
 
     def _arrange(self) -> None:
         """How terms are gathered from the window; by default not at all."""
@@ -109,7 +128,7 @@ class BlockedWeight(WeightGradient):
         c, taps = self.c, self.products[0] * self.products[1]
         single = self.joined == 1 and len(self.terms) == 0
         whole_x = single and c.channels % self.block == self.block % self.mr == 0
-        whole_dy = c.filters % self.width == 0
+        whole_dy = c.filters % self.width == 0 or self.overlaps
         operands = (
             (problem.x_format, c.channels, whole_x, taps * self.tiles_k),
             (problem.y_format, c.filters, whole_dy, taps * self.n_blocks * self.tiles_m),

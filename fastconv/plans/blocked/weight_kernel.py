@@ -36,8 +36,9 @@ LAYOUT = record(
     "terms n_terms term_length columns_bytes pixel_step "
     # products for one block of channels: tap rows × taps of a row; outputs that each of them reads
     "products_down products_across row_spread column_spread row_reach column_reach "
-    # tiles: channels or columns of one product, lanes of filters
-    "tiles_m tiles_k n_blocks",
+    # tiles: channels or columns of one product, lanes of filters; where the last of these begins in
+    # dy, or at most does
+    "tiles_m tiles_k n_blocks dy_last",
     shares=SUM_TASKS,
     tile=TILE,
 )
@@ -229,7 +230,7 @@ def weight_kernel(itemsize: int) -> Kernel:
                         a.products_down * a.products_across * tap_bytes
                     )
                     of_x = left_operand + a.x_in_place * (group * x.xg + block * pixel)
-                    of_dy = dy + a.dy_in_place * group * y.xg + k * dy_tile
+                    of_dy = dy + a.dy_in_place * group * y.xg + min(k * dy_tile, a.dy_last)
                     for r in range(a.products_down):
                         top = max(0, get_word(a.row_reach + r * 16) - i0)
                         bottom = min(rows, get_word(a.row_reach + r * 16 + 8) - i0)

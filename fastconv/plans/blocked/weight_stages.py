@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .weight import BlockedWeight
 
 
+_NO_LIMIT = 2**62
+
+
 def _tile(plan: BlockedWeight) -> dict[str, int]:
     shape = (plan.itemsize, plan.mr, plan.nv, plan.stretches)
     return tile_panel(*shape, plan.sliding)
@@ -54,6 +57,7 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         tiles_m=plan.tiles_m,
         tiles_k=plan.tiles_k,
         n_blocks=plan.n_blocks,
+        dy_last=plan.last * plan.itemsize if plan.overlaps else _NO_LIMIT,
     )
 
 
@@ -72,6 +76,7 @@ def sum_stage(plan: BlockedWeight) -> Stage:
         block_bytes=plan.block_bytes,
         tap_bytes=plan.tap_bytes,
         tile=plan.width,
+        last=plan.last,
         tiles_k=plan.tiles_k,
         n_blocks=plan.n_blocks,
         block=plan.block,

@@ -14,7 +14,9 @@ from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes sums copy_bytes copies "
-    "dw dg dk dc taps joined block_bytes tap_bytes tile tiles_k n_blocks block channels filters"
+    "dw dg dk dc taps joined block_bytes tap_bytes tile tiles_k n_blocks block channels filters "
+    # the first filter of the last tile
+    "last"
 )
 
 
@@ -45,9 +47,10 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
             block = task % a.n_blocks
             tile = task // a.n_blocks % a.tiles_k
             group = task // a.n_blocks // a.tiles_k
-            n_lanes = min(a.tile, a.filters - tile * a.tile)
+            first = min(tile * a.tile, a.last)
+            n_lanes = min(a.tile, a.filters - first)
             valid = min(a.block, a.channels - block * a.block)
-            target = a.dw + group * a.dg + tile * a.tile * a.dk + block * a.block * a.dc
+            target = a.dw + group * a.dg + first * a.dk + block * a.block * a.dc
             if a.dk == itemsize:  # one tap, x and dy in each other's place
                 for c in range(valid):
                     copy(target + c * a.dc, sums + c * row, n_lanes * itemsize)
