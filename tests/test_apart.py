@@ -7,12 +7,14 @@ import functools
 import cases
 import numpy as np
 import pytest
-from harness import DIRECTIONS, DTYPES, Trial, assert_close
+from harness import DIRECTIONS, DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
+from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.core.address import address
 from fastconv.core.jit import call, kernel, record
+from fastconv.core.machine import machine
 from fastconv.core.stage import Stage
 from fastconv.plans.lines.planar import PlanarCorrelation
 from fastconv.plans.lines.planar_weight import PlanarWeight
@@ -28,7 +30,6 @@ CASES = (
     cases.Case("to-eight", 2, 5, 6, 3 * ROW - 1, 8, 3, 3, padding=1),
     cases.Case("from-twelve", 1, 12, 5, ROW + 7, 2, 3, 3),
     cases.Case("one-tap", 3, 8, 4, ROW + 2, 7, 1, 1),
-    cases.Case("one-tap-strided", 2, 3, 9, 2 * ROW + 1, 4, 1, 1, stride=2),
     cases.Case("strided", 2, 3, 13, 2 * ROW + 5, 6, 3, 3, stride=2, padding=1),
     cases.Case("strides", 1, 2, 14, 3 * ROW, 3, 4, 5, stride=(3, 2), padding=2),
     cases.Case("dilated", 2, 6, 11, ROW + 9, 2, 3, 3, padding=(2, 3), dilation=(2, 3)),
@@ -61,6 +62,7 @@ def test_they_are_planes_soon(case, direction):
         cases.Case("many-channels", 1, 13, 9, 2 * ROW, 3, 3, 3, padding=1),
         cases.Case("many-filters", 1, 3, 9, 2 * ROW, 9, 3, 3, padding=1),
         cases.Case("many-of-one-tap", 1, 9, 9, 2 * ROW, 3, 1, 1),
+        cases.Case("not-all-read", 2, 3, 9, 2 * ROW + 1, 4, 1, 1, stride=2),
         cases.Case("groups", 1, 6, 9, 2 * ROW, 6, 3, 3, padding=1, groups=2),
     ],
     ids=lambda case: case.name,
@@ -93,6 +95,32 @@ def test_a_weight_gradient_of_both_orders(case, x_order):
     assert_close(trial.run("direct", *operands), trial.expected, trial.bound("direct"))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("channels", "filters"), [(8, 8), (4, 16), (16, 4), (24, 2)])
+def test_pixels_of_which_half_are_others(channels, filters, direction, dtype):
+    """``strassen`` multiplies halves of channels-last pixels."""
+    case = cases.Case("halves", 4, channels, 7, 2 * ROW + 1, filters, 3, 3, padding=1)
+    trial = Trial(case, direction, dtype, "nhwc")
+    if trial.refusal("strassen"):
+        pytest.skip(trial.refusal("strassen"))
+    result = trial.run("strassen", *trial.operands())
+    assert_close(result, trial.expected, trial.bound("strassen"))
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("taps", "stride"), [(1, 32), (1, 3), (3, 3), (5, 1), (31, 1)])
+def test_what_tasks_hold_stays_in_the_cache(taps, stride, direction, order):
+    problem = described(
+        (32, 8, 2048, 2048), (8, 8, taps, taps), stride, 0, 1, 1, direction, "float32", order
+    )
+    for plan in Direct()._build(problem, 2):
+        if isinstance(plan, (PlanarCorrelation, PlanarWeight)):
+            assert plan.worker_bytes <= 2 * machine().l2
+    assert Direct().refuses(problem) is None
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bias_and_relu(case):
     x, w = Trial(case, "forward", order="nhwc").operands()
@@ -109,25 +137,28 @@ def test_pixels_become_planes_and_planes_pixels(planes, dtype):
     for count in (lanes(itemsize), lanes(itemsize) + 1, 50):
         pixels = np.random.default_rng(planes).standard_normal((count, planes)).astype(dtype)
         apart = np.full((planes, count + 3), np.nan, dtype)
-        arguments = dict(plane=apart.strides[0], count=count)
-        _turning().run(
-            function=separator(itemsize, planes).address, target=address(apart),
-            source=address(pixels), **arguments,
-        )  # fmt: skip
-        np.testing.assert_array_equal(apart[:, :count], pixels.T)
-        assert np.isnan(apart[:, count:]).all()
-        joined = np.full_like(pixels, np.nan)
-        _turning().run(
-            function=joiner(itemsize, planes).address, target=address(joined),
-            source=address(apart), **arguments,
-        )  # fmt: skip
-        np.testing.assert_array_equal(joined, pixels)
+        plane, pixel = apart.strides[0], pixels.strides[0]
+        for dense in (True, False):
+            apart[:] = np.nan
+            _turning().run(
+                function=separator(itemsize, planes, dense).address, target=address(apart),
+                step=plane, source=address(pixels), other=pixel, count=count,
+            )  # fmt: skip
+            np.testing.assert_array_equal(apart[:, :count], pixels.T)
+            assert np.isnan(apart[:, count:]).all()
+        for dense in (True, False):
+            joined = np.full_like(pixels, np.nan)
+            _turning().run(
+                function=joiner(itemsize, planes, dense).address, target=address(joined),
+                step=pixel, source=address(apart), other=plane, count=count,
+            )  # fmt: skip
+            np.testing.assert_array_equal(joined, pixels)
 
 
 @functools.cache
 def _turning():
-    @kernel(record("function target source plane count"))
+    @kernel(record("function target step source other count"))
     def turning(worker, a):
-        call(a.function, a.target, a.source, a.plane, a.count)
+        call(a.function, a.target, a.step, a.source, a.other, a.count)
 
     return Stage(turning, 1)

@@ -19,7 +19,7 @@ from fastconv.core import checks, threads
 FORCED_CASES = ("channels-17-3", "kernel", "stride-2-3x3", "medium-3x3", "medium-stride-2",
                 "medium-dilated", "medium-groups")  # fmt: skip
 SPECTRAL_CASES = ("depthwise-3x3", "depthwise-31x31", "depthwise-same-4x4", "depthwise-7x7-dilated",
-                  "medium-depthwise-7x7")  # fmt: skip
+                  "image-depthwise", "medium-depthwise-7x7")  # fmt: skip
 
 # Small planes reach these through the packing that direct and winograd test.
 SAME_PACKING = ("im2col", "fft", "strassen", "reference")

@@ -9,7 +9,7 @@ from harness import DIRECTIONS, FORMATS, Trial, assert_close
 
 from fastconv.conv._product import parts_of
 from fastconv.conv.registry import ALGORITHMS
-from fastconv.plans.correlation import backward_input
+from fastconv.plans.correlation import backward_input, executed, parities
 
 COVERS = Case("covers", 9, 6, 4, 3, 10, 4, 3, groups=2)
 ONE_COLUMN = Case("one-column", 9, 16, 6, 5, 17, 3, 5)
@@ -49,3 +49,31 @@ def test_inputs_meet_the_taps_that_have_a_part_in_them(batch, steps, order):
 )
 def test_parities_of_few_pixels_are_one_correlation(case, parts):
     assert len(backward_input(Trial(case, "backward_input").problem, 16)) == parts
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("far-apart", 2, 16, 50, 50, 16, 3, 3, 12),
+        Case("far-and-padded", 2, 16, 50, 50, 16, 3, 3, 9, 1),
+        Case("one-tap", 1, 64, 16, 16, 64, 1, 1, 3),
+        Case("one-input", 16, 16, 1, 1, 16, 9, 9, 1, 4),
+        Case("few-inputs", 16, 16, 3, 3, 16, 11, 11, 1, 4),
+        Case("few-rows", 9, 3, 2, 40, 5, 7, 40, 1, (3, 0)),
+    ],
+    ids=lambda case: case.name,
+)
+def test_folding_takes_hardly_more_than_parities(case):
+    problem = Trial(case, "backward_input").problem
+    found = executed(backward_input(problem, 16), 16)
+    assert found <= 1.15 * executed(parities(problem), 16)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "fft", "depthwise", "strassen", "auto"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_depthwise_filters_as_large_as_the_image(direction, algorithm):
+    trial = Trial(Case("covers-depthwise", 2, 16, 8, 8, 16, 8, 8, groups=16), direction)
+    if algorithm != "auto" and trial.refusal(algorithm):
+        pytest.skip(trial.refusal(algorithm))
+    bound = trial.bound("direct" if algorithm == "auto" else algorithm)
+    assert_close(trial.run(algorithm, *trial.operands()), trial.expected, bound)

@@ -29,7 +29,7 @@ def _plan(channels, filters, groups=1, taps=1, stride=1):
         ((64, 144), (True, True)),  # far ones, read by 8 tiles
         ((192, 64), (True, True)),  # in two blocks of channels, read by 2 tiles
         ((120, 768), (True, False)),  # dy is read by 15 tiles
-        ((40, 40), (True, False)),  # half a vector is left of dy
+        ((40, 40), (True, False)),  # half a vector is left of x, in the place of dy
         ((24, 58), (True, True)),  # and the last tile overlaps the one before
         ((384, 96, 8), (True, True)),  # groups, x and dy in each other's place
         ((512, 512, 32, 3), (False, False)),  # far pixels, nine taps

@@ -33,8 +33,6 @@ _ARITHMETIC = 0.35  # of the instructions of a map; the rest load and store
 class BilinearAlgorithm(ProductAlgorithm):
     """An algorithm given by the tilings it offers, and by how much they add to rounding errors."""
 
-    flattens = False  # its maps are of taps
-
     def tilings(self, r_rows: int, r_columns: int) -> Iterable[Tiling]:
         """The tilings to choose from, for so many taps; none if it cannot run them."""
         raise NotImplementedError

@@ -31,16 +31,16 @@ def on_matrices(plan: Plan) -> Plan:
     """What runs the ``plan`` of a flattened problem on arrays that are not."""
 
     def run(first, second, out, bias, relu):
-        direct = out.flags.c_contiguous
-        result = out if direct else np.empty(out.shape, out.dtype)
-        told = plan(_rows(first), _rows(second), _rows(result), bias, relu)
-        if not direct:
-            out[...] = result
+        result = _rows(out)
+        told = plan(_rows(first), _rows(second), result, bias, relu)
+        if not np.may_share_memory(result, out):
+            out[...] = result.reshape(out.shape)
         return told
 
     return run
 
 
 def _rows(array: np.ndarray) -> np.ndarray:
-    """As images of one pixel; in the same memory, if that is contiguous."""
-    return np.ascontiguousarray(array).reshape(len(array), -1, 1, 1)
+    """As images of one pixel: in the same memory, if the elements of each are side by side."""
+    rows = array.reshape(len(array), -1, 1, 1)
+    return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)

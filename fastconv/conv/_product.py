@@ -41,7 +41,7 @@ class ProductAlgorithm(Algorithm):
 
     correlation: Callable[..., Any]  # (correlation, itemsize, x_format, y_format, threads) → plan
     weight: Callable[..., Any]  # (problem, threads) → plan
-    flattens = True  # whether it takes taps for channels where a filter covers the image
+    flattens = False  # whether it takes taps for channels where a filter covers the image
 
     def refuses(self, problem: ConvProblem) -> str | None:
         return too_large(_workspace(parts_of(self, problem, 1)))

@@ -24,6 +24,7 @@ _PRODUCT_ERROR = 2**-15
 class Bf16x3(ProductAlgorithm):
     name = "bf16x3"
     exact = vector = False
+    flattens = True
     correlation = SplitCorrelation
     weight = SplitWeight
 

@@ -37,6 +37,7 @@ def _weight(problem: ConvProblem, threads: int) -> DirectWeight | PlanarWeight:
 
 class Direct(ProductAlgorithm):
     name = "direct"
+    flattens = True
     weight = staticmethod(_weight)
 
     def fills_lanes(self, c, itemsize, x_format, y_format):

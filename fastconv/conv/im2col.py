@@ -12,6 +12,7 @@ from ._product import ProductAlgorithm
 
 class Im2col(ProductAlgorithm):
     name = "im2col"
+    flattens = True
 
     def correlation(self, c, itemsize, x_format, y_format, threads):
         plan = in_place(c, itemsize, x_format, y_format, threads)

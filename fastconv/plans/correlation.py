@@ -153,8 +153,8 @@ def _folded_axis(outputs, inputs, taps, stride, pad, block) -> Axis:
 _BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 4), (2, 4), (4, 4))
 _FAR = 4  # strides in taps
 _MARGIN = 1.15  # folding must promise this much: its stores are scattered
-# More parities than few take longer than a folded correlation, if they have few pixels each; more
-# than most, however many.
+# More parities than few take longer than a folded correlation, if they have few pixels each and one
+# tap; more than most, however many.
 _FEW_PARTS, _MOST_PARTS, _FEW_PIXELS = 4, 64, 512
 _FEW_IMAGES = 8
 
@@ -193,11 +193,16 @@ def unfolded(problem: ConvProblem, blocks: tuple[int, int] = (1, 1)) -> Correlat
 
 def parities(problem: ConvProblem) -> list[Correlation]:
     """The input gradient as correlations over disjoint outputs; outputs in none of them are 0."""
-    rows, columns = (
+    rows, columns = _parity_axes(problem)
+    return [_gradient_correlation(problem, r, c) for r in rows for c in columns]
+
+
+def _parity_axes(problem: ConvProblem) -> list[list[Axis]]:
+    """The parities along each axis that some tap reaches."""
+    return [
         [_parity_axis(*_gradient(problem, i), problem.dilation[i], a) for a in _reached(problem, i)]
         for i in (0, 1)
-    )
-    return [_gradient_correlation(problem, r, c) for r in rows for c in columns]
+    ]
 
 
 def backward_input(problem: ConvProblem, vector: int | None) -> list[Correlation]:
@@ -211,18 +216,32 @@ def backward_input(problem: ConvProblem, vector: int | None) -> list[Correlation
         if blocks != [1, 1]:
             axes = [_folded_axis(*_gradient(problem, i), blocks[i]) for i in (0, 1)]
             folded.append(_gradient_correlation(problem, *axes))
-    best, parts = _least(folded, vector), math.prod(problem.stride)
-    few = best.pixels <= _FEW_PIXELS and best.steps == best.channels
-    if parts > _MOST_PARTS or (parts > _FEW_PARTS and few):
-        return [best]
+    if _are_many(problem, folded, vector):
+        return [_least(folded, vector)]
     return _better(parities(problem), folded, vector)
+
+
+def _are_many(problem: ConvProblem, folded: list[Correlation], vector: int) -> bool:
+    """Whether parities are so many that they take longer than a folded correlation."""
+    rows, columns = _parity_axes(problem)
+    parts, best = len(rows) * len(columns), _least(folded, vector)
+    single = best.steps == best.channels and best.pixels <= _FEW_PIXELS
+    if parts <= (_FEW_PARTS if single else _MOST_PARTS):
+        return False
+    # Multiplications of all parts, of which the first has as many filters as others.
+    part = _gradient_correlation(problem, rows[0], columns[0])
+    work = part.executed(vector)
+    for axes in (rows, columns):
+        products = [axis.outputs * axis.window for axis in axes]
+        work = work * sum(products) // products[0]
+    return best.executed(vector) <= _MARGIN * work
 
 
 def _apart(problem: ConvProblem) -> ConvProblem:
     """The same gradient, strided by all taps along an axis with a single output.
 
-    So it is made of the one tap that every input meets, and of none that meet only padding.  (Few
-    images take less time than reading filters tap by tap.)
+    So every input meets the one tap that has a part in it.  (Few images take less time than reading
+    filters tap by tap.)
     """
     if problem.N < _FEW_IMAGES:
         return problem

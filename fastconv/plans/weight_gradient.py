@@ -9,6 +9,8 @@ import numpy as np
 
 from fastconv.core.program import Program, Programs
 
+NO_LIMIT = 2**62  # of where the last of some neighbours begins, which may overlap the one before
+
 
 class WeightGradient:
     """A plan of one weight gradient."""

@@ -10,7 +10,8 @@ from numba.extending import intrinsic
 from fastconv.core.jit import Function, callee
 
 from .strided import whole_vectors
-from .vector import Vectors, element, i64, literal, outlined
+from .transposing import transpose_tile
+from .vector import Vectors, element, i64, lanes, literal, outlined
 
 
 def _pick(v: Vectors, values: list, elements: list[tuple[int, int]]):
@@ -93,25 +94,48 @@ def _turn(typingctx, like, joining, planes, target, source, plane, count):
 
 
 @functools.cache
-def separator(itemsize: int, planes: int) -> Function:
-    """``separate(target, source, plane, count)``: ``target[p][i] = source[i·planes + p]``.
+def separator(itemsize: int, planes: int, dense: bool) -> Function:
+    """``separate(target, plane, source, pixel, count)``: ``target[p][i] = source[i][p]``.
 
-    For ``count`` pixels i, at least a vector of them; planes are ``plane`` bytes apart.
+    For ``count`` pixels i, at least a vector of them.  Planes are ``plane`` bytes apart, pixels
+    ``pixel`` bytes: no more than they hold, if they are ``dense``.
     """
+    vector = lanes(itemsize)
 
-    @callee(4)
-    def separate(target, source, plane, count):
-        _turn(element(itemsize), 0, planes, target, source, plane, count)
+    @callee(5)
+    def separate(target, plane, source, pixel, count):
+        like = element(itemsize)
+        if dense:
+            _turn(like, 0, planes, target, source, plane, count)
+        else:
+            for p in range(0, planes, vector):
+                for i in range(0, count, vector):
+                    transpose_tile(
+                        like, target + p * plane + i * itemsize, plane,
+                        source + i * pixel + p * itemsize, pixel,
+                        min(vector, count - i), min(vector, planes - p),
+                    )  # fmt: skip
 
     return separate
 
 
 @functools.cache
-def joiner(itemsize: int, planes: int) -> Function:
-    """``join(target, source, plane, count)``, the other way round: as :func:`interleave`."""
+def joiner(itemsize: int, planes: int, dense: bool) -> Function:
+    """``join(target, pixel, source, plane, count)``: ``target[i][p] = source[p][i]``, likewise."""
+    vector = lanes(itemsize)
 
-    @callee(4)
-    def join(target, source, plane, count):
-        _turn(element(itemsize), 1, planes, target, source, plane, count)
+    @callee(5)
+    def join(target, pixel, source, plane, count):
+        like = element(itemsize)
+        if dense:
+            _turn(like, 1, planes, target, source, plane, count)
+        else:
+            for p in range(0, planes, vector):
+                for i in range(0, count, vector):
+                    transpose_tile(
+                        like, target + i * pixel + p * itemsize, pixel,
+                        source + p * plane + i * itemsize, plane,
+                        min(vector, planes - p), min(vector, count - i),
+                    )  # fmt: skip
 
     return join

@@ -218,6 +218,7 @@ class BlockedWeight(WeightGradient):
         c, at, sums = self.c, operands(), SCRATCH
         (xn, xc, xh, xw), (yn, yk, yh, yw) = x_strides, dy_strides
         x_there, dy_there = self.in_place
+        assert yk == self.itemsize or not self.overlaps, "channels-last, as the problem says"
         dk, dc, _, _ = dw_strides
         dg = c.channels * dc if self.rows_of_dw else c.filters * dk
         rest = sums + self.copies * self.copy_bytes

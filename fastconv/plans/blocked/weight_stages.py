@@ -8,6 +8,7 @@ from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.plans.pixel_tasks import grid
 from fastconv.plans.sum_tasks import sum_tasks
+from fastconv.plans.weight_gradient import NO_LIMIT
 from fastconv.simd.tiles import tile_panel
 
 from .weight_kernel import weight_kernel
@@ -15,9 +16,6 @@ from .weight_sum_kernel import weight_sum_kernel
 
 if TYPE_CHECKING:
     from .weight import BlockedWeight
-
-
-_NO_LIMIT = 2**62
 
 
 def _tile(plan: BlockedWeight) -> dict[str, int]:
@@ -57,7 +55,7 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         tiles_m=plan.tiles_m,
         tiles_k=plan.tiles_k,
         n_blocks=plan.n_blocks,
-        dy_last=plan.last * plan.itemsize if plan.overlaps else _NO_LIMIT,
+        dy_last=plan.last * plan.itemsize if plan.overlaps else NO_LIMIT,
     )
 
 

@@ -15,7 +15,7 @@ from fastconv.gemm.windows import window_record
 from fastconv.plans.arrays import window_of
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.sum_tasks import sum_tasks
-from fastconv.plans.weight_gradient import WeightGradient
+from fastconv.plans.weight_gradient import NO_LIMIT, WeightGradient
 from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
 
@@ -34,7 +34,6 @@ _FEW_TAPS = 10  # little is computed on what is read
 # Rows and columns of a patch that is summed for all units at once: memory is read in order then,
 # and the patch stays in the first-level cache.
 _STRIDED, _SLIDING = (TERMS, 3), (4, 16)
-_NO_LIMIT = 2**62
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -166,7 +165,7 @@ class DepthwiseWeight(WeightGradient):
             plane_columns=planes.shape[1],
             planes_bytes=aligned(planes.nbytes),
             dealt_bytes=planes.dealt_bytes,
-            last=units.last * self.itemsize if self.in_place else _NO_LIMIT,
+            last=units.last * self.itemsize if self.in_place else NO_LIMIT,
             **sum_tasks(self.workers, self.copies, self.parts, units.count, c.N * self.tasks_i),
             copy_bytes=self.copy_bytes,
             unit_bytes=self.unit_bytes,
@@ -229,6 +228,7 @@ class DepthwiseWeight(WeightGradient):
             pays = self.in_place or len(self.patches.patches) == 1
             fitting = units.whole or self.in_place
             dy_in_place = pays and fitting and lane == self.itemsize
+            assert dy_in_place or not self.in_place, "channels-last, as the problem says"
         records, tables = self._tables(x_strides, dy_strides, dy_in_place)
         step = units.filters * dw_strides[0]
         multiplying = self.multiply.call(

@@ -6,20 +6,22 @@ from fastconv.core.jit import call, inner
 from fastconv.core.workspace import odd_lines
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.depthwise.planes import Planes
+from fastconv.simd.interleaving import separator
 from fastconv.simd.vector import lanes
 
 _MOST, _MOST_READ_AGAIN = 8, 12  # channels; of those that several taps read
 
 # The function that separates the planes of x (0: they are apart), x, the rows that a task needs,
 # where their planes are in its scratch, and bytes from one to the next.
-APART = "separate x xn xh window_rows pixels x_plane "
+APART = "separate x xn xh x_pixel window_rows pixels x_plane "
 
 
 def soon_planes(c: Correlation, itemsize: int) -> bool:
-    """Whether pixels of channels and of filters are so few elements, and rows long enough."""
+    """Whether pixels of channels and of filters are so few elements, all read, and rows long."""
     most = _MOST_READ_AGAIN if c.steps > c.channels else _MOST
     few = c.groups == 1 and c.channels <= most and c.filters <= _MOST
-    return few and min(c.columns.inputs, c.columns.outputs) >= lanes(itemsize)
+    read = all(axis.advance <= axis.window for axis in (c.rows, c.columns))
+    return few and read and min(c.columns.inputs, c.columns.outputs) >= lanes(itemsize)
 
 
 def window_rows(c: Correlation, planes: Planes) -> int:
@@ -32,6 +34,16 @@ def plane_bytes(c: Correlation, planes: Planes, itemsize: int) -> int:
     return odd_lines(window_rows(c, planes) * c.columns.inputs * itemsize)
 
 
+def result_bytes(c: Correlation, rows: int, itemsize: int) -> int:
+    """Of so many rows of a plane of results."""
+    return odd_lines(rows * c.columns.outputs * itemsize)
+
+
+def separating(itemsize: int, planes: int, pixel: int) -> int:
+    """The address of the function that separates pixels so many bytes apart."""
+    return separator(itemsize, planes, pixel == planes * itemsize).address
+
+
 @inner
 def separate_rows(a, x, scratch, image, i0):
     """Make planes of the rows that a task reads from output row ``i0`` on; x becomes those."""
@@ -40,5 +52,5 @@ def separate_rows(a, x, scratch, image, i0):
     planes = scratch + a.pixels
     for h in range(low, min(x.height, first + a.window_rows)):
         source = a.x + image * a.xn + h * a.xh
-        call(a.separate, planes + (h - low) * x.xh, source, a.x_plane, x.width)
+        call(a.separate, planes + (h - low) * x.xh, a.x_plane, source, a.x_pixel, x.width)
     x.x = planes - low * x.xh

@@ -15,7 +15,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
-from fastconv.core.workspace import aligned, odd_lines
+from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import even_split, even_splits, planar_tiles, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.plans.arrays import Setting, window_of
@@ -25,11 +25,11 @@ from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
-from fastconv.simd.interleaving import joiner, separator
+from fastconv.simd.interleaving import joiner
 from fastconv.simd.tiles import tile_planar
 from fastconv.simd.vector import lanes
 
-from .apart import plane_bytes, soon_planes, window_rows
+from .apart import plane_bytes, result_bytes, separating, soon_planes, window_rows
 from .planar_kernel import planar_kernel
 
 # Terms of a sum up to which this is faster than vectors of filters; and where few filters would
@@ -68,8 +68,10 @@ class PlanarCorrelation(UnfoldedCorrelation):
         # Rows of channels-last pixels as planes, and planes that become such rows.
         self.pixels = aligned(WINDOW_BYTES + 64 + spare + self.planes.nbytes)
         self.x_plane = plane_bytes(c, self.planes, itemsize)
-        self.results = self.pixels + self.apart[0] * aligned(c.channels * self.x_plane)
-        self.worker_bytes = self.results + self.apart[1] * aligned(c.filters * self._result_bytes)
+        self.y_plane = result_bytes(c, self.rows, itemsize)
+        pixels, results = self._apart_bytes(self.planes, self.rows)
+        self.results = self.pixels + pixels
+        self.worker_bytes = self.results + results
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
         self.window = window_record(
             self.units.all_inputs, self.units.inputs, (c.rows.inputs, c.columns.inputs),
@@ -77,9 +79,13 @@ class PlanarCorrelation(UnfoldedCorrelation):
         )  # fmt: skip
         self._tables()
 
-    @property
-    def _result_bytes(self) -> int:
-        return odd_lines(self.rows * self.c.columns.outputs * self.itemsize)
+    def _apart_bytes(self, planes: Planes, rows: int) -> tuple[int, int]:
+        """What planes of pixels take, of so many rows of results."""
+        c, (x_apart, y_apart) = self.c, self.apart
+        return (
+            x_apart * aligned(c.channels * plane_bytes(c, planes, self.itemsize)),
+            y_apart * aligned(c.filters * result_bytes(c, rows, self.itemsize)),
+        )
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
@@ -129,10 +135,11 @@ class PlanarCorrelation(UnfoldedCorrelation):
             room = machine().l1 // 2 if flat else machine().l2 // 8
             for rows in splits:
                 planes = self._planes(rows, flat)
-                if found and planes.nbytes > room:
+                held = planes.nbytes + sum(self._apart_bytes(planes, rows))
+                if found and (planes.nbytes > room or held > machine().l2 // 4):
                     break
                 vectors, tasks = self._vectors(rows, flat), -(-c.rows.outputs // rows)
-                packed = _PACK * planes.nbytes // (self.vector * self.itemsize)
+                packed = _PACK * held // (self.vector * self.itemsize)
                 for mr, nv, step in planar_tiles(c.filters, vectors):
                     tiles = -(-vectors // nv) * -(-c.filters // mr)
                     time = tiles * (terms * step + _STORE * mr * nv + _START)
@@ -169,8 +176,6 @@ class PlanarCorrelation(UnfoldedCorrelation):
             x_plane=self.x_plane,
             pixels=self.pixels,
             results=self.results,
-            separate=separator(self.itemsize, c.channels).address if self.apart[0] else 0,
-            join=joiner(self.itemsize, c.filters).address if self.apart[1] else 0,
             J=c.columns.outputs,
             task_i=self.rows,
             tasks_i=self.tasks_i,
@@ -201,21 +206,25 @@ class PlanarCorrelation(UnfoldedCorrelation):
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         c, filters = self.c, self.filters.prepare(base, at, s)
-        (xn, xc, xh, xw), (yn, yk, yh, _) = s.x, s.y
+        (xn, xc, xh, xw), (yn, yk, yh, yw) = s.x, s.y
         x_apart, y_apart = self.apart
-        source = dict(x=at.first, xn=xn, xh=xh)
+        there = dict(x=at.first, xn=xn, xh=xh, x_pixel=xw, y_pixel=yw, separate=0, join=0)
+        if y_apart:
+            dense = yw == c.filters * self.itemsize
+            there["join"] = joiner(self.itemsize, c.filters, dense).address
         if x_apart:  # a task reads what it has made planes of
+            there["separate"] = separating(self.itemsize, c.channels, xw)
             xn, xc, xh, xw = 0, self.x_plane, c.columns.inputs * self.itemsize, self.itemsize
         multiplying = self.stage.call(
             scratch=room,
             relu=s.relu,
-            **source,
+            **there,
             x_window=window_of(self.window, at.first, (xn, 0, xc * self.units.sets, xh, xw)),
             x_set=xc,
             y=at.out,
             yn=yn,
             yg=yk * c.filters,
-            yk=self._result_bytes if y_apart else yk,
+            yk=self.y_plane if y_apart else yk,
             yh=yh,
             **filters.words,
         )

@@ -21,7 +21,7 @@ LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu y yn yg yk yh I groups "
     + APART
     # the function that joins results to pixels, if they are, J to a row; where they stand before
-    + "join results J "
+    + "join y_pixel results J "
     + PLANES
     # packed filters, bytes of a tile of them
     + "w bias w_tile tiles "
@@ -106,7 +106,7 @@ def planar_kernel(itemsize: int) -> Kernel:
             clock = lap(a.profile, worker, MULTIPLY, clock)
             if a.join != 0:
                 for i in range(a.task_i):
-                    call(a.join, result + i * a.yh, y + i * a.J * itemsize, a.yk, a.J)
+                    call(a.join, result + i * a.yh, a.y_pixel, y + i * a.J * itemsize, a.yk, a.J)
                 clock = lap(a.profile, worker, OUTPUT, clock)
 
     return planar

@@ -19,7 +19,7 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
-from fastconv.core.workspace import ALIGN, aligned, odd_lines
+from fastconv.core.workspace import ALIGN, aligned
 from fastconv.gemm.sharing import share_out, workers_for
 from fastconv.gemm.tiling import dot_tiles, even_split, round_up
 from fastconv.gemm.windows import window_record
@@ -30,11 +30,10 @@ from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
 from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.plans.weight_gradient import WeightGradient
-from fastconv.simd.interleaving import separator
 from fastconv.simd.tiles import tile_tap_dots
 from fastconv.simd.vector import lanes
 
-from .apart import plane_bytes, soon_planes, window_rows
+from .apart import plane_bytes, result_bytes, separating, soon_planes, window_rows
 from .planar_weight_kernel import planar_add_kernel, planar_weight_kernel
 
 _MOST_TAPS = 512  # of all channels; more are as well transposed
@@ -87,6 +86,10 @@ class PlanarWeight(WeightGradient):
         rows = c.N * c.groups * c.rows.outputs
         self.workers = workers_for(problem.flops, rows, threads, c.moved(itemsize))
         self.units = Units(c, "nchw", itemsize, splat=True)
+        self.apart = (
+            problem.x_format == "nhwc" and c.channels > 1,
+            problem.y_format == "nhwc" and c.filters > 1,
+        )
         self.time, self.cut, self.mr, self.nt = self._shape()
         self.planes = self._planes(self.cut)
         self.tiles, self.tap_tiles = -(-c.filters // self.mr), -(-c.steps // self.nt)
@@ -100,17 +103,13 @@ class PlanarWeight(WeightGradient):
         )
         self.workers = min(self.workers, self.copies * self.parts)
         self.planes_bytes = aligned(self.planes.nbytes)
-        self.apart = (
-            problem.x_format == "nhwc" and c.channels > 1,
-            problem.y_format == "nhwc" and c.filters > 1,
-        )
         # Rows of channels-last pixels as planes.
         self.pixels = aligned(WINDOW_BYTES + 64 + self.cut.images * self.planes_bytes)
         self.x_plane = plane_bytes(c, self.planes, itemsize)
-        self.gradient = self.pixels + self.apart[0] * aligned(c.channels * self.x_plane)
-        self.dy_plane = odd_lines(self.cut.rows * c.columns.outputs * itemsize)
-        planes = self.cut.images * c.filters * self.dy_plane
-        self.worker_bytes = self.gradient + self.apart[1] * aligned(planes)
+        self.dy_plane = result_bytes(c, self.cut.rows, itemsize)
+        pixels, gradient = self._apart_bytes(self.cut, self.planes)
+        self.gradient = self.pixels + pixels
+        self.worker_bytes = self.gradient + gradient
         self.nbytes = aligned(self.copies * self.copy_bytes) + self.workers * self.worker_bytes
         self.x_window = window_record(
             self.units.all_inputs, self.units.inputs, (c.rows.inputs, c.columns.inputs),
@@ -147,9 +146,22 @@ class PlanarWeight(WeightGradient):
             cuts += [_Cut(True, some, height, some, height * width) for some in images]
         for cut in cuts:
             few = cut.stretches * -(-cut.length // self.vector) <= _MOST_STEPS
-            held = cut.images * self._planes(cut).nbytes
-            if (few and held <= machine().l2 // 2) or cut[:3] == (False, 1, 1):
+            if (few and self._held(cut) <= machine().l2 // 2) or cut[:3] == (False, 1, 1):
                 yield cut
+
+    def _apart_bytes(self, cut: _Cut, planes: Planes) -> tuple[int, int]:
+        """What planes of the pixels of a block take: of an image of x at a time, of all of dy."""
+        c, (x_apart, dy_apart) = self.c, self.apart
+        gradient = cut.images * c.filters * result_bytes(c, cut.rows, self.itemsize)
+        return (
+            x_apart * aligned(c.channels * plane_bytes(c, planes, self.itemsize)),
+            dy_apart * aligned(gradient),
+        )
+
+    def _held(self, cut: _Cut) -> int:
+        """Bytes of the planes of a block."""
+        planes = self._planes(cut)
+        return cut.images * planes.nbytes + sum(self._apart_bytes(cut, planes))
 
     def _planes(self, cut: _Cut) -> Planes:
         return _planes(self.c, cut.rows, cut.flat, self.itemsize)
@@ -207,8 +219,6 @@ class PlanarWeight(WeightGradient):
             x_plane=self.x_plane,
             pixels=self.pixels,
             gradient=self.gradient,
-            separate=separator(self.itemsize, c.channels).address if self.apart[0] else 0,
-            separate_dy=separator(self.itemsize, c.filters).address if self.apart[1] else 0,
             taps=self.taps,
             tap_tiles=self.tap_tiles,
             copy_bytes=self.copy_bytes,
@@ -251,20 +261,21 @@ class PlanarWeight(WeightGradient):
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> array:
         _, _, yh, yw = dy.strides
         whole = not self.cut.flat or yh == self.c.columns.outputs * self.itemsize
-        if self.apart[1]:
-            return super().run(x, dy, dw)
-        if yw != self.itemsize or not whole:
+        if not self.apart[1] and (yw != self.itemsize or not whole):
             dy = np.ascontiguousarray(dy)
         return super().run(x, dy, dw)
 
     def _program(self, x_strides, dy_strides, dw_strides) -> Program:
         at, sums = operands(), SCRATCH
-        (xn, xc, xh, xw), (yn, yk, yh, _) = x_strides, dy_strides
-        there = dict(x=at.first, xn=xn, xh=xh, dy_n=yn, dy_h=yh)
+        (xn, xc, xh, xw), (yn, yk, yh, yw) = x_strides, dy_strides
+        there = dict(x=at.first, xn=xn, xh=xh, x_pixel=xw, dy_n=yn, dy_h=yh, dy_pixel=yw)
+        there |= dict(separate=0, separate_dy=0)
         c, (x_apart, dy_apart) = self.c, self.apart
         if x_apart:  # a task reads what it has made planes of
+            there["separate"] = separating(self.itemsize, c.channels, xw)
             xn, xc, xh, xw = 0, self.x_plane, c.columns.inputs * self.itemsize, self.itemsize
         if dy_apart:
+            there["separate_dy"] = separating(self.itemsize, c.filters, yw)
             yk, yh = self.dy_plane, c.columns.outputs * self.itemsize
             yn = c.filters * yk
         multiplying = self.multiply.call(

@@ -23,7 +23,7 @@ LAYOUT = record(
     + APART
     # the function that separates the planes of dy (0: they are apart), its images and rows, and
     # where its planes are in scratch
-    + "separate_dy dy_n dy_h gradient "
+    + "separate_dy dy_n dy_h dy_pixel gradient "
     # dy and its strides, or those of its planes; its images, rows and columns; images of a block;
     # whether the rows of one follow one another, and the bytes of a row in the planes
     + "dy yn yg yk yh N I J task_n flat row_bytes "
@@ -50,7 +50,7 @@ def _separate_gradient(a, item, target, n0, images, i0, rows):
         source = a.dy + (n0 + n) * a.dy_n + i0 * a.dy_h
         for i in range(rows):
             to = target + n * a.yn + i * a.J * item
-            call(a.separate_dy, to, source + i * a.dy_h, a.yk, a.J)
+            call(a.separate_dy, to, a.yk, source + i * a.dy_h, a.dy_pixel, a.J)
 
 
 @functools.cache
@@ -88,7 +88,7 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
                     stretches, length, dy_row, x_row = images, rows * a.J, a.yn, a.planes_bytes
                 for group in range(first, last):
                     for n in range(images):
-                        if a.separate != 0:
+                        if a.separate != 0:  # of a single group
                             separate_rows(a, x, window, n0 + n, i0)
                         pack_planes(
                             like, a, x, itemsize, planes + n * a.planes_bytes, n0 + n, group, i0
