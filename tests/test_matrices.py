@@ -7,7 +7,9 @@ import pytest
 from cases import Case
 from harness import DIRECTIONS, FORMATS, Trial, assert_close
 
+import fastconv as fc
 from fastconv.conv._product import parts_of
+from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.plans.correlation import backward_input, executed, parities
 
@@ -44,6 +46,7 @@ def test_inputs_meet_the_taps_that_have_a_part_in_them(batch, steps, order):
         (Case("many", 2, 16, 9, 9, 16, 3, 3, 3), 1),
         (Case("of-many-pixels", 9, 16, 30, 30, 16, 3, 3, 3), 9),
         (Case("most", 9, 16, 72, 81, 16, 8, 9, (8, 9)), 1),
+        (Case("most-and-padded", 2, 16, 96, 96, 16, 24, 24, 24, 12), 1),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -77,3 +80,29 @@ def test_depthwise_filters_as_large_as_the_image(direction, algorithm):
         pytest.skip(trial.refusal(algorithm))
     bound = trial.bound("direct" if algorithm == "auto" else algorithm)
     assert_close(trial.run(algorithm, *trial.operands()), trial.expected, bound)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "bf16x3", "strassen", "auto"])
+@pytest.mark.parametrize(("filters", "groups"), [(16, 1), (6, 2)])
+def test_every_pixel_of_a_transposed_convolution_has_the_bias_of_its_channel(
+    filters, groups, algorithm
+):
+    """From single pixels to images as large as filters: the first layer of many decoders."""
+    rng = np.random.default_rng(3)
+    y = rng.standard_normal((4, filters, 1, 1), np.float32)
+    w = rng.standard_normal((filters, 10 // groups, 3, 4), np.float32)
+    bias = rng.standard_normal(10, np.float32)
+
+    def transposed(algorithm):
+        with fc.options(accuracy="fast"):
+            return fc.conv_transpose2d(
+                y, w, bias, groups=groups, algorithm=algorithm, activation="relu"
+            )
+
+    problem = described(
+        (4, 10, 3, 4), w.shape, 1, 0, 1, groups, "backward_input", "float32", "nchw"
+    )
+    reason = None if algorithm == "auto" else ALGORITHMS[algorithm].refuses(problem)
+    if reason is not None:
+        pytest.skip(reason)
+    np.testing.assert_allclose(transposed(algorithm), transposed("reference"), atol=2e-4)

@@ -27,10 +27,14 @@ def flattened(problem: ConvProblem) -> ConvProblem:
     return problem._replace(C=problem.C * problem.R * problem.S, **_PIXEL)
 
 
-def on_matrices(plan: Plan) -> Plan:
-    """What runs the ``plan`` of a flattened problem on arrays that are not."""
+def on_matrices(problem: ConvProblem, plan: Plan) -> Plan:
+    """What runs the ``plan`` of the flattened ``problem`` on arrays that are not."""
+    # A channel of inputs has a bias (transposed convolutions), and so have its pixels.
+    pixels = problem.R * problem.S if problem.direction == "backward_input" else 1
 
     def run(first, second, out, bias, relu):
+        if bias is not None and pixels > 1:
+            bias = np.repeat(bias, pixels)
         result = _rows(out)
         told = plan(_rows(first), _rows(second), result, bias, relu)
         if not np.may_share_memory(result, out):

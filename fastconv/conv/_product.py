@@ -82,7 +82,7 @@ class ProductAlgorithm(Algorithm):
             for piece, parts in parts_of(self, problem, threads)
         ]
         plan = plans[0][1] if len(plans) == 1 else _in_turn(plans)
-        return on_matrices(plan) if self.flattens and covers(problem) else plan
+        return on_matrices(problem, plan) if self.flattens and covers(problem) else plan
 
     def fills_lanes(self, c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
         """Whether few filters fill the lanes of the plan for ``c``, without folded outputs."""

@@ -154,8 +154,8 @@ _BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 4), (2, 4), (4, 4))
 _FAR = 4  # strides in taps
 _MARGIN = 1.15  # folding must promise this much: its stores are scattered
 # More parities than few take longer than a folded correlation, if they have few pixels each and one
-# tap; more than most, however many.
-_FEW_PARTS, _MOST_PARTS, _FEW_PIXELS = 4, 64, 512
+# tap; so do more than most, each of which takes the time of so many multiplications by itself.
+_FEW_PARTS, _MOST_PARTS, _FEW_PIXELS, _PART = 4, 64, 512, 500_000
 _FEW_IMAGES = 8
 
 
@@ -234,6 +234,8 @@ def _are_many(problem: ConvProblem, folded: list[Correlation], vector: int) -> b
     for axes in (rows, columns):
         products = [axis.outputs * axis.window for axis in axes]
         work = work * sum(products) // products[0]
+    if parts > _MOST_PARTS:
+        work += parts * _PART
     return best.executed(vector) <= _MARGIN * work
 
 
