@@ -34,7 +34,7 @@ def operands(trial, algorithm):
 @tables(
     "channels-3-17", "channels-31-33", "columns-29", "kernel-1x1", "stride-2-3x3", "stride-5-3x3",
     "dilation-2-stride-4", "groups-3-of-4", "depthwise-3x3", "depthwise-times-2", "halves-3x3",
-    "halves-1x1", "medium-3x3",
+    "halves-1x1", "image-is-kernel-groups", "image-as-wide-as-kernel", "medium-3x3",
     "medium-depthwise-3x3",
 )  # fmt: skip
 def test_bias_and_relu_are_fused(case, algorithm, order, activation):
@@ -55,7 +55,7 @@ def test_bias_and_relu_are_fused(case, algorithm, order, activation):
 @tables(
     "stride-2-1x1", "stride-2-2x2", "stride-2-3x3", "stride-3-2x2", "stride-5-3x3", "dilation-2",
     "dilation-2-stride-3", "dilation-4-stride-6", "groups-3-of-4", "depthwise-stride-2",
-    "depthwise-times-3", "halves-stride-3", "medium-stride-2",
+    "depthwise-times-3", "halves-stride-3", "stride-3-apart", "stride-9x8-apart", "medium-stride-2",
 )  # fmt: skip
 def test_transposed(case, algorithm, order, output_padding, activation):
     trial = Trial(case, "backward_input", order=order)
