@@ -208,3 +208,12 @@ def assert_close(result, expected, bound):
     scale = np.abs(expected).max()
     limit = bound + 1e-14
     assert error <= limit * scale, f"error {error:.2e} of {scale:.2e} exceeds {limit:.2e}"
+
+
+def assert_fused(case: cases.Case, algorithm: str, order: str):
+    """Bias and ReLU, fused, give what they give one after the other."""
+    x, w = Trial(case, "forward", order=order).operands()
+    bias = np.linspace(-2, 2, case.K, dtype=np.float32)
+    plain = fc.conv2d(x, w, None, *case.arguments, algorithm=algorithm)
+    given = fc.conv2d(x, w, bias, *case.arguments, algorithm=algorithm, activation="relu")
+    np.testing.assert_allclose(given, np.maximum(plain + bias[:, None, None], 0), atol=1e-5)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import cases
-import numpy as np
 import pytest
-from harness import DIRECTIONS, DTYPES, Trial, assert_close
+from harness import DIRECTIONS, DTYPES, Trial, assert_close, assert_fused
 
 import fastconv as fc
 from fastconv.conv.depthwise import _parts
@@ -54,11 +53,7 @@ def test_results(case, direction, dtype, threads):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bias_and_relu(case):
-    x, w = Trial(case, "forward", order="nhwc").operands()
-    bias = np.linspace(-9, 9, case.K, dtype=np.float32)
-    plain = fc.conv2d(x, w, None, *case.arguments, algorithm="depthwise")
-    given = fc.conv2d(x, w, bias, *case.arguments, algorithm="depthwise", activation="relu")
-    np.testing.assert_allclose(given, np.maximum(plain + bias[:, None, None], 0), atol=1e-5)
+    assert_fused(case, "depthwise", "nhwc")
 
 
 @pytest.mark.parametrize("channels", [1, VECTOR - 1, VECTOR, VECTOR + 1, 3 * VECTOR])

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+import oracle
 import pytest
 from cases import Case
 from harness import DIRECTIONS, FORMATS, Trial, assert_close
 
 import fastconv as fc
 from fastconv.conv._product import parts_of
-from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
-from fastconv.plans.correlation import backward_input, executed, parities
+from fastconv.plans.correlation import _apart, backward_input, executed, parities
 
 COVERS = Case("covers", 9, 6, 4, 3, 10, 4, 3, groups=2)
 ONE_COLUMN = Case("one-column", 9, 16, 6, 5, 17, 3, 5)
+pytestmark = pytest.mark.usefixtures("no_second_try")
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "im2col"])
@@ -67,42 +70,33 @@ def test_parities_of_few_pixels_are_one_correlation(case, parts):
     ids=lambda case: case.name,
 )
 def test_folding_takes_hardly_more_than_parities(case):
+    """Of those that meet no taps in the padding, where there is a single output."""
     problem = Trial(case, "backward_input").problem
     found = executed(backward_input(problem, 16), 16)
-    assert found <= 1.15 * executed(parities(problem), 16)
+    assert found <= 1.15 * executed(parities(_apart(problem)), 16)
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "fft", "depthwise", "strassen", "auto"])
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "fft", "depthwise"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_depthwise_filters_as_large_as_the_image(direction, algorithm):
     trial = Trial(Case("covers-depthwise", 2, 16, 8, 8, 16, 8, 8, groups=16), direction)
-    if algorithm != "auto" and trial.refusal(algorithm):
-        pytest.skip(trial.refusal(algorithm))
-    bound = trial.bound("direct" if algorithm == "auto" else algorithm)
-    assert_close(trial.run(algorithm, *trial.operands()), trial.expected, bound)
+    result = trial.run(algorithm, *trial.operands())
+    assert_close(result, trial.expected, trial.bound(algorithm))
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "bf16x3", "strassen", "auto"])
-@pytest.mark.parametrize(("filters", "groups"), [(16, 1), (6, 2)])
-def test_every_pixel_of_a_transposed_convolution_has_the_bias_of_its_channel(
-    filters, groups, algorithm
-):
+@pytest.mark.parametrize(
+    ("algorithm", "groups"),
+    [*itertools.product(("direct", "im2col", "bf16x3"), (1, 2)), ("strassen", 1)],
+)
+def test_every_pixel_of_a_transposed_convolution_has_the_bias_of_its_channel(algorithm, groups):
     """From single pixels to images as large as filters: the first layer of many decoders."""
-    rng = np.random.default_rng(3)
-    y = rng.standard_normal((4, filters, 1, 1), np.float32)
-    w = rng.standard_normal((filters, 10 // groups, 3, 4), np.float32)
-    bias = rng.standard_normal(10, np.float32)
-
-    def transposed(algorithm):
-        with fc.options(accuracy="fast"):
-            return fc.conv_transpose2d(
-                y, w, bias, groups=groups, algorithm=algorithm, activation="relu"
-            )
-
-    problem = described(
-        (4, 10, 3, 4), w.shape, 1, 0, 1, groups, "backward_input", "float32", "nchw"
-    )
-    reason = None if algorithm == "auto" else ALGORITHMS[algorithm].refuses(problem)
-    if reason is not None:
-        pytest.skip(reason)
-    np.testing.assert_allclose(transposed(algorithm), transposed("reference"), atol=2e-4)
+    case = Case("decoder", 4, 10, 3, 4, 16, 3, 4, groups=groups)
+    trial = Trial(case, "backward_input")
+    if trial.refusal(algorithm):
+        pytest.skip(trial.refusal(algorithm))
+    y, w = trial.operands()
+    bias = np.linspace(-2, 2, case.C, dtype=np.float32)
+    with fc.options(accuracy="fast"):
+        x = fc.conv_transpose2d(y, w, bias, groups=groups, algorithm=algorithm)
+    expected = oracle.transposed(y, w, bias, 1, 0, 0, groups, 1)
+    assert_close(x, expected, trial.bound(algorithm))

@@ -94,48 +94,38 @@ def _turn(typingctx, like, joining, planes, target, source, plane, count):
 
 
 @functools.cache
+def _turner(itemsize: int, planes: int, joining: bool, dense: bool) -> Function:
+    """``turn(target, target_step, source, source_step, count)``: planes to pixels, or back."""
+    vector = lanes(itemsize)
+
+    @callee(5)
+    def turn(target, target_step, source, source_step, count):
+        like = element(itemsize)
+        rows, columns = (planes, count) if joining else (count, planes)
+        if dense:
+            plane = source_step if joining else target_step
+            _turn(like, joining, planes, target, source, plane, count)
+        else:
+            for i in range(0, rows, vector):
+                for j in range(0, columns, vector):
+                    transpose_tile(
+                        like, target + j * target_step + i * itemsize, target_step,
+                        source + i * source_step + j * itemsize, source_step,
+                        min(vector, rows - i), min(vector, columns - j),
+                    )  # fmt: skip
+
+    return turn
+
+
 def separator(itemsize: int, planes: int, dense: bool) -> Function:
     """``separate(target, plane, source, pixel, count)``: ``target[p][i] = source[i][p]``.
 
     For ``count`` pixels i, at least a vector of them.  Planes are ``plane`` bytes apart, pixels
     ``pixel`` bytes: no more than they hold, if they are ``dense``.
     """
-    vector = lanes(itemsize)
-
-    @callee(5)
-    def separate(target, plane, source, pixel, count):
-        like = element(itemsize)
-        if dense:
-            _turn(like, 0, planes, target, source, plane, count)
-        else:
-            for p in range(0, planes, vector):
-                for i in range(0, count, vector):
-                    transpose_tile(
-                        like, target + p * plane + i * itemsize, plane,
-                        source + i * pixel + p * itemsize, pixel,
-                        min(vector, count - i), min(vector, planes - p),
-                    )  # fmt: skip
-
-    return separate
+    return _turner(itemsize, planes, False, dense)
 
 
-@functools.cache
 def joiner(itemsize: int, planes: int, dense: bool) -> Function:
     """``join(target, pixel, source, plane, count)``: ``target[i][p] = source[p][i]``, likewise."""
-    vector = lanes(itemsize)
-
-    @callee(5)
-    def join(target, pixel, source, plane, count):
-        like = element(itemsize)
-        if dense:
-            _turn(like, 1, planes, target, source, plane, count)
-        else:
-            for p in range(0, planes, vector):
-                for i in range(0, count, vector):
-                    transpose_tile(
-                        like, target + i * pixel + p * itemsize, pixel,
-                        source + p * plane + i * itemsize, plane,
-                        min(vector, planes - p), min(vector, count - i),
-                    )  # fmt: skip
-
-    return join
+    return _turner(itemsize, planes, True, dense)

@@ -137,21 +137,9 @@ def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
 
 
 def emit_pitched(
-    v: Vectors,
-    shape,
-    a,
-    a_pitch,
-    length,
-    b,
-    fetch,
-    fetch_step,
-    init,
-    pitch,
-    relu,
-    c,
-    c_pitch,
+    v: Vectors, shape, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch,
     columns,
-):
+):  # fmt: skip
     builder, (mr, nv) = v.builder, shape
     step = nv * v.nbytes
     a_pitch, a_pitch3 = v.opaque(a_pitch), v.opaque(builder.mul(a_pitch, i64(3)))

@@ -6,7 +6,7 @@ from fastconv.core.jit import call, inner
 from fastconv.core.workspace import odd_lines
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.depthwise.planes import Planes
-from fastconv.simd.interleaving import separator
+from fastconv.simd.interleaving import joiner, separator
 from fastconv.simd.vector import lanes
 
 _MOST, _MOST_READ_AGAIN = 8, 12  # channels; of those that several taps read
@@ -42,6 +42,11 @@ def result_bytes(c: Correlation, rows: int, itemsize: int) -> int:
 def separating(itemsize: int, planes: int, pixel: int) -> int:
     """The address of the function that separates pixels so many bytes apart."""
     return separator(itemsize, planes, pixel == planes * itemsize).address
+
+
+def joining(itemsize: int, planes: int, pixel: int) -> int:
+    """That of the function that joins them."""
+    return joiner(itemsize, planes, pixel == planes * itemsize).address
 
 
 @inner

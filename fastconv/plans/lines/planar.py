@@ -25,11 +25,10 @@ from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
-from fastconv.simd.interleaving import joiner
 from fastconv.simd.tiles import tile_planar
 from fastconv.simd.vector import lanes
 
-from .apart import plane_bytes, result_bytes, separating, soon_planes, window_rows
+from .apart import joining, plane_bytes, result_bytes, separating, soon_planes, window_rows
 from .planar_kernel import planar_kernel
 
 # Terms of a sum up to which this is faster than vectors of filters; and where few filters would
@@ -210,8 +209,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
         x_apart, y_apart = self.apart
         there = dict(x=at.first, xn=xn, xh=xh, x_pixel=xw, y_pixel=yw, separate=0, join=0)
         if y_apart:
-            dense = yw == c.filters * self.itemsize
-            there["join"] = joiner(self.itemsize, c.filters, dense).address
+            there["join"] = joining(self.itemsize, c.filters, yw)
         if x_apart:  # a task reads what it has made planes of
             there["separate"] = separating(self.itemsize, c.channels, xw)
             xn, xc, xh, xw = 0, self.x_plane, c.columns.inputs * self.itemsize, self.itemsize
