@@ -220,7 +220,11 @@ def test_accuracy():
 
 
 @pytest.mark.parametrize(
-    ("output", "target"), [((4,), (4,)), ((4, 3), (4, 1)), ((4, 3), (1,)), ((4, 3, 2), (4,))]
+    ("output", "target"),
+    [
+        *[((4,), (4,)), ((4, 3), (4, 1)), ((4, 3), (1,)), ((4, 3, 2), (4,))],
+        *[((4, 1), (4,)), ((4, 1), (4, 1))],  # a single score says nothing
+    ],
 )
 def test_accuracy_of_what_are_no_classes(output, target):
     with pytest.raises(ValueError, match="accuracy needs scores"):

@@ -8,39 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastconv.core import checks
-from fastconv.nn import random
+from fastconv.data import DataLoader
 
 Rng = np.random.Generator | int | None
-
-
-class Batches:
-    """Mini-batches (input, target) of two arrays; each pass is in a new order, if shuffled.
-
-    Two of them with equal seeds give equal passes.
-    """
-
-    def __init__(
-        self,
-        input: np.ndarray,
-        target: np.ndarray,
-        batch_size: int,
-        rng: np.random.Generator | None = None,
-    ):
-        self.input = input
-        self.target = target
-        self.batch_size = batch_size
-        self._rng = rng  # None: in order
-
-    def __len__(self) -> int:
-        return -(-len(self.input) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        samples = len(self.input)
-        order = None if self._rng is None else self._rng.permutation(samples)
-        for start in range(0, samples, self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            chosen = batch if order is None else order[batch]
-            yield self.input[chosen], self.target[chosen]
 
 
 def batches(
@@ -80,8 +50,7 @@ def batches(
         raise ValueError(f"{name} must be two arrays of equal length, got shapes {shapes}")
     if not shapes[0][0]:
         raise ValueError(f"{name} holds no samples: shapes {shapes}")
-    input, target = (np.asarray(part) for part in data)
-    return Batches(input, target, size, random.generator(rng) if shuffle else None)
+    return DataLoader(tuple(np.asarray(part) for part in data), size, shuffle, rng=rng)
 
 
 def pairs(data: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

@@ -13,12 +13,12 @@ def accuracy(output: np.ndarray, target: np.ndarray) -> float:
     """The share of samples whose largest score is that of their class.
 
     ``output`` (N, C, …) are scores, ``target`` classes (N, …) or probabilities (N, C, …); other
-    shapes are a ``ValueError``.
+    shapes, and a single class, which is always right, are a ``ValueError``.
     """
     classes = (*output.shape[:1], *output.shape[2:])
-    if output.ndim < 2 or target.shape not in (classes, output.shape):
+    if output.ndim < 2 or output.shape[1] < 2 or target.shape not in (classes, output.shape):
         raise ValueError(
-            f"accuracy needs scores (N, C, …) and a target (N, …) or (N, C, …), "
+            f"accuracy needs scores (N, C ≥ 2, …) and a target (N, …) or (N, C, …), "
             f"got output {output.shape} and target {target.shape}"
         )
     if target.ndim == output.ndim:
