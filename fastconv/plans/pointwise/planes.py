@@ -5,11 +5,16 @@ lanes run over pixels, which are contiguous in x and in y, and weights are broad
 transposed.  A span of pixels is copied into panels ``[tile][channel][pixel]`` that stay in L2 (the
 planes themselves, whole pages apart, would compete for few sets of the cache), with the images of a
 batch one after the other, so that small ones fill whole tiles together.
+
+Filters are read where they are, if channels or filters stand side by side: what one core packs
+another one waits for.
 """
 
 from __future__ import annotations
 
 import functools
+
+import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.program import Address, Operands
@@ -18,7 +23,7 @@ from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import choose_tile, even_split, tile_score
 from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation
-from fastconv.plans.packed_filters import PackedFilters, Prepared
+from fastconv.plans.packed_filters import Filters, PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.tiles import tile_panel
 from fastconv.simd.vector import lanes
@@ -27,10 +32,22 @@ from .planes_kernel import planes_kernel
 
 _TILES = 16  # of pixels in a span: enough to write long stretches of every plane
 _TRANSPOSING = 1.1  # how much longer the plan that transposes takes at least
+_TURNS = 8  # tasks for each thread, at least
 
 
 def _panel_bytes(c: Correlation, itemsize: int, nv: int) -> int:
     return c.channels * nv * lanes(itemsize) * itemsize
+
+
+class _Filters(PackedFilters):
+    """Filters that are packed, and kept, only where they cannot be read as they are."""
+
+    def readable(self, strides: tuple[int, ...]) -> bool:
+        """Whether filters or channels stand side by side, and the filters fill a tile."""
+        return self.itemsize in strides[:2] and self.correlation.filters >= self.width
+
+    def found(self, w: np.ndarray, forward: bool, bias) -> tuple:
+        return (w, w.strides, bias) if self.readable(w.strides) else super().found(w, forward, bias)
 
 
 class PlanesCorrelation(UnfoldedCorrelation):
@@ -39,15 +56,15 @@ class PlanesCorrelation(UnfoldedCorrelation):
         self.itemsize = itemsize
         self.mr, self.nv = choose_tile(c.filters, c.pixels, lanes(itemsize), far=True)
         self.width = self.nv * lanes(itemsize)
-        self.filters = PackedFilters(c, itemsize, self.mr, None, threads)
+        self.filters = _Filters(c, itemsize, self.mr, None, threads)
         tiles = -(-c.pixels // self.width)
         fitting = machine().l2 // 2 // _panel_bytes(c, itemsize, self.nv)
         share = max(1, min(_TILES, fitting, tiles // threads))
         self.span = even_split(tiles, share) * self.width
-        spans = -(-c.pixels // self.span) * c.groups
-        wanted = -(-3 * threads // spans) if threads > 1 else 1
+        spans = -(-c.pixels // self.span)
+        wanted = -(-_TURNS * threads // (spans * c.groups)) if threads > 1 else 1
         self.splits = min(self.filters.tiles, wanted)
-        self.tasks = spans * self.splits
+        self.tasks = spans * c.groups * self.splits
         row = self.width * itemsize
         self.worker_bytes = aligned(
             2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 16
@@ -89,10 +106,8 @@ class PlanesCorrelation(UnfoldedCorrelation):
         return Stage(
             planes_kernel(self.itemsize),
             self.workers,
-            **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
-            w_tile=self.filters.tile_bytes,
             tiles=self.filters.tiles,
             filters=c.filters,
             channels=c.channels,
@@ -118,7 +133,8 @@ class PlanesCorrelation(UnfoldedCorrelation):
         return dict(xn=xn, xg=xc * c.channels, xc=xc, xh=xh, xw=xw, **y_steps, line=line)
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s)
+        there = s.w is not None and self.filters.readable(s.w)
+        filters = self._filters_there(at, s) if there else self._packed_filters(base, at, s)
         multiplying = self.stage.call(
             scratch=room,
             relu=s.relu,
@@ -129,3 +145,39 @@ class PlanesCorrelation(UnfoldedCorrelation):
             biased=s.biased,
         )
         return Prepared(multiplying, filters)
+
+    def _tile(self, side_by_side: bool) -> dict[str, int]:
+        """The register tile, whose rows of A stand side by side or in a stretch each."""
+        return tile_panel(self.itemsize, self.mr, self.nv, 1 if side_by_side else self.mr, 0)
+
+    def _filters_there(self, at: Operands, s: Setting) -> Filters:
+        """The filters where they are; the last tile ends with the last of them."""
+        c = self.c
+        wk, wc = (s.w[0], s.w[1]) if s.forward else (s.w[1], s.w[0])
+        return Filters(
+            dict(
+                **self._tile(wk == self.itemsize),
+                w=at.second,
+                w_group=c.filters * wk if s.forward else c.channels * wc,
+                w_row=wk,
+                last=c.filters - self.mr,
+                w_pitch=wk,
+                w_step=wc,
+                bias=at.bias,
+                bias_group=c.filters,
+            )
+        )
+
+    def _packed_filters(self, base: Address, at: Operands, s: Setting) -> Filters:
+        packed, tiles = self.filters, self.filters.tiles
+        words, calls = packed.prepare(base, at, s)
+        words = dict(
+            **self._tile(True),
+            **words,
+            w_group=tiles * packed.tile_bytes,
+            w_row=packed.tile_bytes // self.mr,
+            last=packed.last,
+            w_step=self.mr * self.itemsize,
+            bias_group=tiles * self.mr,
+        )
+        return Filters(words, calls)

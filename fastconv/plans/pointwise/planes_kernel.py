@@ -16,8 +16,11 @@ LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu "
     # the arrays: strides in bytes; the planes of y are contiguous
     "x xn xg xc xh xw y yn yg yk "
-    # packed filters, bytes of a tile of them; whether there is a bias
-    "w bias biased w_tile tiles filters channels "
+    # filters, as packed or where they are: bytes from group to group and from one to the next, the
+    # first one of the last tile; in a tile from row to row (or 0) and from channel to channel
+    "w w_group w_row last w_pitch w_step tiles filters channels "
+    # whether there is a bias, and how many there are in a group
+    "bias biased bias_group "
     # pixels of all images, of one, of a stretch of x that has one step, of a task
     "pixels plane line span "
     # input rows and columns: of the first pixel, from one pixel to the next
@@ -95,6 +98,7 @@ def planes_kernel(itemsize: int) -> Kernel:
         for m in range(mr):
             put_word(straight_rows + m * 8, m * a.yk)
             put_word(staged_rows + m * 8, m * row)
+        packed = -1  # the span of pixels in the panels
         clock = started(a.profile)
         while True:
             task = next_task(a.counter, worker, a.tasks)
@@ -103,17 +107,20 @@ def planes_kernel(itemsize: int) -> Kernel:
             split, rest = task % a.splits, task // a.splits
             group, first = rest % a.groups, rest // a.groups * a.span
             count = min(a.span, a.pixels - first)
-            _pack(like, a, itemsize, vector, width, panels, group, first, count)
+            if rest != packed:
+                _pack(like, a, itemsize, vector, width, panels, group, first, count)
+                packed = rest
             clock = lap(a.profile, worker, INPUT, clock)
             for t in range(split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits):
-                index = group * a.tiles + t
-                rows = min(mr, a.filters - t * mr)
+                k = min(t * mr, a.last)
+                rows = min(mr, a.filters - k)
+                w = a.w + group * a.w_group + k * a.w_row
                 if a.biased:
-                    for m in range(mr):
+                    for m in range(rows):
+                        bias = a.bias + (group * a.bias_group + k + m) * itemsize
                         for lane in range(width):
-                            bias = a.bias + (index * mr + m) * itemsize
                             move(like, start + m * row + lane * itemsize, bias)
-                y = a.y + group * a.yg + t * mr * a.yk
+                y = a.y + group * a.yg + k * a.yk
                 panel = panels
                 for p in range(0, count, width):
                     ahead = min(width, count - p)
@@ -123,8 +130,8 @@ def planes_kernel(itemsize: int) -> Kernel:
                     if straight:
                         to, shift = straight_rows, y + image * a.yn + at * itemsize
                     call(
-                        a.tile.multiply, a.w + index * a.w_tile, 0, mr * itemsize, run, 1,
-                        a.channels, panel, row, 0, start, row, a.relu, to, 8, shift,
+                        a.tile.multiply, w, a.w_pitch, a.w_step, run, 1, a.channels, panel,
+                        row, 0, start, row, a.relu, to, 8, shift,
                     )  # fmt: skip
                     panel += panel_bytes
                     if not straight:
