@@ -19,8 +19,9 @@ knows others):
 * ``panel``: rows are consecutive elements, or several stretches of them, and a step moves by any
   number of bytes.
 
-A run is an entry of a table of two words, the byte offsets of its start in A and in B, so that a
-tile may leave out the runs that only meet padding.  :mod:`.tiles` compiles them.
+A run is an entry of a table of words, the byte offsets of its start in A and in B, so that a tile
+may leave out the runs that only meet padding; to a panel also in what it prefetches.  :mod:`.tiles`
+compiles them.
 """
 
 from __future__ import annotations
@@ -38,10 +39,13 @@ def word(v: Vectors, table, index):
     return v.builder.load(v.builder.inttoptr(at, I64.as_pointer()))
 
 
-def run_start(v: Vectors, runs, index, a, b) -> list:
-    """Where a run begins in A and in B: the two words of its entry in the table ``runs``."""
-    entry = v.offset(runs, v.builder.shl(index, i64(4)))
-    return [v.builder.add(a, word(v, entry, 0)), v.builder.add(b, word(v, entry, 1))]
+def run_start(v: Vectors, runs, index, *starts) -> list:
+    """Where a run begins in each operand: the words of its entry in the table ``runs``.
+
+    Entries of three words have room for four.
+    """
+    entry = v.offset(runs, v.builder.shl(index, i64(4 if len(starts) == 2 else 5)))
+    return [v.builder.add(start, word(v, entry, i)) for i, start in enumerate(starts)]
 
 
 def products(v: Vectors, acc, rows, panel):
@@ -239,7 +243,7 @@ def prefetch_vectors(v: Vectors, at, nv):
 
 
 def emit_panel(
-    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead,
+    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, fetch, fetch_step,
     init, pitch, relu, c_rows, c_step, c_shift,
 ):  # fmt: skip
     builder, (mr, nv, stretches) = v.builder, shape
@@ -251,12 +255,13 @@ def emit_panel(
 
     def block(size):
         def steps(index, carried):
-            a, b, *acc = carried
+            a, b, fetch, *acc = carried
             for _ in range(size):
-                prefetch_vectors(v, builder.add(b, ahead), nv)
+                prefetch_vectors(v, fetch, nv)
                 acc = _step(v, acc, list(rows(a)), b, nv)
                 a, b = builder.add(a, a_step), builder.add(b, b_step)
-            return [a, b, *acc]
+                fetch = builder.add(fetch, fetch_step)
+            return [a, b, fetch, *acc]
 
         return steps
 
@@ -264,8 +269,8 @@ def emit_panel(
     rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
 
     def run(index, acc):
-        carried = [*run_start(v, runs, index, a, b), *acc]
-        return v.loop(rest, v.loop(blocks, carried, block(UNROLL)), block(1))[2:]
+        carried = [*run_start(v, runs, index, a, b, fetch), *acc]
+        return v.loop(rest, v.loop(blocks, carried, block(UNROLL)), block(1))[3:]
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
     finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)

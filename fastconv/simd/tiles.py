@@ -240,8 +240,9 @@ def tile_lanes(
 def tile_panel(itemsize: int, mr: int, nv: int, stretches: int, sliding: int) -> dict[str, int]:
     """The tile with the rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
 
-    A step moves A and B by so many bytes, and prefetches what stands ``ahead`` of it in B (for a
-    packed panel, which is in the cache, 0).  The result goes where that of ``tile_rows`` does.
+    A step moves A and B by so many bytes, and prefetches as many cache lines as it reads vectors
+    of B, from ``fetch`` on, which moves by ``fetch_step``.  The runs tell where each begins there,
+    too.  The result goes where that of ``tile_rows`` does.
 
     With ``sliding`` taps (0 for none) rows are those of a window, ``[tap row][tap][channel]``,
     that moves by a tap a step; ``a_step`` must be the bytes of all channels.
@@ -250,14 +251,14 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int, sliding: int) ->
     if sliding:
         tile = f"sliding {mr} {nv} {stretches} {sliding}"
 
-    @callee(15)
+    @callee(16)
     def panel(
-        a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch, relu, c_rows,
-        c_step, c_shift,
+        a, a_pitch, a_step, runs, n_runs, length, b, b_step, fetch, fetch_step, init, pitch, relu,
+        c_rows, c_step, c_shift,
     ):  # fmt: skip
         _multiply(
-            element(itemsize), tile, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead,
-            init, pitch, relu, c_rows, c_step, c_shift,
+            element(itemsize), tile, a, a_pitch, a_step, runs, n_runs, length, b, b_step, fetch,
+            fetch_step, init, pitch, relu, c_rows, c_step, c_shift,
         )  # fmt: skip
 
     return _tile(panel, itemsize, mr, nv)

@@ -22,8 +22,8 @@ _APART = 4  # parts of a line that are read in turns
 
 
 def emit_sliding(
-    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, ahead, init, pitch,
-    relu, c_rows, c_step, c_shift,
+    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, fetch, fetch_step,
+    init, pitch, relu, c_rows, c_step, c_shift,
 ):  # fmt: skip
     builder, (mr, nv, stretches, taps) = v.builder, shape
     channels = mr // (stretches * taps)
@@ -41,11 +41,12 @@ def emit_sliding(
 
     def column(carried, reached):
         """One more vector of B, and the column of the window that ``reached`` taps meet."""
-        a, b, *rest = carried
+        a, b, ahead, *rest = carried
         past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
         met = [v.load(b, j) for j in range(nv)] + past
         add(acc, a, {tap: met[tap * nv : (tap + 1) * nv] for tap in range(reached)})
-        return [builder.add(a, a_step), builder.add(b, b_step), *met[: (taps - 1) * nv], *acc]
+        moved = map(builder.add, [a, b, ahead], [a_step, b_step, fetch_step])
+        return [*moved, *met[: (taps - 1) * nv], *acc]
 
     def head(index, carried):
         for reached in range(1, taps):
@@ -53,36 +54,36 @@ def emit_sliding(
         return carried
 
     def inside(index, carried):
-        prefetch_vectors(v, builder.add(carried[1], ahead), nv)
+        prefetch_vectors(v, carried[2], nv)
         return column(carried, taps)
 
     def tail(index, carried):
-        a, b, *rest = carried
+        a, b, ahead, *rest = carried
         past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
         for passed in range(1, taps):
             met = {tap: past[(tap - passed) * nv :][:nv] for tap in range(passed, taps)}
             add(acc, a, met)
             a = builder.add(a, a_step)
-        return [a, b, *past, *acc]
+        return [a, b, ahead, *past, *acc]
 
     def alone(index, carried):
         """Of a run that is shorter than the window: every tap reads for itself."""
-        a, b, *acc = carried
+        a, b, ahead, *acc = carried
         met, at = [v.load(b, j) for j in range(nv)], a
         for tap in range(taps):
             add(acc, at, {tap: met})
             at = builder.add(at, a_step)
-        return [builder.add(a, a_step), builder.add(b, b_step), *acc]
+        return [builder.add(a, a_step), builder.add(b, b_step), ahead, *acc]
 
     def run(index, acc):
-        start = run_start(v, runs, index, a, b)
+        start = run_start(v, runs, index, a, b, fetch)
         rest = builder.sub(length, i64(taps - 1))
         whole = builder.zext(builder.icmp_signed(">=", rest, i64(0)), I64)
         carried = [*start, *[v.zero] * ((taps - 1) * nv), *acc]
         for count, body in ((whole, head), (builder.mul(whole, rest), inside), (whole, tail)):
             carried = v.loop(v.opaque(count), carried, body)
         short = builder.mul(length, builder.sub(i64(1), whole))
-        return v.loop(short, [*start, *carried[-mr * nv :]], alone)[2:]
+        return v.loop(short, [*start, *carried[-mr * nv :]], alone)[3:]
 
     acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
     finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)

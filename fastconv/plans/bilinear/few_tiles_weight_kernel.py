@@ -70,11 +70,11 @@ def few_tiles_weight_kernel(itemsize: int) -> Kernel:
                 for k in range(k0, k_end):
                     for e in range(tiling.components):
                         for c in range(0, c_end - c0, mr):
+                            of_dy = m + e * a.m_component + (k - k0) * row
                             call(
                                 multiply, v + e * a.v_component + c * itemsize, 0, a.v_row, run, 1,
-                                tiles, m + e * a.m_component + (k - k0) * row, a.m_row,
-                                AHEAD * a.m_row, nothing, 0, 0, rows_at, 8,
-                                u + e * a.u_component + c * row,
+                                tiles, of_dy, a.m_row, of_dy + AHEAD * a.m_row, a.m_row, nothing, 0,
+                                0, rows_at, 8, u + e * a.u_component + c * row,
                             )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
                     gather_taps(

@@ -40,7 +40,7 @@ SUM_LAYOUT = record(
 
 def table_bytes(mr: int, row: int) -> int:
     """What :func:`list_rows` fills, at any address."""
-    return 8 * mr + 16 + 64 + row
+    return 8 * mr + 24 + 64 + row
 
 
 @inner
@@ -50,11 +50,10 @@ def list_rows(at, mr, row):
     Those of its rows are at ``at``; where those of the run and of zeros are, and what is behind.
     """
     run = at + mr * 8
-    nothing = (run + 16 + 63) // 64 * 64
+    nothing = (run + 24 + 63) // 64 * 64
     for i in range(mr):
         put_word(at + i * 8, i * row)
-    put_word(run, 0)
-    put_word(run + 8, 0)
+    zero(run, 24)
     zero(nothing, row)
     return run, nothing, nothing + row
 
@@ -113,10 +112,12 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
                                 init, pitch = target, row
                                 if stretch == first_stretch:
                                     init, pitch = nothing, 0
+                                of_dy = m + e * a.m_component + (k - k0) * row
                                 call(
                                     multiply, v + e * a.v_component + c * mr * itemsize, 0,
-                                    a.v_row, run, 1, count, m + e * a.m_component + (k - k0) * row,
-                                    a.m_row, AHEAD * a.m_row, init, pitch, 0, rows_at, 8, target,
+                                    a.v_row, run, 1, count, of_dy, a.m_row,
+                                    of_dy + AHEAD * a.m_row, a.m_row, init, pitch, 0, rows_at, 8,
+                                    target,
                                 )  # fmt: skip
                                 target += mr * row
                     clock = lap(a.profile, worker, MULTIPLY, clock)

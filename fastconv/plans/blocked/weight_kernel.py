@@ -2,8 +2,8 @@
 
 For one tap (r, s), dW[c, k] = Σ_pixels x[pixel + tap, c] · dy[pixel, k]: a matrix product that sums
 over pixels, whose rows are neighbouring channels of the packed window and whose lanes are filters.
-Operands that already stand as packing would leave them are read in place, and what a tile reads of
-dy is fetched from memory one block ahead.
+Operands that already stand as packing would leave them are read in place, and those of the next
+block of pixels are fetched from memory meanwhile (:mod:`.next_pixels`).
 ``im2col`` gathers the window's taps into columns first, and has one product for all of them.
 """
 
@@ -22,6 +22,8 @@ from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
+
+from .next_pixels import RUN, fetched, list_lines, share_out, table_bytes
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
@@ -60,17 +62,6 @@ def _pack_gradient(
 
 
 @inner
-def _list_lines(runs, images, rows, image_bytes, row_bytes, dy_image, dy_row):
-    """One run for every output row of the block: its start on the left and in dy."""
-    at = runs
-    for i in range(rows):
-        for n in range(images):
-            put_word(at, n * image_bytes + i * row_bytes)
-            put_word(at + 8, n * dy_image + i * dy_row)
-            at += 16
-
-
-@inner
 def _gather(like, a, item, vector, target, window, images, rows, columns, pixel):
     """The columns of a block of pixels, in the order of :func:`_pack_gradient`."""
     for i in range(rows):
@@ -92,7 +83,7 @@ def _table_bytes(mr):
 @inner
 def _add_product(
     a, x, y, item, tables, group, block, k, left, line, step, runs, n_runs, length, dy, dy_pixel,
-    ahead, target, first, last,
+    ahead, done, target, first, last,
 ):  # fmt: skip
     """Add one product of a block of pixels, which may be the first of a task, or the last.
 
@@ -113,9 +104,10 @@ def _add_product(
                 init, pitch, to, rows_at, valid = at, a.dc, at, straight, 0
         if first:
             init, pitch = nothing, 0
+        fetch, fetch_step, table = fetched(a, x, y, row, ahead, done + m)
         call(
-            a.tile.multiply, left + m * mr * item, a.row_spread * line, step, runs, n_runs, length,
-            dy, dy_pixel, ahead, init, pitch, 0, rows_at, 8, to,
+            a.tile.multiply, left + m * mr * item, a.row_spread * line, step, runs + table, n_runs,
+            length, dy, dy_pixel, fetch, fetch_step, init, pitch, 0, rows_at, 8, to,
         )  # fmt: skip
         if last:
             for i in range(valid):
@@ -142,14 +134,6 @@ def _right(a, y, gradient, row, n0, i0, j0, images, rows, columns):
     return gradient, images * rows * line, line, images * line, row
 
 
-@inner
-def _ahead(a, y, pixels):
-    """Bytes from a block of pixels to the next one, if dy is read in place; else 0."""
-    n0, i0, j0 = corner(a, pixels)
-    n1, i1, j1 = corner(a, pixels + 1)
-    return a.dy_in_place * ((n1 - n0) * y.xn + (i1 - i0) * y.xh + (j1 - j0) * y.xw)
-
-
 @functools.cache
 def weight_kernel(itemsize: int) -> Kernel:
     """Sum outer products in tiles of channels × vectors of filters."""
@@ -165,7 +149,7 @@ def weight_kernel(itemsize: int) -> Kernel:
         tables = a.scratch + worker * a.scratch_bytes
         nothing = tables + _table_bytes(mr)
         runs = nothing + row
-        window = (runs + a.task_n * a.task_i * 16 + 63) // 64 * 64
+        window = (runs + 2 * table_bytes(a) + 63) // 64 * 64
         columns_buffer = window + a.window_bytes
         gradient = columns_buffer + a.columns_bytes
         size = a.buffer_rows * a.buffer_columns * pixel
@@ -174,6 +158,7 @@ def weight_kernel(itemsize: int) -> Kernel:
             put_word(tables + (mr + m) * 8, m * a.dc)
         zero(nothing, row)
         tap_bytes = a.tiles_m * mr * row
+        products = a.products_down * a.products_across
         clock = started(a.profile)
         while True:
             task = next_task(a.shares.counter, worker, a.shares.tasks)
@@ -197,9 +182,8 @@ def weight_kernel(itemsize: int) -> Kernel:
                 dy, dy_tile, dy_image, dy_row, dy_pixel = _right(
                     a, y, gradient, row, n0, i0, j0, images, rows, columns
                 )
-                ahead = _ahead(a, y, pixels)
-                _list_lines(runs, images, rows, image_bytes, row_bytes, dy_image, dy_row)
-                group, block = -1, -1
+                list_lines(a, x, y, runs, images, rows, image_bytes, row_bytes, dy_image, dy_row)
+                group, block, done, low, high = -1, -1, 0, 0, 0
                 for unit in range(first_unit, last_unit):
                     k = unit % a.tiles_k
                     if unit == first_unit or k == 0:
@@ -225,9 +209,17 @@ def weight_kernel(itemsize: int) -> Kernel:
                                 like, y, itemsize, gradient, dy_tile, group, low, high, n0, images,
                                 i0, rows, j0, columns,
                             )  # fmt: skip
+                        met = min(last_unit, (group + 1) * a.n_blocks * a.tiles_k) - unit
+                        blocks = (k + met + a.tiles_k - 1) // a.tiles_k
+                        ahead = share_out(
+                            a, x, y, row, pixels + 1, last_block, group, block * x.block,
+                            blocks * pixel, low * a.tile.nr, (high - low) * row,
+                            met * products * a.tiles_m,
+                        )  # fmt: skip
+                        done = 0
                         clock = lap(a.profile, worker, WEIGHT, clock)
                     target = sums + ((group * a.tiles_k + k) * a.n_blocks + block) * (
-                        a.products_down * a.products_across * tap_bytes
+                        products * tap_bytes
                     )
                     of_x = left_operand + a.x_in_place * (group * x.xg + block * pixel)
                     of_dy = dy + a.dy_in_place * group * y.xg + min(k * dy_tile, a.dy_last)
@@ -241,11 +233,12 @@ def weight_kernel(itemsize: int) -> Kernel:
                             source += r * a.row_spread * line + s * a.column_spread * point
                             _add_product(
                                 a, x, y, itemsize, tables, group, block, k, source, line, step,
-                                runs + top * images * 16, max(0, bottom - top) * images,
+                                runs + top * images * RUN, max(0, bottom - top) * images,
                                 max(0, right - left), of_dy + left * dy_pixel, dy_pixel, ahead,
-                                target, pixels == first_block, pixels + 1 == last_block,
+                                done, target, pixels == first_block, pixels + 1 == last_block,
                             )  # fmt: skip
                             target += tap_bytes
+                            done += a.tiles_m
                     clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return weight

@@ -67,7 +67,7 @@ class PlanesCorrelation(UnfoldedCorrelation):
         self.tasks = spans * c.groups * self.splits
         row = self.width * itemsize
         self.worker_bytes = aligned(
-            2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 16
+            2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 24
         )
         self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes

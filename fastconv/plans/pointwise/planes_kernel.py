@@ -32,6 +32,16 @@ LAYOUT = record(
 
 
 @inner
+def _pixel(a, group, p):
+    """Where a pixel is in the first plane of a group, and how many follow it in its stretch."""
+    image, at = p // a.plane, p % a.plane
+    i, j = at // a.line, at % a.line
+    source = a.x + image * a.xn + group * a.xg
+    source += (a.row_first + i * a.row_step) * a.xh
+    return source + (a.column_first + j * a.column_step) * a.xw, a.line - j
+
+
+@inner
 def _pack(like, a, item, vector, width, panels, group, first, count):
     """A span of pixels as ``[tile][channel][pixel]``; images follow one another.
 
@@ -41,11 +51,8 @@ def _pack(like, a, item, vector, width, panels, group, first, count):
     step = a.column_step * a.xw
     done = 0
     while done < count:
-        image, at = (first + done) // a.plane, (first + done) % a.plane
-        i, j = at // a.line, at % a.line
-        end = done + min(count - done, a.line - j)
-        source = a.x + image * a.xn + group * a.xg
-        source += (a.row_first + i * a.row_step) * a.xh + a.column_first * a.xw + j * step
+        source, following = _pixel(a, group, first + done)
+        end = done + min(count - done, following)
         for c in range(a.channels):
             p, at = done, source + c * a.xc
             while p < end:
@@ -93,7 +100,7 @@ def planes_kernel(itemsize: int) -> Kernel:
         staged_rows = straight_rows + mr * 8
         run = staged_rows + mr * 8
         panel_bytes = a.channels * row
-        zero(run, 16)
+        zero(run, 24)
         zero(start, mr * row)
         for m in range(mr):
             put_word(straight_rows + m * 8, m * a.yk)
@@ -111,7 +118,8 @@ def planes_kernel(itemsize: int) -> Kernel:
                 _pack(like, a, itemsize, vector, width, panels, group, first, count)
                 packed = rest
             clock = lap(a.profile, worker, INPUT, clock)
-            for t in range(split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits):
+            first_tile, end = split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits
+            for t in range(first_tile, end):
                 k = min(t * mr, a.last)
                 rows = min(mr, a.filters - k)
                 w = a.w + group * a.w_group + k * a.w_row
@@ -129,9 +137,14 @@ def planes_kernel(itemsize: int) -> Kernel:
                     to, shift = staged_rows, tile
                     if straight:
                         to, shift = straight_rows, y + image * a.yn + at * itemsize
+                    # Each tile of pixels fetches the same one of the next span, in turns.
+                    fetch, fetch_step = panel, 0
+                    if p * (end - first_tile) // count == t - first_tile:
+                        fetch, _ = _pixel(a, group, first + a.span + p)
+                        fetch_step = a.xc
                     call(
-                        a.tile.multiply, w, a.w_pitch, a.w_step, run, 1, a.channels, panel,
-                        row, 0, start, row, a.relu, to, 8, shift,
+                        a.tile.multiply, w, a.w_pitch, a.w_step, run, 1, a.channels, panel, row,
+                        fetch, fetch_step, start, row, a.relu, to, 8, shift,
                     )  # fmt: skip
                     panel += panel_bytes
                     if not straight:

@@ -1,0 +1,79 @@
+"""Fetching the next block of pixels of a weight gradient while its tiles multiply this one.
+
+Of channels-last pixels a call of a tile fetches a *column*: in each step of its sum so many bytes
+as the tile has lanes of filters, of one pixel after the other; or, where whole pixels are wanted,
+of their line, which memory likes better.  The columns of x and dy are shared out evenly among the
+calls, so that memory is never idle and never in demand all at once.
+"""
+
+from __future__ import annotations
+
+from fastconv.core.jit import inner
+from fastconv.plans.pixel_tasks import corner
+from fastconv.simd.copying import put_word
+
+RUN = 32  # bytes of an entry in a table of runs: on the left, in dy, in what is fetched
+
+
+@inner
+def table_bytes(a):
+    """Of a table of runs; there are two, for calls that fetch of x and of dy."""
+    return a.task_n * a.task_i * RUN
+
+
+@inner
+def list_lines(a, x, y, runs, images, rows, image_bytes, row_bytes, dy_image, dy_row):
+    """One run for every output row of the block, in both tables."""
+    of_x, of_dy = runs, runs + table_bytes(a)
+    for i in range(rows):
+        for n in range(images):
+            for at in (of_x, of_dy):
+                put_word(at, n * image_bytes + i * row_bytes)
+                put_word(at + 8, n * dy_image + i * dy_row)
+            put_word(of_x + 16, n * x.xn + i * a.row_stride * x.xh)
+            put_word(of_dy + 16, n * y.xn + i * y.xh)
+            of_x, of_dy = of_x + RUN, of_dy + RUN
+
+
+@inner
+def share_out(a, x, y, row, pixels, last, group, channel, x_bytes, lane, dy_bytes, calls):
+    """What so many calls fetch of the block of ``pixels``, unless it is the ``last``.
+
+    So many bytes of every pixel, from a channel of x and a lane of dy on: where they begin, how
+    many columns each has, and the calls.
+    """
+    n, i, j = corner(a, pixels)
+    h, w = x.row_first + i * a.row_stride, x.column_first + j * a.column_stride
+    item = row // a.tile.nr
+    of_x = x.x + n * x.xn + h * x.xh + w * x.xw + group * x.xg + channel * x.xc
+    of_dy = y.x + n * y.xn + i * y.xh + j * y.xw + group * y.xg + lane * y.xc
+    more = pixels < last
+    x_columns = (x_bytes + row - 1) // row if more and x.xc == item else 0
+    dy_columns = (dy_bytes + row - 1) // row if more and y.xc == item else 0
+    return of_x, of_dy, x_columns, dy_columns, calls
+
+
+@inner
+def _column(a, row, first, column, columns, pixel):
+    """Where a column begins, and the bytes of a step."""
+    if columns * row == pixel:
+        return first + column * a.task_j * row, row
+    return first + column * row, pixel
+
+
+@inner
+def fetched(a, x, y, row, ahead, call):
+    """What a call fetches: where it begins, the bytes of a step, and which table of runs it has.
+
+    Where there are more columns than calls, those of dy come first.
+    """
+    of_x, of_dy, x_columns, dy_columns, calls = ahead
+    columns = min(calls, x_columns + dy_columns)
+    column = call * columns // calls
+    if (call + 1) * columns // calls == column:  # nothing new
+        return of_x, 0, 0
+    if column < dy_columns:
+        at, step = _column(a, row, of_dy, column, dy_columns, y.xw)
+        return at, step, table_bytes(a)
+    at, step = _column(a, row, of_x, column - dy_columns, x_columns, a.column_stride * x.xw)
+    return at, step, 0
