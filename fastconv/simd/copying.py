@@ -8,6 +8,8 @@ from numba.extending import intrinsic
 
 from .vector import I32, I64, Vectors, i64
 
+LINE = 64  # bytes of a cache line
+
 _I8 = ir.IntType(8)
 
 
@@ -53,6 +55,18 @@ def copy(typingctx, target, source, nbytes):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def fetch(typingctx, address, lines):
+    """Prefetch so many cache lines."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, types.float32)
+        v.prefetch_lines(*arguments, i64(LINE))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
 
 
 @intrinsic

@@ -166,6 +166,7 @@ class LineCorrelation(UnfoldedCorrelation):
             row_spread=c.rows.spread,
             row_advance=c.rows.advance,
             column_advance=c.columns.advance,
+            fetches_x=c.groups == 1 and c.read(self.itemsize) > machine().l2,
         )
 
     def _constants(self) -> dict[str, int]:

@@ -7,7 +7,7 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.simd.copying import copy
+from fastconv.simd.copying import LINE, copy, fetch
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -23,7 +23,9 @@ LAYOUT = record(
     "window_rows row_spread row_advance column_advance "
     # output rows and groups of a task, tasks along either; how many in a row have the same groups;
     # the buffer of their window
-    "task_i tasks_i task_g tasks_g turn buffer_rows buffer_columns",
+    "task_i tasks_i task_g tasks_g turn buffer_rows buffer_columns "
+    # whether a task fetches what the next one reads
+    "fetches_x",
     tile=TILE,
     input=WINDOW,
 )
@@ -47,8 +49,26 @@ def _multiply(a, row, x, j, pitch, line, index, ahead, fetched, apart, target, t
 
 
 @inner
-def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile):
-    """A line of channels-last pixels; what comes behind it in y is fetched meanwhile."""
+def _behind(a, image, i0):
+    """What follows the window of a task in x, which the next one reads: where, and how many bytes.
+
+    None of planes.
+    """
+    x = a.input
+    together = x.xh == x.width * x.xw and x.xw == x.channels * x.xc
+    first = x.row_first + i0 * a.row_advance + a.buffer_rows
+    return (
+        x.x + image * x.xn + first * x.xh,
+        a.fetches_x * together * a.task_i * a.row_advance * x.xh,
+    )
+
+
+@inner
+def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile, behind, lines):
+    """A line of channels-last pixels; what comes behind it in y is fetched meanwhile.
+
+    And of x so many cache lines for every tile from ``behind`` on; where the next ones are.
+    """
     # With every row of the window, for every tile: a part of the bytes that the next tiles of
     # pixels write, or one cache line of each pixel where other filters lie between them.
     apart = vector * item
@@ -66,12 +86,15 @@ def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile):
             if left < row:
                 target, to = tile, row
             ahead = y + (j + mr) * a.yw + t * skipped
+            fetch(behind, lines)
+            behind += lines * LINE
             _multiply(
                 a, row, x, j, pitch, line, group * a.tiles + t, ahead, fetched, apart, target, to
             )
             if left < row:
                 for m in range(mr):
                     copy(y + (j + m) * a.yw + t * row, tile + m * row, left)
+    return behind
 
 
 @inner
@@ -113,6 +136,7 @@ def line_kernel(itemsize: int) -> Kernel:
         buffer = pixels + a.room_bytes
         pixel = a.input.block * itemsize
         pitch, line = a.column_advance * pixel, a.buffer_columns * pixel
+        tiles_across = (a.J + mr - 1) // mr
         clock = started(a.profile)
         while True:
             task = next_task(a.counter, worker, a.tasks)
@@ -127,6 +151,8 @@ def line_kernel(itemsize: int) -> Kernel:
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
                 rows = min(a.task_i, a.I - i0)
+                behind, nbytes = _behind(a, image, i0)
+                n_lines = nbytes // (rows * tiles_across * a.tiles * LINE) + (nbytes > 0)
                 for i in range(0, rows, a.lines):
                     x = buffer + i * a.row_advance * line
                     y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
@@ -136,9 +162,10 @@ def line_kernel(itemsize: int) -> Kernel:
                             min(a.lines, rows - i), y, group, pixels,
                         )  # fmt: skip
                     else:
-                        _line_to_rows(
-                            a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels
-                        )
+                        behind = _line_to_rows(
+                            a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels, behind,
+                            n_lines,
+                        )  # fmt: skip
                 clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return lines
