@@ -64,3 +64,15 @@ def test_scratch_is_what_the_cost_says(case, algorithm, direction):
     trial.run(algorithm, *trial.operands())
     used = sum(block.nbytes - workspace.ALIGN for block in workspace._shelf.blocks)
     assert used <= trial.cost(algorithm).workspace
+
+
+@directions
+@pytest.mark.parametrize(("size", "dilation"), [(33, 6), (33, 12), (33, 18), (7, 1)])
+def test_direct_does_not_count_taps_in_the_padding(size, dilation, direction):
+    """Whole register tiles leave them out, so what is counted is a little more than is inside."""
+    case = Case("dilated", 2, 64, size, size, 64, 3, 3, 1, dilation, dilation)
+    trial = Trial(case, direction, "float32", "nhwc")
+    inside = ((size + 2 * (size - dilation)) / (3 * size)) ** 2
+    flops = trial.cost("direct").flops / trial.problem.flops
+    assert inside <= flops <= 1.25 * inside
+    assert trial.cost("im2col").flops >= trial.problem.flops

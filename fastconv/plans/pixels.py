@@ -29,6 +29,14 @@ def reach(axis: Axis) -> np.ndarray:
     return np.stack([low, np.maximum(low, high)], axis=-1)
 
 
+def inside(c: Correlation) -> float:
+    """The share of all taps of all outputs that fall inside the input."""
+    found = 1.0
+    for axis in (c.rows, c.columns):
+        found *= np.ptp(reach(axis), axis=-1).sum() / (axis.outputs * axis.window)
+    return found
+
+
 class PixelTables:
     """The tables of a correlation cut into blocks of ``share`` (images, rows, columns).
 
@@ -78,6 +86,18 @@ class PixelTables:
         windows[: len(tiles), 1] = np.maximum.reduceat(rows[:, 1], tiles)
         windows[: len(tiles), 2] = np.minimum.reduceat(columns[:, 0], tiles)
         windows[: len(tiles), 3] = np.maximum.reduceat(columns[:, 1], tiles)
+
+    @property
+    def taps(self) -> int:
+        """Taps of all pixels that tiles do not leave out, the last ones filled up."""
+        found = 0
+        for place in np.ndindex(self.blocks[1:]):
+            which = tuple(k == of - 1 for k, of in zip(place, self.blocks[1:], strict=True))
+            for last, blocks in enumerate((self.blocks[0] - 1, 1)):
+                pixels = len(self.variants[4 * last + 2 * which[0] + which[1]])
+                top, bottom, left, right = self.windows[place][last][: -(-pixels // self.mr)].T
+                found += blocks * int(((bottom - top) * (right - left)).sum())
+        return found * self.mr
 
     def reading(self, n_stride: int, i_stride: int, j_stride: int) -> np.ndarray:
         """Byte offsets [variant, pixel] of the pixels' windows, filled up to whole tiles."""

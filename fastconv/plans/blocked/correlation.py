@@ -124,7 +124,8 @@ class BlockedCorrelation(Part):
                 j = even_split(j, -(-j // 2))
         tiles = c.groups * self.filters.tiles
         if c.pixels > self.few_pixels or tiles < threads:
-            busy = workers_for(self.flops, threads, threads, c.moved(self.itemsize))
+            flops = 2 * c.executed(self.vector)
+            busy = workers_for(flops, threads, threads, c.moved(self.itemsize))
             n, i = fed(c, n, i, j, tiles, busy, self._pixels_of)
         self.share = (n, i, j)
         self.most = self._pixels_of(n, i, j)

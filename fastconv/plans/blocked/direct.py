@@ -14,6 +14,7 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import channel_block
 from fastconv.plans.correlation import Correlation
+from fastconv.plans.pixels import inside
 from fastconv.simd.tiles import tile_rows
 
 from .correlation import BlockedCorrelation
@@ -21,6 +22,7 @@ from .direct_kernel import direct_kernel
 
 _FEW_PIXELS = 512
 _FEW_FILTERS = 64  # for each thread
+_MOSTLY_INSIDE = 0.9  # of the taps: to count those in the padding is not worth its time
 _PANEL_BYTES = 128 << 10  # filters of one tile between two spills of the accumulators
 
 
@@ -66,6 +68,14 @@ class DirectCorrelation(BlockedCorrelation):
         """Where a tile of filters serves one task only, that packs it; the copy stays in L2."""
         self.packs = self.blocks == 1 and self.tasks >= self.filters.threads
         self.panel_bytes = aligned(self.chunk * self.filters.block_bytes) if self.packs else 0
+
+    @property
+    def flops(self) -> int:
+        """Executed, vectors filled up with zeros; less the taps that tiles leave out, if many."""
+        c = self.c
+        if inside(c) > _MOSTLY_INSIDE:
+            return super().flops
+        return super().flops * self.pixels.taps // (c.pixels * c.rows.window * c.columns.window)
 
     @property
     def packed_bytes(self) -> int:

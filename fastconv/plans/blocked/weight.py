@@ -150,7 +150,9 @@ class BlockedWeight(WeightGradient):
     @property
     def flops(self) -> int:
         """Executed, vectors and tiles filled up with zeros."""
-        return 2 * self.c.pixels * self.copy_bytes // self.itemsize
+        met = np.prod([np.ptp(axis, axis=-1).sum() for axis in self.reach], dtype=np.int64)
+        lanes_summed = self.units * self.tap_bytes // self.itemsize
+        return int(2 * self.c.N * met * lanes_summed)
 
     @property
     def straight(self) -> bool:
