@@ -16,7 +16,7 @@ from fastconv.plans.pointwise.planes import PlanesCorrelation
 DIRECTIONS = ("forward", "backward_input")
 CASES = (
     Case("planes-last", 3, 20, 7, 9, 45, 1, 1),
-    Case("planes-late", 8, 70, 7, 7, 130, 1, 1),
+    Case("planes-late", 8, 200, 7, 7, 330, 1, 1),
     Case("planes-few", 5, 3, 9, 9, 37, 1, 1),
     Case("planes-groups", 2, 26, 12, 12, 38, 1, 1, groups=2),
     Case("planes-strided", 2, 40, 17, 15, 24, 1, 1, 2),
@@ -35,6 +35,8 @@ def _plan(trial):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_results(case, direction, dtype, threads, no_second_try):
     trial = Trial(case, direction, dtype, "nchw")
+    if case.stride == 1 or direction == "forward":
+        _plan(trial)
     with fc.options(num_threads=threads):
         result = trial.run("direct", *trial.operands())
     assert_close(result, trial.expected, trial.bound("direct"))
@@ -43,6 +45,11 @@ def test_results(case, direction, dtype, threads, no_second_try):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bias_and_relu(case):
     assert_fused(case, "direct", "nchw")
+
+
+def test_several_workers_share_a_span():
+    plan = _plan(Trial(CASES[1], "forward"))
+    assert plan.workers == 2 and plan.splits > 1
 
 
 def test_nothing_is_packed_where_filters_or_channels_stand_side_by_side():
@@ -55,14 +62,27 @@ def test_nothing_is_packed_where_filters_or_channels_stand_side_by_side():
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_filters_that_are_part_of_an_array(direction, no_second_try):
-    """Every other channel, every other filter, and both: only the last are packed."""
+    """Every other filter, or every other channel, and either the other way round in memory."""
     trial = Trial(CASES[1], direction, "float32", "nchw")
     first, w = trial.operands()
-    for down, across in ((2, 1), (1, 2), (2, 2)):
-        whole = np.full((down * w.shape[0], across * w.shape[1], 1, 1), np.nan, np.float32)
-        part = whole[::down, ::across]
-        part[...] = w
-        assert_close(trial.run("direct", first, part), trial.expected, trial.bound("direct"))
+    readable = _plan(trial).filters.readable
+    for down, across, there in ((2, 1, True), (1, 2, False), (-1, 1, True)):
+        whole = np.full((abs(down) * w.shape[0], across * w.shape[1], 1, 1), np.nan, np.float32)
+        turned = np.full((across * w.shape[1], abs(down) * w.shape[0], 1, 1), np.nan, np.float32)
+        for part in (whole[::down, ::across], turned.swapaxes(0, 1)[::down, ::across]):
+            part[...] = w
+            assert_close(trial.run("direct", first, part), trial.expected, trial.bound("direct"))
+        assert readable(whole[::down, ::across].strides) == there
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_equal_filters_may_be_one(direction, no_second_try):
+    """Strides of zero."""
+    trial = Trial(CASES[0], direction, "float32", "nchw")
+    first, w = trial.operands()
+    one = np.broadcast_to(w[:1], w.shape)
+    expected = trial.oracle(first, one)
+    assert_close(trial.run("direct", first, one), expected, trial.bound("direct"))
 
 
 @pytest.mark.parametrize("groups", [1, 2])

@@ -24,9 +24,9 @@ def points(samples=64, classes=4):
     return inputs, rng.integers(0, classes, samples)
 
 
-def trainer(lr=0.1, **options):
+def trainer(lr=0.1, classes=4, **options):
     rng = np.random.default_rng(0)
-    model = nn.Sequential(nn.Linear(8, 64, rng=rng), nn.ReLU(), nn.Linear(64, 4, rng=rng))
+    model = nn.Sequential(nn.Linear(8, 64, rng=rng), nn.ReLU(), nn.Linear(64, classes, rng=rng))
     optimizer = optim.SGD(model.parameters(), lr, momentum=0.9)
     options = {"progress": False, **options}
     return train.Trainer(model, nn.CrossEntropyLoss(), optimizer, **options)
@@ -311,6 +311,11 @@ x, y = points(8)
         (lambda: trainer().fit((x, y), 1, validation=x), TypeError, "validation must be a pair"),
         (lambda: trainer().predict(x, 0), ValueError, "batch_size must be at least 1"),
         (lambda: trainer().evaluate(DataLoader((x[:0], y[:0]))), ValueError, "no samples"),
+        (
+            lambda: trainer(classes=1).fit((x, x[:, :1]), 1),
+            ValueError,
+            r"metrics=\(\) of a Trainer",
+        ),
         (lambda: trainer(metrics=["f1"]), ValueError, "among accuracy; got 'f1'"),
         (lambda: trainer(metrics="accuracy"), TypeError, "metrics must be a list"),
         (lambda: trainer(callbacks=[print, 3]), TypeError, r"callbacks\[1\] must be callable"),

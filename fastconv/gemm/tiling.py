@@ -98,15 +98,21 @@ def line_tile(
     """
     found = []
     for nv in range(1, 5):
-        most = machine().isa.registers // nv - taps - 1
+        most = _registers(groups) // nv - taps - 1
         if most < 1:
             continue
         mr = even_split(columns, most)
         read = len({m * advance + tap * spread for m in range(mr) for tap in range(taps)})
         used = columns * filters / (round_up(columns, mr) * round_up(filters, nv * vector))
-        time = max(mr * nv, FEWEST_SUMS) * taps + 0.25 * (groups * read + taps * nv)
+        time = max(mr * nv, FEWEST_SUMS) * taps + 0.25 * (min(groups, 2) * read + taps * nv)
         found.append(LineTile(used * mr * nv * taps / time, mr, nv))
     return max(found, default=None)
+
+
+def _registers(groups: int) -> int:
+    """Of the machine, for sums, weights and an element; what is dealt to groups takes more."""
+    registers = machine().isa.registers
+    return registers if groups == 1 else 3 * registers // 4
 
 
 def parity_tile(
@@ -116,13 +122,13 @@ def parity_tile(
 
     A window reaches over ``window`` pixels of the line; None if too few registers hold its sums.
     """
-    most = (machine().isa.registers - max(taps) - 1) // nv
+    most = (_registers(groups) - max(taps) - 1) // nv
     if most < 1:
         return None
     mr = even_split(columns, most)
     products = mr * sum(taps)
     waiting = max(1, FEWEST_SUMS / (mr * nv))
-    loads = len(taps) * groups * (mr + window - 1) + sum(taps)
+    loads = len(taps) * min(groups, 2) * (mr + window - 1) + sum(taps)
     used = columns / round_up(columns, mr)
     return LineTile(used * products / (waiting * products + 0.25 * loads), mr, nv)
 

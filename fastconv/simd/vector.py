@@ -192,6 +192,12 @@ class Vectors:
             value = self.builder.select(mask, self.broadcast(address), value)
         return value
 
+    def permute(self, name: str, value, places):
+        """The lanes of ``value`` at these places, by the instruction of that LLVM name."""
+        kind = ir.FunctionType(self.type, [value.type, places.type])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, [value, places])
+
     def raise_flag(self, spoilt, flag) -> None:
         """Set the word at ``flag`` if a lane of ``spoilt`` is NaN."""
         builder = self.builder

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 
+from .dealt import Dealt
 from .microkernel import UNROLL, finish, listed, prefetch_vectors, products, run_start, word
 from .vector import I64, Vectors, i64
 
@@ -99,29 +100,30 @@ def emit_line(
     v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch
 ):  # fmt: skip
     builder, (mr, nv, taps, advance, spread, channels, groups) = v.builder, shape
-    group = channels * v.itemsize
-    pixel, width = groups * group, nv * v.nbytes
+    dealt = Dealt(v, channels, groups)
+    pixel, width = groups * channels * v.itemsize, nv * v.nbytes
     met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → rows and taps that meet there
     for m, tap in itertools.product(range(mr), range(taps)):
         met.setdefault(m * advance + tap * spread, []).append((m, tap))
 
-    def channel(index, carried):
-        a, b, *acc = carried
-        panels = [
-            [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
-            for tap in range(taps)
-        ]
-        for at in _far_apart(met):
-            x = v.deal([v.offset(a, at * pixel + g * group) for g in range(groups)])
-            for m, tap in met[at]:
-                for j in range(nv):
-                    acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
-        return [v.offset(a, v.itemsize), v.offset(b, width), *acc]
-
     def row(index, carried):
         a, b, fetch, *acc = carried
         fetch = v.prefetch_lines(fetch, lines, apart)
-        acc = v.loop(v.opaque(i64(channels)), [a, b, *acc], channel)[2:]
+
+        def channel(index, carried):
+            cursor, b, *acc = carried
+            panels = [
+                [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
+                for tap in range(taps)
+            ]
+            for at in _far_apart(met):
+                x = dealt.take(a, cursor, at * pixel)
+                for m, tap in met[at]:
+                    for j in range(nv):
+                        acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
+            return [dealt.next(cursor), v.offset(b, width), *acc]
+
+        acc = v.loop(v.opaque(i64(channels)), [dealt.first(a), b, *acc], channel)[2:]
         return [builder.add(a, a_step), v.offset(b, taps * channels * width), fetch, *acc]
 
     acc = v.loop(n_rows, [a, b, fetch, *[v.zero] * (mr * nv)], row)[3:]
@@ -135,8 +137,8 @@ def emit_line(
 def emit_parities(v: Vectors, shape, a, a_step, b, init, relu, c, c_pitch, places):
     builder, (mr, channels, groups, *axes) = v.builder, shape
     (down, rows, reach_rows), (across, columns, reach_columns) = axes[:3], axes[3:]
-    nv, group = down * across, channels * v.itemsize
-    pixel, width = groups * group, nv * v.nbytes
+    nv, dealt = down * across, Dealt(v, channels, groups)
+    pixel, width = groups * channels * v.itemsize, nv * v.nbytes
 
     def reached(u, tap):
         """The vectors whose outputs take a tap of the window."""
@@ -148,21 +150,21 @@ def emit_parities(v: Vectors, shape, a, a_step, b, init, relu, c, c_pitch, place
     for u in range(rows):
         taps = {tap: list(reached(u, tap)) for tap in range(columns)}
 
-        def channel(index, carried, taps=taps):
-            a, b, *acc = carried
+        def channel(index, carried, taps=taps, a=a):
+            cursor, b, *acc = carried
             panels = {
                 tap: {j: v.load(v.offset(b, tap * channels * width), j) for j in vectors}
                 for tap, vectors in taps.items()
             }
             for at in _far_apart(range(mr + columns - 1)):
-                x = v.deal([v.offset(a, at * pixel + g * group) for g in range(groups)])
+                x = dealt.take(a, cursor, at * pixel)
                 for tap in range(max(0, at - mr + 1), min(columns, at + 1)):
                     for j, weights in panels[tap].items():
                         k = (at - tap) * nv + j
                         acc[k] = v.fma(x, weights, acc[k])
-            return [v.offset(a, v.itemsize), v.offset(b, width), *acc]
+            return [dealt.next(cursor), v.offset(b, width), *acc]
 
-        acc = v.loop(v.opaque(i64(channels)), [a, b, *acc], channel)[2:]
+        acc = v.loop(v.opaque(i64(channels)), [dealt.first(a), b, *acc], channel)[2:]
         a, b = builder.add(a, a_step), v.offset(b, columns * channels * width)
     floor = v.floor(relu)
     for m in range(mr):

@@ -18,8 +18,8 @@ def accuracy(output: np.ndarray, target: np.ndarray) -> float:
     classes = (*output.shape[:1], *output.shape[2:])
     if output.ndim < 2 or output.shape[1] < 2 or target.shape not in (classes, output.shape):
         raise ValueError(
-            f"accuracy needs scores (N, C ≥ 2, …) and a target (N, …) or (N, C, …), "
-            f"got output {output.shape} and target {target.shape}"
+            f"accuracy needs scores (N, C ≥ 2, …) and a target (N, …) or (N, C, …), got output "
+            f"{output.shape} and target {target.shape}; metrics=() of a Trainer leaves it out"
         )
     if target.ndim == output.ndim:
         target = target.argmax(axis=1)

@@ -85,7 +85,9 @@ class LineCorrelation(UnfoldedCorrelation):
         self.lines = self._lines() if self.planes else 1
         results = self.lines * c.columns.outputs if self.planes else self.mr
         self.room_bytes = results * self.width * itemsize
-        self.worker_bytes = aligned(self.room_bytes + _window_bytes(self.c, self.rows, itemsize))
+        window = _window_bytes(self.c, self.rows, itemsize)
+        beyond = self.vector * itemsize  # of a last pixel that is loaded as a vector
+        self.worker_bytes = aligned(self.room_bytes + window + beyond)
         self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 

@@ -20,6 +20,7 @@ from fastconv.core.machine import machine
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
+from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import choose_tile, even_split, tile_score
 from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation
@@ -51,6 +52,8 @@ class _Filters(PackedFilters):
 
 
 class PlanesCorrelation(UnfoldedCorrelation):
+    packed_bytes = 0  # where filters are read as they are, which is nearly always
+
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
@@ -69,7 +72,7 @@ class PlanesCorrelation(UnfoldedCorrelation):
         self.worker_bytes = aligned(
             2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 24
         )
-        self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
+        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @staticmethod

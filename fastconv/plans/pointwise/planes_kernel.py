@@ -118,6 +118,7 @@ def planes_kernel(itemsize: int) -> Kernel:
                 _pack(like, a, itemsize, vector, width, panels, group, first, count)
                 packed = rest
             clock = lap(a.profile, worker, INPUT, clock)
+            following = split + 1 == a.splits and first + a.span < a.pixels
             first_tile, end = split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits
             for t in range(first_tile, end):
                 k = min(t * mr, a.last)
@@ -139,7 +140,7 @@ def planes_kernel(itemsize: int) -> Kernel:
                         to, shift = straight_rows, y + image * a.yn + at * itemsize
                     # Each tile of pixels fetches the same one of the next span, in turns.
                     fetch, fetch_step = panel, 0
-                    if p * (end - first_tile) // count == t - first_tile:
+                    if following and p * (end - first_tile) // count == t - first_tile:
                         fetch, _ = _pixel(a, group, first + a.span + p)
                         fetch_step = a.xc
                     call(
