@@ -38,8 +38,13 @@ def _fetched(words, a, x, y, x_bytes, dy_bytes, calls, last=9):
     ahead = next_pixels.share_out.py_func(a, x, y, ROW, 1, last, 0, 0, x_bytes, 0, dy_bytes, calls)
     found = set()
     for call in range(calls):
-        at, step, table = next_pixels.fetched.py_func(a, x, y, ROW, ahead, call)
-        for row in range(ROWS if step else 0):
+        at, step, table = next_pixels.fetched.py_func(a, x, y, ROW, ahead, call, 7)
+        if step == 0:
+            assert at == 7 and all(
+                words[table + row * next_pixels.RUN + 16] == 0 for row in range(ROWS)
+            )
+            continue
+        for row in range(ROWS):
             start = at + words[table + row * next_pixels.RUN + 16]
             for pixel in range(COLUMNS):
                 first = start + pixel * step

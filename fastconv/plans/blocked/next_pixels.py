@@ -13,26 +13,28 @@ from fastconv.plans.pixel_tasks import corner
 from fastconv.simd.copying import put_word
 
 RUN = 32  # bytes of an entry in a table of runs: on the left, in dy, in what is fetched
+TABLES = 3  # of runs: for calls that fetch of x, of dy, and nothing
 
 
 @inner
 def table_bytes(a):
-    """Of a table of runs; there are two, for calls that fetch of x and of dy."""
+    """Of one of the tables of runs."""
     return a.task_n * a.task_i * RUN
 
 
 @inner
 def list_lines(a, x, y, runs, images, rows, image_bytes, row_bytes, dy_image, dy_row):
-    """One run for every output row of the block, in both tables."""
-    of_x, of_dy = runs, runs + table_bytes(a)
+    """One run for every output row of the block, in all tables."""
+    at, size = runs, table_bytes(a)
     for i in range(rows):
         for n in range(images):
-            for at in (of_x, of_dy):
-                put_word(at, n * image_bytes + i * row_bytes)
-                put_word(at + 8, n * dy_image + i * dy_row)
-            put_word(of_x + 16, n * x.xn + i * a.row_stride * x.xh)
-            put_word(of_dy + 16, n * y.xn + i * y.xh)
-            of_x, of_dy = of_x + RUN, of_dy + RUN
+            for table in range(TABLES):
+                put_word(at + table * size, n * image_bytes + i * row_bytes)
+                put_word(at + table * size + 8, n * dy_image + i * dy_row)
+            put_word(at + 16, n * x.xn + i * a.row_stride * x.xh)
+            put_word(at + size + 16, n * y.xn + i * y.xh)
+            put_word(at + 2 * size + 16, 0)
+            at += RUN
 
 
 @inner
@@ -62,16 +64,17 @@ def _column(a, row, first, column, columns, pixel):
 
 
 @inner
-def fetched(a, x, y, row, ahead, call):
+def fetched(a, x, y, row, ahead, call, near):
     """What a call fetches: where it begins, the bytes of a step, and which table of runs it has.
 
-    Where there are more columns than calls, those of dy come first.
+    Where there are more columns than calls, those of dy come first.  If a call has none, that is
+    what is ``near`` already.
     """
     of_x, of_dy, x_columns, dy_columns, calls = ahead
     columns = min(calls, x_columns + dy_columns)
     column = call * columns // calls
-    if (call + 1) * columns // calls == column:  # nothing new
-        return of_x, 0, 0
+    if (call + 1) * columns // calls == column:
+        return near, 0, 2 * table_bytes(a)
     if column < dy_columns:
         at, step = _column(a, row, of_dy, column, dy_columns, y.xw)
         return at, step, table_bytes(a)

@@ -23,7 +23,7 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-from .next_pixels import RUN, fetched, list_lines, share_out, table_bytes
+from .next_pixels import RUN, TABLES, fetched, list_lines, share_out, table_bytes
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
@@ -104,7 +104,7 @@ def _add_product(
                 init, pitch, to, rows_at, valid = at, a.dc, at, straight, 0
         if first:
             init, pitch = nothing, 0
-        fetch, fetch_step, table = fetched(a, x, y, row, ahead, done + m)
+        fetch, fetch_step, table = fetched(a, x, y, row, ahead, done + m, tables)
         call(
             a.tile.multiply, left + m * mr * item, a.row_spread * line, step, runs + table, n_runs,
             length, dy, dy_pixel, fetch, fetch_step, init, pitch, 0, rows_at, 8, to,
@@ -149,7 +149,7 @@ def weight_kernel(itemsize: int) -> Kernel:
         tables = a.scratch + worker * a.scratch_bytes
         nothing = tables + _table_bytes(mr)
         runs = nothing + row
-        window = (runs + 2 * table_bytes(a) + 63) // 64 * 64
+        window = (runs + TABLES * table_bytes(a) + 63) // 64 * 64
         columns_buffer = window + a.window_bytes
         gradient = columns_buffer + a.columns_bytes
         size = a.buffer_rows * a.buffer_columns * pixel
