@@ -11,6 +11,8 @@ import oracle
 import pytest
 
 import fastconv as fc
+from fastconv.conv.arguments import described
+from fastconv.conv.registry import ALGORITHMS
 
 LAYERS = {
     "3x3": errors.LAYERS[1],
@@ -52,6 +54,29 @@ def test_long_sums_of_equal_terms(algorithm):
     exact = float(x[0, 0, 0, 0]) * float(w[0, 0, 0, 0]) * 128 * 15 * 15
     y = fc.conv2d(x, w, algorithm=algorithm)
     assert np.abs(y / exact - 1).max() < 5e-5
+
+
+@pytest.mark.parametrize("order", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    ("channels", "taps"), [(96, 3), (512, 1), (1024, 1), (2048, 1), (4096, 1), (160, 3)]
+)
+def test_equal_terms_of_any_value_keep_the_bound(channels, taps, order):
+    """The yardstick's, on many constants: what is rounded off depends on them."""
+    shape, w_shape = (1, channels, 7, 7), (16, channels, taps, taps)
+    found = {name: 0.0 for name in ("direct", "im2col")}
+    for i in range(24):
+        x, w = np.full(shape, 0.51 + i / 17, np.float32), np.full(w_shape, 1.9 - i / 29, np.float32)
+        if order == "nhwc":
+            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        exact = float(x[0, 0, 0, 0]) * float(w[0, 0, 0, 0]) * channels * taps**2
+        for name in found:
+            y = fc.conv2d(x, w, algorithm=name)
+            found[name] = max(found[name], np.abs(y / exact - 1).max())
+    for name, error in found.items():
+        limit = ALGORITHMS[name].cost(
+            described(shape, w_shape, 1, 0, 1, 1, "forward", "float32", order), 2
+        )
+        assert error <= limit.error, f"{name}: {error:.1e} exceeds {limit.error:.1e}"
 
 
 def test_the_documented_errors_are_within_their_bounds():

@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.core.problem import ConvProblem
 from fastconv.core.text import amount
 
-from .algorithm import ACCURACIES, Cost, summation_error
+from .algorithm import ACCURACIES, Cost, sum_error, summation_error, terms
 from .options import Request
 from .registry import ALGORITHMS
 
@@ -31,7 +31,7 @@ def error_limit(problem: ConvProblem, accuracy: str) -> float:
     direct = summation_error(problem)
     units = ACCURACIES[accuracy]
     if units is None:
-        return 2 * direct
+        return max(direct, 2 * sum_error(terms(problem), problem.dtype))
     return max(direct, units * float(np.finfo(problem.dtype).eps))
 
 

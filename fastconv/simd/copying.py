@@ -58,15 +58,15 @@ def copy(typingctx, target, source, nbytes):
 
 
 @intrinsic
-def fetch(typingctx, address, lines):
-    """Prefetch so many cache lines."""
+def fetch(typingctx, address, lines, step):
+    """Prefetch so many cache lines, ``step`` bytes apart."""
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, types.float32)
-        v.prefetch_lines(*arguments, i64(LINE))
+        v.prefetch_lines(*arguments)
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64), codegen
+    return types.void(types.int64, types.int64, types.int64), codegen
 
 
 @intrinsic

@@ -1,8 +1,9 @@
 """What vectors of filters of several groups meet: of every group an element of its own.
 
-The groups' filters have equal shares of the lanes, one after the other, and their channels stand
-side by side in a pixel.  Where a vector holds a pixel, and the machine permutes by index, it is
-loaded once for each channel and dealt by an instruction; else elements are broadcast and blended.
+The groups' filters have equal shares of the lanes, one after the other (what is left of the lanes
+is of no account), and their channels stand side by side in a pixel.  Where a vector holds a pixel,
+and the machine permutes by index, it is loaded once for each channel and dealt by an instruction;
+else elements are broadcast and blended.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _PERMUTING = {
 class Dealt:
     """The elements of pixels that the ``channels`` of some ``groups`` have, channel by channel."""
 
-    def __init__(self, v: Vectors, channels: int, groups: int):
-        self.v, self.channels, self.groups = v, channels, groups
+    def __init__(self, v: Vectors, channels: int, groups: int, share: int):
+        self.v, self.channels, self.groups, self.share = v, channels, groups, share
         self._permuting = None
         if groups > 1 and groups * channels <= v.lanes:
             self._permuting = _PERMUTING.get((machine().isa.name, v.itemsize))
@@ -38,8 +39,9 @@ class Dealt:
         """A cursor at the first channel of ``pixels``, the address of the first of them."""
         if self._permuting is None:
             return pixels
-        share = self.v.lanes // self.groups
-        places = [lane // share * self.channels for lane in range(self.v.lanes)]
+        last = self.groups - 1
+        owners = [min(lane // self.share, last) for lane in range(self.v.lanes)]
+        places = [owner * self.channels for owner in owners]
         return ir.Constant(self._index, places)
 
     def next(self, cursor):
@@ -53,5 +55,6 @@ class Dealt:
         v = self.v
         if self._permuting is None:
             group = self.channels * v.itemsize
-            return v.deal([v.offset(cursor, nbytes + g * group) for g in range(self.groups)])
+            elements = [v.offset(cursor, nbytes + g * group) for g in range(self.groups)]
+            return v.deal(elements, self.share)
         return v.permute(self._permuting, v.load(v.offset(pixels, nbytes)), cursor)

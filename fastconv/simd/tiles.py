@@ -167,18 +167,19 @@ def tile_line(
     advance: int,
     spread: int,
     channels: int,
-    groups: int = 1,
+    groups: int,
+    share: int,
 ) -> dict[str, int]:
     """The tile of ``mr`` pixels of a line, of so many ``channels``, beginning at ``a``.
 
-    Those of several ``groups`` stand side by side, and have a share of the lanes each.
+    Those of several ``groups`` stand side by side, and have a ``share`` of the lanes each.
 
     Pixel m sums ``taps`` of the line, ``m·advance + tap·spread`` for each, and the same of the
     ``n_rows`` lines of its window, which are ``a_step`` bytes apart.  B is ``[row][tap][channel]``.
     With every line it prefetches so many cache lines from ``fetch`` on, ``apart`` bytes from one to
     the next.  Row m of the result goes to ``c + m·c_pitch``.
     """
-    tile = f"line {mr} {nv} {taps} {advance} {spread} {channels} {groups}"
+    tile = f"line {mr} {nv} {taps} {advance} {spread} {channels} {groups} {share}"
 
     @callee(11)
     def line(a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch):

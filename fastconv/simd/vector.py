@@ -183,9 +183,9 @@ class Vectors:
         active = self.builder.icmp_signed("!=", relu, i64(0))
         return self.builder.select(active, self.zero, self.constant(float("-inf")))
 
-    def deal(self, addresses: Sequence):
-        """Each element to an equal share of the lanes, one after the other."""
-        value, share = self.broadcast(addresses[0]), self.lanes // len(addresses)
+    def deal(self, addresses: Sequence, share: int):
+        """Each element to a share of the lanes, one after the other."""
+        value = self.broadcast(addresses[0])
         for i, address in enumerate(addresses[1:], 1):
             lanes = [int(i * share <= lane < (i + 1) * share) for lane in range(self.lanes)]
             mask = ir.Constant(ir.VectorType(ir.IntType(1), self.lanes), lanes)

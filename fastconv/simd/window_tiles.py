@@ -99,8 +99,8 @@ def _far_apart(places) -> list[int]:
 def emit_line(
     v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch
 ):  # fmt: skip
-    builder, (mr, nv, taps, advance, spread, channels, groups) = v.builder, shape
-    dealt = Dealt(v, channels, groups)
+    builder, (mr, nv, taps, advance, spread, channels, groups, share) = v.builder, shape
+    dealt = Dealt(v, channels, groups, share)
     pixel, width = groups * channels * v.itemsize, nv * v.nbytes
     met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → rows and taps that meet there
     for m, tap in itertools.product(range(mr), range(taps)):
@@ -137,7 +137,7 @@ def emit_line(
 def emit_parities(v: Vectors, shape, a, a_step, b, init, relu, c, c_pitch, places):
     builder, (mr, channels, groups, *axes) = v.builder, shape
     (down, rows, reach_rows), (across, columns, reach_columns) = axes[:3], axes[3:]
-    nv, dealt = down * across, Dealt(v, channels, groups)
+    nv, dealt = down * across, Dealt(v, channels, groups, v.lanes // groups)
     pixel, width = groups * channels * v.itemsize, nv * v.nbytes
 
     def reached(u, tap):

@@ -148,16 +148,21 @@ def direct_kernel(itemsize: int) -> Kernel:
                         length = a.input.block * (right - left if a.joined else 1)
                         run, n_runs = runs, blocks * block_runs
                         most = max(1, _TERMS // max(1, length))
-                        while n_runs > most:
+                        done = 0  # terms of the first of the runs, where they are too long
+                        while n_runs > most or (n_runs > 0 and length - done > _TERMS):
+                            terms = min(_TERMS, length - done)
                             call(
-                                multiply, reading + m * 8, x, run, most, length, w, init, pitch, 0,
-                                relative, 8, tile,
+                                multiply, reading + m * 8, x + done * itemsize, run, most, terms,
+                                w + done * row, init, pitch, 0, relative, 8, tile,
                             )  # fmt: skip
                             init, pitch = tile, row
-                            run, n_runs = run + most * 16, n_runs - most
+                            done += terms
+                            if done == length:
+                                run, n_runs, done = run + most * 16, n_runs - most, 0
                         call(
-                            multiply, reading + m * 8, x, run, n_runs, length, w, init, pitch,
-                            a.relu if last else 0, to, step, shift,
+                            multiply, reading + m * 8, x + done * itemsize, run, n_runs,
+                            length - done, w + done * row, init, pitch, a.relu if last else 0, to,
+                            step, shift,
                         )  # fmt: skip
                         if last and not straight:
                             clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -28,14 +28,16 @@ from .line_kernel import line_kernel
 _MOST_TERMS = 512  # of a sum
 _MOST_CHANNELS = 2  # vectors of them
 _FEW_ROWS = 4  # of a task: the window of fewer has too many rows more
+_MOSTLY_FILLED = 0.75  # of the lanes: what groups together must have
 _NEIGHBOURS = 256  # bytes of a pixel that a task takes: the cache fetches lines in pairs
 
 
 def groups_together(c: Correlation, itemsize: int) -> int:
-    """Groups whose filters fill a vector together."""
+    """Groups whose filters fill a vector together, or most of it."""
     vector = lanes(itemsize)
-    together = vector // c.filters
-    return together if together * c.filters == vector and c.groups % together == 0 else 1
+    fitting = range(1, vector // c.filters + 1)
+    together = max((n for n in fitting if c.groups % n == 0), default=1)
+    return together if together * c.filters >= _MOSTLY_FILLED * vector else 1
 
 
 def _best_tile(c: Correlation, vector: int, together: int) -> LineTile | None:
@@ -151,13 +153,14 @@ class LineCorrelation(UnfoldedCorrelation):
         c = self.c
         return tile_line(
             self.itemsize, self.mr, self.nv, c.columns.window, c.columns.advance, c.columns.spread,
-            c.channels // self.together, self.together,
+            c.channels // self.together, self.together, c.filters // self.together,
         )  # fmt: skip
 
     @functools.cached_property
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c = self.c
+        far = c.read(self.itemsize) > machine().l2
         return Stage(
             line_kernel(self.itemsize),
             self.workers,
@@ -168,7 +171,8 @@ class LineCorrelation(UnfoldedCorrelation):
             row_spread=c.rows.spread,
             row_advance=c.rows.advance,
             column_advance=c.columns.advance,
-            fetches_x=c.groups == 1 and c.read(self.itemsize) > machine().l2,
+            fetches_lines=far and c.groups == 1,
+            fetches_group=far and not self.planes and c.groups > 1 and self.turn == 1,
         )
 
     def _constants(self) -> dict[str, int]:

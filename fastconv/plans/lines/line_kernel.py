@@ -24,8 +24,8 @@ LAYOUT = record(
     # output rows and groups of a task, tasks along either; how many in a row have the same groups;
     # the buffer of their window
     "task_i tasks_i task_g tasks_g turn buffer_rows buffer_columns "
-    # whether a task fetches what the next one reads
-    "fetches_x",
+    # what is fetched meanwhile: the lines of the next task, or the pixels of the next group
+    "fetches_lines fetches_group",
     tile=TILE,
     input=WINDOW,
 )
@@ -57,10 +57,18 @@ def _behind(a, image, i0):
     x = a.input
     together = x.xh == x.width * x.xw and x.xw == x.channels * x.xc
     first = x.row_first + i0 * a.row_advance + a.buffer_rows
-    return (
-        x.x + image * x.xn + first * x.xh,
-        a.fetches_x * together * a.task_i * a.row_advance * x.xh,
-    )
+    nbytes = a.fetches_lines * together * a.task_i * a.row_advance * x.xh
+    return x.x + image * x.xn + first * x.xh, nbytes
+
+
+@inner
+def _fetch_group(a, image, group, i0, first, end):
+    """The pixels of some rows of the window of a group."""
+    x = a.input
+    at = x.x + image * x.xn + group * x.xg + x.column_first * x.xw
+    for r in range(first, end):
+        row = at + (x.row_first + i0 * a.row_advance + r) * x.xh
+        fetch(row, a.buffer_columns, x.xw)
 
 
 @inner
@@ -86,7 +94,7 @@ def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile, behi
             if left < row:
                 target, to = tile, row
             ahead = y + (j + mr) * a.yw + t * skipped
-            fetch(behind, lines)
+            fetch(behind, lines, LINE)
             behind += lines * LINE
             _multiply(
                 a, row, x, j, pitch, line, group * a.tiles + t, ahead, fetched, apart, target, to
@@ -156,6 +164,9 @@ def line_kernel(itemsize: int) -> Kernel:
                 for i in range(0, rows, a.lines):
                     x = buffer + i * a.row_advance * line
                     y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
+                    if a.fetches_group != 0:
+                        end = (i + 1) * a.row_advance if i + 1 < rows else a.buffer_rows
+                        _fetch_group(a, image, group + 1, i0, i * a.row_advance, end)
                     if a.planes:
                         _lines_to_planes(
                             like, a, itemsize, vector, mr, row, x, pitch, line,

@@ -12,6 +12,8 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
+_TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
+
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu "
     # the arrays: strides in bytes; the planes of y are contiguous
@@ -143,10 +145,16 @@ def planes_kernel(itemsize: int) -> Kernel:
                     if following and p * (end - first_tile) // count == t - first_tile:
                         fetch, _ = _pixel(a, group, first + a.span + p)
                         fetch_step = a.xc
-                    call(
-                        a.tile.multiply, w, a.w_pitch, a.w_step, run, 1, a.channels, panel, row,
-                        fetch, fetch_step, start, row, a.relu, to, 8, shift,
-                    )  # fmt: skip
+                    init = start
+                    for c in range(0, a.channels, _TERMS):
+                        last = c + _TERMS >= a.channels
+                        call(
+                            a.tile.multiply, w + c * a.w_step, a.w_pitch, a.w_step, run, 1,
+                            min(_TERMS, a.channels - c), panel + c * row, row,
+                            fetch + c * fetch_step, fetch_step, init, row, a.relu if last else 0,
+                            to if last else staged_rows, 8, shift if last else tile,
+                        )  # fmt: skip
+                        init = tile
                     panel += panel_bytes
                     if not straight:
                         _store(a, itemsize, row, tile, y, first + p, ahead, rows)
