@@ -148,6 +148,11 @@ class LineCorrelation(UnfoldedCorrelation):
         """Executed, vectors filled up with zeros: a filter sums the channels of its group."""
         return super().flops // self.together
 
+    def _fetches_group(self) -> bool:
+        """Whether the next group is multiplied next; with strides that takes too short a time."""
+        c = self.c
+        return not self.planes and c.groups > 1 and self.turn == 1 and c.rows.advance == 1
+
     def _tile_words(self) -> dict[str, int]:
         """The register tile, compiled when first asked for."""
         c = self.c
@@ -172,7 +177,7 @@ class LineCorrelation(UnfoldedCorrelation):
             row_advance=c.rows.advance,
             column_advance=c.columns.advance,
             fetches_lines=far and c.groups == 1,
-            fetches_group=far and not self.planes and c.groups > 1 and self.turn == 1,
+            fetches_group=far and self._fetches_group(),
         )
 
     def _constants(self) -> dict[str, int]:
