@@ -3,8 +3,9 @@
     python bench/errors.py [--algorithms winograd …]
 
 An error is max|y − y64| / max|y64| against the same pass in float64: a figure is the largest over
-the layers below that the algorithm may run at accuracy "fast".  In brackets, the largest share of
-the bound that the algorithm states for the layer (``fc.explain``), which it must not exceed.
+the layers below that the algorithm may run at accuracy "fast"; what this processor may not run has
+no row.  In brackets, the largest share of the bound that the algorithm states for the layer
+(``fc.explain``), which it must not exceed.
 """
 
 from __future__ import annotations
@@ -159,7 +160,9 @@ def main() -> None:
     print("|---|---|" + "---|" * len(DATA))
     for name in algorithms:
         for direction in PASSES:
-            row = table.get((name, direction), {})
+            row = table.get((name, direction))
+            if row is None:
+                continue
             cells = (f"{worst.error:.1e} ({worst.share:.0%})" for worst in row.values())
             print(f"| `{name}` | {direction} |", " | ".join(cells), "|")
     broken = {key for key, row in table.items() if any(worst.share > 1 for worst in row.values())}
