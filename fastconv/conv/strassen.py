@@ -45,7 +45,7 @@ class Strassen(Algorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         parts = _parts(problem, threads)
         stages = tuple(work for part in parts for work in part.stages)
-        cost = Cost(stages, _workspace(parts), _GROWTH * summation_error(problem))
+        cost = Cost(stages, _workspace(parts), summation_error(problem, _GROWTH))
         return or_direct(cost, problem, threads)
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:

@@ -26,7 +26,6 @@ DEPTH = 32  # terms of a sum that one instruction adds up
 LANES = 16  # results in a row of a tile
 TILE_BYTES = 1024
 TINY = 2.0**-60  # the unit takes numbers below 2⁻¹²⁶ for 0, so results ought to be larger than this
-TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 _I8, _I16 = ir.IntType(8), ir.IntType(16)
 _BYTES = _I8.as_pointer()

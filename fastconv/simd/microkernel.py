@@ -29,6 +29,7 @@ from __future__ import annotations
 from .vector import I64, Vectors, i64
 
 _REACH = 5  # rows whose addresses one base serves
+TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 UNROLL = 4  # steps between two moves, or reloads, of the addresses of rows
 STREAM_WORDS = 8  # of what a packed tile prefetches along, see ``tile_packed``
 

@@ -172,7 +172,8 @@ def tile_line(
 ) -> dict[str, int]:
     """The tile of ``mr`` pixels of a line, of so many ``channels``, beginning at ``a``.
 
-    Those of several ``groups`` stand side by side, and have a ``share`` of the lanes each.
+    Those of several ``groups`` stand side by side, and have a ``share`` of the lanes each
+    (0 of a single one, which has all).
 
     Pixel m sums ``taps`` of the line, ``m·advance + tap·spread`` for each, and the same of the
     ``n_rows`` lines of its window, which are ``a_step`` bytes apart.  B is ``[row][tap][channel]``.

@@ -71,7 +71,11 @@ class DirectCorrelation(BlockedCorrelation):
 
     @property
     def flops(self) -> int:
-        """Executed, vectors filled up with zeros; less the taps that tiles leave out, if many."""
+        """Executed, vectors filled up with zeros.
+
+        Where many taps are in the padding, what register tiles leave out of them is not counted,
+        and what fills up the last tiles is.
+        """
         c = self.c
         if inside(c) > _MOSTLY_INSIDE:
             return super().flops

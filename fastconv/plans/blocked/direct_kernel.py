@@ -11,12 +11,11 @@ from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.plans.pixel_tasks import GRID, PIXELS, locate, tables_at
 from fastconv.plans.target import TARGET, output_at
 from fastconv.simd.copying import get_word, put_word
+from fastconv.simd.microkernel import TERMS
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
-
-_TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 LAYOUT = record(
     "counter profile scratch scratch_bytes relu "
@@ -147,10 +146,10 @@ def direct_kernel(itemsize: int) -> Kernel:
                                 step, to, shift = 24, writing + m * 24, y + lane * itemsize
                         length = a.input.block * (right - left if a.joined else 1)
                         run, n_runs = runs, blocks * block_runs
-                        most = max(1, _TERMS // max(1, length))
+                        most = max(1, TERMS // max(1, length))
                         done = 0  # terms of the first of the runs, where they are too long
-                        while n_runs > most or (n_runs > 0 and length - done > _TERMS):
-                            terms = min(_TERMS, length - done)
+                        while n_runs > most or (n_runs > 0 and length - done > TERMS):
+                            terms = min(TERMS, length - done)
                             call(
                                 multiply, reading + m * 8, x + done * itemsize, run, most, terms,
                                 w + done * row, init, pitch, 0, relative, 8, tile,

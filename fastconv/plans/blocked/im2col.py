@@ -14,12 +14,12 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.tiling import channel_block, even_split
+from fastconv.simd.microkernel import TERMS
 from fastconv.simd.tiles import tile_rows
 
 from .correlation import LARGEST_WINDOW, BlockedCorrelation
 from .im2col_kernel import im2col_kernel
 
-_TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 _PANEL_BYTES = 48 << 10  # filters of one tile between two spills of the accumulators
 
 
@@ -30,7 +30,7 @@ class Im2colCorrelation(BlockedCorrelation):
     def _choose_block(self, x_format: str) -> int:
         """Channels that share a window: enough for a chunk, fewer if dilated windows are huge."""
         c = self.c
-        self.chunk_terms = min(_TERMS, _PANEL_BYTES // (self.width * self.itemsize))
+        self.chunk_terms = min(TERMS, _PANEL_BYTES // (self.width * self.itemsize))
         if c.rows.window * c.columns.window == 1:
             block = even_split(c.channels, self.chunk_terms)
         else:

@@ -155,10 +155,11 @@ class LineCorrelation(UnfoldedCorrelation):
 
     def _tile_words(self) -> dict[str, int]:
         """The register tile, compiled when first asked for."""
-        c = self.c
+        c, together = self.c, self.together
+        share = c.filters // together if together > 1 else 0
         return tile_line(
             self.itemsize, self.mr, self.nv, c.columns.window, c.columns.advance, c.columns.spread,
-            c.channels // self.together, self.together, c.filters // self.together,
+            c.channels // together, together, share,
         )  # fmt: skip
 
     @functools.cached_property

@@ -164,7 +164,7 @@ def line_kernel(itemsize: int) -> Kernel:
                 for i in range(0, rows, a.lines):
                     x = buffer + i * a.row_advance * line
                     y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
-                    if a.fetches_group != 0:
+                    if a.fetches_group != 0 and group + 1 < a.groups:
                         end = (i + 1) * a.row_advance if i + 1 < rows else a.buffer_rows
                         _fetch_group(a, image, group + 1, i0, i * a.row_advance, end)
                     if a.planes:

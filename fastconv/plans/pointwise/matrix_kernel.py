@@ -6,11 +6,10 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import MULTIPLY
+from fastconv.simd.microkernel import TERMS
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
-
-_TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu "
@@ -36,13 +35,13 @@ def _multiply(a, item, row, x, y, ahead, step, split, tile):
         source, result = x + group * a.xg, y + group * a.yg + t * row
         columns = min(a.tile.nr, a.filters - t * a.tile.nr)
         w, init, pitch = a.w + index * a.w_tile, a.bias + index * row, 0
-        for c in range(0, a.channels, _TERMS):
-            last = c + _TERMS >= a.channels
+        for c in range(0, a.channels, TERMS):
+            last = c + TERMS >= a.channels
             target, to, stored = tile, row, a.tile.nr
             if last:
                 target, to, stored = result, a.yw, columns
             call(
-                a.tile.multiply, source + c * item, a.xw, min(_TERMS, a.channels - c), w + c * row,
+                a.tile.multiply, source + c * item, a.xw, min(TERMS, a.channels - c), w + c * row,
                 ahead + (index * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
                 target, to, stored,
             )  # fmt: skip

@@ -7,12 +7,11 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.copying import copy, copy_strided, move, put_word, zero
+from fastconv.simd.microkernel import TERMS
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
-
-_TERMS = 1024  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu "
@@ -120,7 +119,7 @@ def planes_kernel(itemsize: int) -> Kernel:
                 _pack(like, a, itemsize, vector, width, panels, group, first, count)
                 packed = rest
             clock = lap(a.profile, worker, INPUT, clock)
-            following = split + 1 == a.splits and first + a.span < a.pixels
+            next_group, following = (rest + 1) % a.groups, (rest + 1) // a.groups * a.span
             first_tile, end = split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits
             for t in range(first_tile, end):
                 k = min(t * mr, a.last)
@@ -142,15 +141,16 @@ def planes_kernel(itemsize: int) -> Kernel:
                         to, shift = straight_rows, y + image * a.yn + at * itemsize
                     # Each tile of pixels fetches the same one of the next span, in turns.
                     fetch, fetch_step = panel, 0
-                    if following and p * (end - first_tile) // count == t - first_tile:
-                        fetch, _ = _pixel(a, group, first + a.span + p)
+                    turn = p * (end - first_tile) // count == t - first_tile
+                    if turn and split + 1 == a.splits and following + p < a.pixels:
+                        fetch, _ = _pixel(a, next_group, following + p)
                         fetch_step = a.xc
                     init = start
-                    for c in range(0, a.channels, _TERMS):
-                        last = c + _TERMS >= a.channels
+                    for c in range(0, a.channels, TERMS):
+                        last = c + TERMS >= a.channels
                         call(
                             a.tile.multiply, w + c * a.w_step, a.w_pitch, a.w_step, run, 1,
-                            min(_TERMS, a.channels - c), panel + c * row, row,
+                            min(TERMS, a.channels - c), panel + c * row, row,
                             fetch + c * fetch_step, fetch_step, init, row, a.relu if last else 0,
                             to if last else staged_rows, 8, shift if last else tile,
                         )  # fmt: skip

@@ -27,7 +27,8 @@ from fastconv.plans.packed_filters import Prepared, output_order
 from fastconv.plans.pixel_tasks import count_blocks, fed, grid
 from fastconv.plans.target import target_words
 from fastconv.plans.unfolded import UnfoldedCorrelation
-from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
+from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TILE_BYTES
+from fastconv.simd.microkernel import TERMS
 
 from .filters import SPLIT_TRIPS, SplitFilters
 from .kernel import split_kernel

@@ -16,7 +16,6 @@ from fastconv.simd.matrix import (
     DEPTH,
     LANES,
     ROWS,
-    TERMS,
     TILE_BYTES,
     configure,
     finish,
@@ -24,6 +23,7 @@ from fastconv.simd.matrix import (
     release,
     split_pixels,
 )
+from fastconv.simd.microkernel import TERMS
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element

@@ -25,7 +25,8 @@ from fastconv.plans.correlation import unfolded
 from fastconv.plans.pixel_tasks import count_blocks, grid
 from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.plans.weight_gradient import WeightGradient
-from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TERMS, TILE_BYTES
+from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TILE_BYTES
+from fastconv.simd.microkernel import TERMS
 
 from .filters import SPLIT_TRIPS
 from .sum_kernel import split_sum_kernel
