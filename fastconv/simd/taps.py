@@ -20,8 +20,9 @@ from .vector import I64, Vectors, i64, literal, outlined
 CHUNK = 4  # most taps that share their loads of x
 FEWEST_SUMS = 10  # of a tile at full speed: fewer would wait for one another
 
-# What :func:`sum_strips` reads of a group: address and number of its strips, address of its taps,
-# steps in bytes; then follow the numbers of chunks of 1, 2, … CHUNK taps.
+# What :func:`sum_strips` reads of a group: address and number of its strips (the last stands there
+# once more: what comes next is itself), address of its taps, steps in bytes; then follow the
+# numbers of chunks of 1, 2, … CHUNK taps.
 GROUP = ("strips", "n_strips", "taps", "x_step", "w_step", "y_step")
 GROUP_WORDS = len(GROUP) + CHUNK
 STRIP_WORDS = 2  # byte offsets in x and y of its first vector
@@ -41,8 +42,11 @@ def deepest(size: int) -> int:
     return deep
 
 
-def _chunk(v: Vectors, size, deep, splat, length, x, x_step, w, w_step, w_bytes):
-    """The loop body that adds a chunk of ``length`` taps to ``size`` × ``deep`` accumulators."""
+def _chunk(v: Vectors, size, deep, splat, length, x, x_step, w, w_step, w_bytes, x_next):
+    """The loop body that adds a chunk of ``length`` taps to ``size`` × ``deep`` accumulators.
+
+    It prefetches what the next strip reads, ``x_next`` bytes further, if that is given.
+    """
     builder = v.builder
 
     def body(index, carried):
@@ -61,6 +65,8 @@ def _chunk(v: Vectors, size, deep, splat, length, x, x_step, w, w_step, w_bytes)
         for k in range(size + length - 1):
             for unit in range(deep):
                 value = v.load(at, unit)
+                if x_next is not None:
+                    v.prefetch(v.offset(builder.add(at, x_next), unit * v.nbytes))
                 for t in range(max(0, k - size + 1), min(length, k + 1)):
                     number = (k - t) * deep + unit
                     acc[number] = v.fma(value, weights[t][unit], acc[number])
@@ -70,26 +76,30 @@ def _chunk(v: Vectors, size, deep, splat, length, x, x_step, w, w_step, w_bytes)
     return body
 
 
-def _sum_strips(v: Vectors, size, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes):
+def _sum_strips(
+    v: Vectors, size, splat, fetches, group, x, w, init, floor, y, units, w_bytes, y_bytes
+):  # fmt: skip
     builder = v.builder
     words = [word(v, group, i) for i in range(GROUP_WORDS)]
     strips, n_strips, taps, x_step, w_step, y_step, *counts = words
     least = v.load(floor)
 
-    def some(deep):
-        """The loop body that sums a strip for ``deep`` units."""
+    def some(deep, x_next, y_next):
+        """The loop body that sums a strip for ``deep`` units, the next one so many bytes away."""
 
         def body(index, carried):
             x, w, init, y = carried
             state = [taps, *[v.load(init, unit) for unit in range(deep)] * size]
             for length in range(CHUNK, 0, -1):
-                chunk = _chunk(v, size, deep, splat, length, x, x_step, w, w_step, w_bytes)
+                chunk = _chunk(v, size, deep, splat, length, x, x_step, w, w_step, w_bytes, x_next)
                 state = v.loop(counts[length - 1], state, chunk)
             step = v.opaque(y_step)
             for unit in range(deep):
                 target = y
                 for value in state[1 + unit :: deep]:
                     v.store(v.at_least(value, least), target)
+                    if y_next is not None:
+                        v.prefetch(builder.add(target, y_next), write=True)
                     target = builder.add(target, step)
                 y, w = builder.add(y, y_bytes), builder.add(w, w_bytes)
             return [v.offset(x, deep * v.nbytes), w, v.offset(init, deep * v.nbytes), y]
@@ -99,9 +109,13 @@ def _sum_strips(v: Vectors, size, splat, group, x, w, init, floor, y, units, w_b
     def strip(index, carried):
         entry = carried[0]
         x_at, y_at = (builder.add(base, word(v, entry, i)) for i, base in enumerate((x, y)))
+        further = [None, None]
+        if fetches:
+            here, then = ([word(v, entry, at + i) for i in range(2)] for at in (0, STRIP_WORDS))
+            further = list(map(builder.sub, then, here))
         state, left, deep = [x_at, w, init, y_at], units, 1 if splat else deepest(size)
         while deep:
-            state = v.loop(builder.sdiv(left, i64(deep)), state, some(deep))
+            state = v.loop(builder.sdiv(left, i64(deep)), state, some(deep, *further))
             left, deep = builder.and_(left, i64(deep - 1)), deep // 2
         return [v.offset(entry, 8 * STRIP_WORDS)]
 
@@ -110,14 +124,14 @@ def _sum_strips(v: Vectors, size, splat, group, x, w, init, floor, y, units, w_b
 
 @intrinsic(prefer_literal=True)
 def sum_strips(
-    typingctx, like, size, splat, group, x, w, init, floor, y, units, w_bytes, y_bytes
+    typingctx, like, size, splat, fetches, group, x, w, init, floor, y, units, w_bytes, y_bytes
 ):  # fmt: skip
     """``y[strip + m] = max(floor, init + Σ_t x[strip + m + tap t] · w[t])`` for m < ``size``.
 
     ``group`` is a record of strips that share their taps (see :data:`GROUP`); a tap is a pair of
     offsets in x and w.  A chunk of taps stands for as many, ``x_step`` apart in x just as the
     vectors of a strip, so that a loaded vector serves them all.  With ``splat`` a weight is one
-    element for all lanes.
+    element for all lanes.  A strip that ``fetches`` prefetches what the next one reads and writes.
 
     A strip is computed for ``units`` neighbouring vectors of channels before the next, for memory
     is fast only if it is read and written in order.
@@ -125,13 +139,14 @@ def sum_strips(
 
     def codegen(context, builder, signature, arguments):
         kind = signature.args[0]
-        size, splat = map(literal, signature.args[1:3])
+        shape = tuple(map(literal, signature.args[1:4]))
         return outlined(
-            context, builder, signature, arguments[3:], f"sum_strips_{kind}_{size}_{splat}",
-            lambda v, values: _sum_strips(v, size, splat, *values),
+            context, builder, signature, arguments[4:],
+            "_".join(["sum_strips", str(kind), *map(str, shape)]),
+            lambda v, values: _sum_strips(v, *shape, *values),
         )  # fmt: skip
 
-    return types.void(like, size, splat, *[types.int64] * 9), codegen
+    return types.void(like, size, splat, fetches, *[types.int64] * 9), codegen
 
 
 # What :func:`correlate_taps` reads of a patch of outputs: addresses of the tables of its runs and

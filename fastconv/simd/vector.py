@@ -206,12 +206,15 @@ class Vectors:
         with builder.if_then(builder.icmp_unsigned("!=", word, ir.Constant(word.type, 0)), False):
             builder.store(i64(1), builder.inttoptr(flag, I64.as_pointer()))
 
-    def prefetch(self, address):
-        """Bring the cache line at ``address`` near (to the second level); never faults."""
+    def prefetch(self, address, write: bool = False):
+        """Bring the cache line at ``address`` near (to the second level); never faults.
+
+        To ``write`` it, let no other core keep it.
+        """
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        words = [ir.Constant(I32, word) for word in (0, 2, 1)]  # to read, level, data
+        words = [ir.Constant(I32, word) for word in (int(write), 2, 1)]  # level, data
         self.builder.call(function, [self.builder.inttoptr(address, byte), *words])
 
     def prefetch_lines(self, address, lines, step):

@@ -78,7 +78,9 @@ class DepthwiseSum:
         sums = self._layout_of_parts(vector_bytes)
         planes_bytes = aligned(self.planes.nbytes)
         self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
-        self.workers = workers_for(self.flops, self.tasks, threads, moved(parts, itemsize))
+        nbytes = moved(parts, itemsize)
+        self.workers = workers_for(self.flops, self.tasks, threads, nbytes)
+        self.fetches = self.in_place and nbytes > machine().l2
         self.filters = None  # few, and arranged by NumPy
         if c.channels == c.filters == 1 and not units.splat:
             self.filters = DepthwiseFilters(parts, itemsize, units.last, threads)
@@ -151,7 +153,9 @@ class DepthwiseSum:
         """The kernel with its arguments; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
         return Stage(
-            depthwise_kernel(self.itemsize, *self.strips.sizes[:2], units.splat, *units.dealing),
+            depthwise_kernel(
+                self.itemsize, *self.strips.sizes[:2], units.splat, self.fetches, *units.dealing
+            ),
             self.workers,
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,

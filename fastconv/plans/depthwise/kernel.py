@@ -83,11 +83,12 @@ def _unpack_row(like, item, vector, target, step, source, count, splat, lanes_le
 
 @functools.cache
 def depthwise_kernel(
-    itemsize: int, mr: int, narrow: int, splat: int, channels: int, filters: int
+    itemsize: int, mr: int, narrow: int, splat: int, fetches: int, channels: int, filters: int
 ) -> Kernel:
     """Sums of taps by strips of ``mr``, ``narrow`` or 1 vectors; a task is some rows of units.
 
-    ``channels`` of a group may be dealt to its ``filters``.
+    Strips may fetch what the next one needs; ``channels`` of a group may be dealt to its
+    ``filters``.
     """
     vector = lanes(itemsize)
 
@@ -143,18 +144,18 @@ def depthwise_kernel(
                         size = get_word(a.sizes + group * 8)
                         if size == mr:
                             sum_strips(
-                                like, mr, splat, record, source, w, init, a.floor, target,
-                                units, a.w_bytes, a.yu,
+                                like, mr, splat, fetches, record, source, w, init, a.floor,
+                                target, units, a.w_bytes, a.yu,
                             )  # fmt: skip
                         elif size == narrow:
                             sum_strips(
-                                like, narrow, splat, record, source, w, init, a.floor, target,
-                                units, a.w_bytes, a.yu,
+                                like, narrow, splat, fetches, record, source, w, init, a.floor,
+                                target, units, a.w_bytes, a.yu,
                             )  # fmt: skip
                         else:
                             sum_strips(
-                                like, 1, splat, record, source, w, init, a.floor, target,
-                                units, a.w_bytes, a.yu,
+                                like, 1, splat, fetches, record, source, w, init, a.floor,
+                                target, units, a.w_bytes, a.yu,
                             )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
                     if not a.straight:

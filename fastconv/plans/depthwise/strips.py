@@ -191,16 +191,17 @@ class Strips:
         kept = []
         for record, group in zip(records, self.groups, strict=True):
             place, chunks = places[group.part], self.chunks(group)
-            strips = np.zeros((len(group.corners), STRIP_WORDS), np.int64)
-            strips[:, 0] = place.x_first + group.corners @ place.x_step
-            strips[:, 1] = place.y_first + group.corners @ place.y_step
+            corners = np.concatenate([group.corners, group.corners[-1:]])
+            strips = np.zeros((len(corners), STRIP_WORDS), np.int64)
+            strips[:, 0] = place.x_first + corners @ place.x_step
+            strips[:, 1] = place.y_first + corners @ place.y_step
             taps, tap_step = self._taps(group, chunks, place, weight_bytes)
             kept += [strips, taps]
             c = self.parts[group.part]
             every = self._every(group)
             record[:] = (
-                address(strips), len(strips), address(taps), every * place.x_step[group.axis],
-                tap_step, every * place.y_step[group.axis],
+                address(strips), len(group.corners), address(taps),
+                every * place.x_step[group.axis], tap_step, every * place.y_step[group.axis],
                 *(c.channels * len(some) for some in chunks),
             )  # fmt: skip
         return records, kept
