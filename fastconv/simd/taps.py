@@ -152,11 +152,12 @@ def sum_strips(
 # What :func:`correlate_taps` reads of a patch of outputs: addresses of the tables of its runs and
 # of where the sums of their taps are; its rows, and the chunks, further vectors and lanes of a row;
 # where windows slide, the steps at either end at which x is outside; in bytes, the first output,
-# the steps from row to row and between neighbours of a row; and those from filter to filter in y
-# and in the sums.
+# the steps from row to row and between neighbours of a row; those from filter to filter in y and in
+# the sums; and how much further the next patch is.
 PATCH = (
     *("starts", "targets", "rows", "chunks", "rest", "tail", "before", "after"),
-    *("x_first", "x_pitch", "x_step", "y_first", "y_pitch", "y_step", "y_next", "sums_next"),
+    *("x_first", "x_pitch", "x_step", "y_first", "y_pitch", "y_step", "y_filter", "sums_filter"),
+    *("x_next", "y_next"),
 )
 
 
@@ -199,7 +200,7 @@ class TapTile(NamedTuple):
         return dict(sorted(pairs.items()))
 
 
-def _row_in_chunks(v: Vectors, tile: TapTile, words, starts, gradient_of):
+def _row_in_chunks(v: Vectors, tile: TapTile, fetches, words, starts, gradient_of):
     """The loop body that adds a row of outputs, chunk by chunk."""
     builder = v.builder
     across = v.first_lanes(words["tail"])
@@ -218,6 +219,8 @@ def _row_in_chunks(v: Vectors, tile: TapTile, words, starts, gradient_of):
             for _ in range(place - before):
                 here = builder.add(here, step)
             before = place
+            if fetches:
+                v.prefetch(builder.add(builder.add(starts[-1], here), words["x_next"]))
             for i, start in enumerate(starts):
                 value = load(builder.add(start, here))
                 for (tap, output), f in product(pairs, range(tile.filters)):
@@ -231,6 +234,8 @@ def _row_in_chunks(v: Vectors, tile: TapTile, words, starts, gradient_of):
             at = v.opaque(at)  # else every address would be moved along by itself
             gradients = []
             for _ in range(outputs):
+                if fetches:
+                    v.prefetch(builder.add(y_at, words["y_next"]))
                 gradients += [v.load(builder.add(y_at, of)) for of in gradient_of]
                 y_at = builder.add(y_at, words["y_step"])
             gradients = [g for f in range(tile.filters) for g in gradients[f :: tile.filters]]
@@ -255,7 +260,7 @@ def _row_in_chunks(v: Vectors, tile: TapTile, words, starts, gradient_of):
     return row
 
 
-def _row_that_slides(v: Vectors, tile: TapTile, words, starts, gradient_of):
+def _row_that_slides(v: Vectors, tile: TapTile, fetches, words, starts, gradient_of):
     """The loop body that adds a row of outputs, of which ``tile.taps`` at a time meet x.
 
     A row is the outputs but for ``tile.taps`` − 1 at its end, and has at least as many.
@@ -282,6 +287,9 @@ def _row_that_slides(v: Vectors, tile: TapTile, words, starts, gradient_of):
             window, acc = rest[: len(ends)], rest[len(ends) :]
             for _ in range(outputs):
                 at = v.opaque(at)  # else every address would be moved along by itself
+                if fetches:
+                    v.prefetch(builder.add(builder.add(starts[-1], at), words["x_next"]))
+                    v.prefetch(builder.add(y_at, words["y_next"]))
                 window = [v.load(y_at), *window]
                 acc = add(at, acc, dict(enumerate(window)))
                 at, y_at = builder.add(at, words["x_step"]), builder.add(y_at, words["y_step"])
@@ -311,7 +319,7 @@ def _row_that_slides(v: Vectors, tile: TapTile, words, starts, gradient_of):
     return row
 
 
-def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
+def _correlate(v: Vectors, tile: TapTile, fetches, patch, x, y, target):
     builder = v.builder
     words = {name: word(v, patch, i) for i, name in enumerate(PATCH)}
     corner = builder.add(x, words["x_first"])
@@ -319,10 +327,10 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
     targets, gradient_of = [], [i64(0)]
     for f in range(tile.filters):
         targets += [builder.add(target, word(v, words["targets"], i)) for i in range(tile.sums)]
-        target = builder.add(target, words["sums_next"])
-        gradient_of.append(builder.add(gradient_of[f], words["y_next"]))
+        target = builder.add(target, words["sums_filter"])
+        gradient_of.append(builder.add(gradient_of[f], words["y_filter"]))
     emit = _row_that_slides if tile.slides else _row_in_chunks
-    add_row = emit(v, tile, words, starts, gradient_of[:-1])
+    add_row = emit(v, tile, fetches, words, starts, gradient_of[:-1])
 
     def row(index, carried):
         x_row, y_row, *acc = carried
@@ -336,25 +344,26 @@ def _correlate(v: Vectors, tile: TapTile, patch, x, y, target):
 
 @intrinsic(prefer_literal=True)
 def correlate_taps(
-    typingctx, like, runs, taps, outputs, advance, spread, filters, patch, x, y, target
-):
+    typingctx, like, runs, taps, outputs, advance, spread, filters, fetches, patch, x, y, target
+):  # fmt: skip
     """``target[t] += Σ x[row, j + tap t] · y[row, j]`` for the taps of a tile, lane by lane.
 
-    The numbers before ``patch`` are a :class:`TapTile`.  ``patch`` is a record of the outputs
+    The numbers before ``fetches`` are a :class:`TapTile`.  ``patch`` is a record of the outputs
     (row, j) and of the taps (see :data:`PATCH`); its sums begin at 0, and are added at its end:
-    sums of equal terms stray the further the longer they are.
+    sums of equal terms stray the further the longer they are.  If it ``fetches``, what the next
+    patch reads is prefetched: of x what its last run does, for others have read the rest.
     """
 
     def codegen(context, builder, signature, arguments):
         kind = signature.args[0]
-        tile = TapTile(*map(literal, signature.args[1:7]))
-        name = "_".join(["correlate_taps", str(kind), *map(str, tile)])
+        *tile, fetches = map(literal, signature.args[1:8])
+        name = "_".join(["correlate_taps", str(kind), *map(str, tile), str(fetches)])
         return outlined(
-            context, builder, signature, arguments[7:], name,
-            lambda v, values: _correlate(v, tile, *values),
+            context, builder, signature, arguments[8:], name,
+            lambda v, values: _correlate(v, TapTile(*tile), fetches, *values),
         )  # fmt: skip
 
-    tile = (runs, taps, outputs, advance, spread, filters)
+    tile = (runs, taps, outputs, advance, spread, filters, fetches)
     return types.void(like, *tile, *[types.int64] * 4), codegen
 
 

@@ -80,7 +80,7 @@ class DepthwiseSum:
         self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
         nbytes = moved(parts, itemsize)
         self.workers = workers_for(self.flops, self.tasks, threads, nbytes)
-        self.fetches = self.in_place and nbytes > machine().l2
+        self.fetches = self.in_place and nbytes > self.workers * machine().l2
         self.filters = None  # few, and arranged by NumPy
         if c.channels == c.filters == 1 and not units.splat:
             self.filters = DepthwiseFilters(parts, itemsize, units.last, threads)

@@ -95,8 +95,8 @@ class Place(NamedTuple):
     x_step: int
     y_pitch: int
     y_step: int
-    y_next: int
-    sums_next: int
+    y_filter: int
+    sums_filter: int
     vector: int
 
 
@@ -129,7 +129,7 @@ class Patches:
         self, c: Correlation, rows: int, lanes: int, tile: TapTile, exact: bool,
         most: tuple[int, int] | None = None, far: bool = False,
     ):  # fmt: skip
-        self.c, self.lanes, self.tile, self.exact = c, lanes, tile, exact
+        self.c, self.rows, self.lanes, self.tile, self.exact = c, rows, lanes, tile, exact
         self.load_cost = _FAR_LOAD_COST if far else _LOAD_COST
         self.most = most or (c.rows.outputs, c.columns.outputs)
         self.patches: list[Patch] = []
@@ -243,6 +243,15 @@ class Patches:
                 place.x_first + p.row * place.x_pitch + p.column * place.x_step,
                 place.x_pitch, neighbour * self.lanes,
                 p.row * place.y_pitch + p.column * place.y_step,
-                place.y_pitch, place.y_step * self.lanes, place.y_next, place.sums_next,
+                place.y_pitch, place.y_step * self.lanes, place.y_filter, place.sums_filter, 0, 0,
             )  # fmt: skip
+        self._find_next(records, place)
         return records, [starts, targets]
+
+    def _find_next(self, records: np.ndarray, place: Place) -> None:
+        """How much further the next patch of each is: behind a block's last comes a block below."""
+        for name, pitch in (("x", place.x_pitch), ("y", place.y_pitch)):
+            first, next_ = (PATCH.index(f"{name}_{word}") for word in ("first", "next"))
+            for low, high in np.unique(self.blocks, axis=0):
+                at = records[low:high, first]
+                records[low:high, next_] = np.diff(at, append=at[0] + self.rows * pitch)

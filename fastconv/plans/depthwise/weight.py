@@ -34,6 +34,7 @@ _FEW_TAPS = 10  # little is computed on what is read
 # Rows and columns of a patch that is summed for all units at once: memory is read in order then,
 # and the patch stays in the first-level cache.
 _STRIDED, _SLIDING = (TERMS, 3), (4, 16)
+_FAR = 8  # times the workers' caches: from there patches are fetched, for that costs loads
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 
@@ -67,9 +68,11 @@ class DepthwiseWeight(WeightGradient):
         self.sums = units.count * units.filters
         self.copy_bytes = self.sums * self.unit_bytes
         tasks = units.count * c.N * self.tasks_i
-        workers = workers_for(self.flops, tasks, threads, c.moved(itemsize))
+        moved = c.moved(itemsize)
+        workers = workers_for(self.flops, tasks, threads, moved)
         self.copies, self.parts = self._shares(workers, problem.x_format == "nchw")
         self.workers = min(workers, self.copies * self.parts)
+        self.fetches = self.at_once > 1 and moved > _FAR * self.workers * machine().l2
         self.gradient_bytes = self.rows * c.columns.outputs * units.nbytes
         gradient = self.patches.tile.filters * self.gradient_bytes + vector_bytes
         planes_bytes = aligned(self.planes.nbytes)
@@ -149,7 +152,9 @@ class DepthwiseWeight(WeightGradient):
         """The sums of products; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
         return Stage(
-            depthwise_weight_kernel(self.itemsize, *self.patches.tile, *units.dealing),
+            depthwise_weight_kernel(
+                self.itemsize, *self.patches.tile, self.fetches, *units.dealing
+            ),
             self.workers,
             scratch_bytes=self.worker_bytes,
             I=c.rows.outputs,

@@ -33,7 +33,7 @@ PATCH_BYTES = 8 * len(PATCH)
 @functools.cache
 def depthwise_weight_kernel(
     itemsize: int, runs: int, taps: int, outputs: int, advance: int, spread: int, together: int,
-    channels: int, filters: int,
+    fetches: int, channels: int, filters: int,
 ) -> Kernel:  # fmt: skip
     """Correlate x with dy, a :class:`TapTile` at a time.
 
@@ -93,7 +93,7 @@ def depthwise_weight_kernel(
                         for patch in range(get_word(patches), get_word(patches + 8)):
                             for u in range(unit, unit + units):
                                 correlate_taps(
-                                    like, runs, taps, outputs, advance, spread, together,
+                                    like, runs, taps, outputs, advance, spread, together, fetches,
                                     a.patches + patch * PATCH_BYTES,
                                     source + min(u * x_unit, a.last),
                                     at + min(u * y_unit, a.last),
