@@ -40,9 +40,6 @@ def _part(x, w, *arguments, order="nhwc"):
 )
 def test_few_channels_are_read_by_lines(x, w, arguments):
     part = _part(x, w, *arguments)
-    if w[3] > 3 and machine().isa.registers < 32:
-        assert not isinstance(part, LineCorrelation)  # so many taps leave too few for pixels
-        return
     assert isinstance(part, LineCorrelation)
     assert not part.planes and part.mr <= part.c.columns.outputs
 
@@ -99,8 +96,35 @@ def test_tiles_fit_the_registers(taps, advance, spread):
     for columns in (5, 28, 112):
         tile = line_tile(columns, 3 * VECTOR, taps, advance, spread, VECTOR)
         assert isinstance(tile, LineTile) and 0 < tile.score < 1
-        assert tile.mr <= columns and tile.mr * tile.nv + taps * tile.nv + 1 <= registers
-    assert line_tile(28, VECTOR, registers, advance, spread, VECTOR) is None
+        assert tile.held in (1, taps) and tile.mr <= columns
+        assert (tile.mr + tile.held) * tile.nv + 1 <= registers
+
+
+@pytest.mark.parametrize(("taps", "advance", "held"), [(3, 1, 3), (3, 3, 1), (3, 4, 1), (60, 1, 1)])
+def test_weights_are_held_where_windows_share_pixels_and_registers_suffice(taps, advance, held):
+    assert line_tile(28, VECTOR, taps, advance, 1, VECTOR).held == held
+
+
+ONE_TAP_AT_A_TIME = (
+    cases.Case("patches", 2, 3, 16, 24, 3 * VECTOR, 4, 4, 4),
+    cases.Case("apart", 1, 2, 17, 50, 2 * VECTOR, 3, 3, (2, 5), 1),
+    cases.Case("many-taps", 1, 3, 9, 30, 2 * VECTOR, 2, 25, 1, (0, 12)),
+    cases.Case("patches-of-groups", 2, 2 * VECTOR, 9, 12, 2 * VECTOR, 2, 2, 2, 0, 1, 8),
+)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", ONE_TAP_AT_A_TIME, ids=lambda case: case.name)
+def test_results_of_one_tap_at_a_time(case, dtype):
+    trial = Trial(case, "forward", dtype, "nhwc")
+    (part,) = Direct()._build(trial.problem, 2)
+    if dtype == "float32" and VECTOR >= 8:  # shorter ones may go to other plans
+        assert isinstance(part, LineCorrelation) and part.held == 1
+    assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
+
+
+def test_images_of_a_pixel_are_no_lines():
+    assert not isinstance(_part((64, 16, 5, 5), (120, 16, 5, 5), 1, 0, 1, 1), LineCorrelation)
 
 
 TOGETHER = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import NamedTuple
 
 from fastconv.core.machine import machine
@@ -82,11 +83,15 @@ def sliding_tile(
 
 
 class LineTile(NamedTuple):
-    """A register tile for the pixels of a line: its score, pixels × vectors."""
+    """A register tile for the pixels of a line: its score, pixels × vectors.
+
+    And of how many taps it holds the weights at a time, all or one.
+    """
 
     score: float
     mr: int
     nv: int
+    held: int
 
 
 def line_tile(
@@ -94,19 +99,21 @@ def line_tile(
 ) -> LineTile | None:
     """The best tile for lines of so many columns; None if too few registers hold its sums.
 
-    It reads an element of each of its ``groups``, which share the lanes.
+    It reads an element of each of its ``groups``, which share the lanes: once, for all taps that
+    meet there, if it holds their weights; or once for each, and has room for more sums.
     """
     found = []
-    for nv in range(1, 5):
-        most = _registers(groups) // nv - taps - 1
+    for nv, held in itertools.product(range(1, 5), {taps, 1}):
+        most = _registers(groups) // nv - held - 1
         if most < 1:
             continue
         mr = even_split(columns, most)
-        read = len({m * advance + tap * spread for m in range(mr) for tap in range(taps)})
+        met = [m * advance + tap * spread for m in range(mr) for tap in range(taps)]
+        read = len(set(met) if held == taps else met)
         used = columns * filters / (round_up(columns, mr) * round_up(filters, nv * vector))
         time = max(mr * nv, FEWEST_SUMS) * taps + 0.25 * (min(groups, 2) * read + taps * nv)
-        found.append(LineTile(used * mr * nv * taps / time, mr, nv))
-    return max(found, default=None)
+        found.append(LineTile(used * mr * nv * taps / time, mr, nv, held))
+    return max(found, default=None, key=lambda tile: (*tile[:-1], -tile.held))
 
 
 def _registers(groups: int) -> int:
@@ -130,7 +137,8 @@ def parity_tile(
     waiting = max(1, FEWEST_SUMS / (mr * nv))
     loads = len(taps) * min(groups, 2) * (mr + window - 1) + sum(taps)
     used = columns / round_up(columns, mr)
-    return LineTile(used * products / (waiting * products + 0.25 * loads), mr, nv)
+    score = used * products / (waiting * products + 0.25 * loads)
+    return LineTile(score, mr, nv, max(taps))
 
 
 def tile_speed(mr: int, nv: int) -> float:

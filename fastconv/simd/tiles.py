@@ -163,6 +163,7 @@ def tile_line(
     itemsize: int,
     mr: int,
     nv: int,
+    held: int,
     taps: int,
     advance: int,
     spread: int,
@@ -176,11 +177,12 @@ def tile_line(
     (0 of a single one, which has all).
 
     Pixel m sums ``taps`` of the line, ``m·advance + tap·spread`` for each, and the same of the
-    ``n_rows`` lines of its window, which are ``a_step`` bytes apart.  B is ``[row][tap][channel]``.
+    ``n_rows`` lines of its window, which are ``a_step`` bytes apart.  B is ``[row][tap][channel]``;
+    of a channel's taps so many are ``held``, all or one.
     With every line it prefetches so many cache lines from ``fetch`` on, ``apart`` bytes from one to
     the next.  Row m of the result goes to ``c + m·c_pitch``.
     """
-    tile = f"line {mr} {nv} {taps} {advance} {spread} {channels} {groups} {share}"
+    tile = f"line {mr} {nv} {held} {taps} {advance} {spread} {channels} {groups} {share}"
 
     @callee(11)
     def line(a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch):

@@ -99,7 +99,7 @@ def _far_apart(places) -> list[int]:
 def emit_line(
     v: Vectors, shape, a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch
 ):  # fmt: skip
-    builder, (mr, nv, taps, advance, spread, channels, groups, share) = v.builder, shape
+    builder, (mr, nv, held, taps, advance, spread, channels, groups, share) = v.builder, shape
     dealt = Dealt(v, channels, groups, share)
     pixel, width = groups * channels * v.itemsize, nv * v.nbytes
     met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → rows and taps that meet there
@@ -112,15 +112,21 @@ def emit_line(
 
         def channel(index, carried):
             cursor, b, *acc = carried
-            panels = [
-                [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
-                for tap in range(taps)
-            ]
-            for at in _far_apart(met):
-                x = dealt.take(a, cursor, at * pixel)
-                for m, tap in met[at]:
-                    for j in range(nv):
-                        acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
+            pixels, here = a, cursor
+            for first in range(0, taps, held):
+                some = range(first, first + held)
+                panels = {
+                    tap: [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
+                    for tap in some
+                }
+                for at in _far_apart(met):
+                    pairs = [(m, tap) for m, tap in met[at] if tap in some]
+                    x = dealt.take(pixels, here, at * pixel) if pairs else None
+                    for m, tap in pairs:
+                        for j in range(nv):
+                            acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
+                # Else what other taps meet again would be kept, and sums be spilt for it.
+                pixels, here = dealt.anew(pixels, here)
             return [dealt.next(cursor), v.offset(b, width), *acc]
 
         acc = v.loop(v.opaque(i64(channels)), [dealt.first(a), b, *acc], channel)[2:]

@@ -75,7 +75,7 @@ class LineCorrelation(UnfoldedCorrelation):
         self.planes = y_format == "nchw"
         self.together = together = self._groups_together(c)
         self.kind = "taps" if together > 1 else "product"  # a vector is loaded for every product
-        _, self.mr, self.nv = self._choose_tile(c)
+        _, self.mr, self.nv, self.held = self._choose_tile(c)
         self.width = self.nv * self.vector
         # Groups together are one group of filters; its channels stand side by side in memory too,
         # but each filter sums those of its own group.
@@ -140,7 +140,7 @@ class LineCorrelation(UnfoldedCorrelation):
         ):
             return False
         tile = _best_tile(c, vector, together)
-        other = tile_score(c.rows.outputs * c.columns.outputs, c.filters, vector)
+        other = tile_score(c.pixels, c.filters, vector)
         return tile is not None and tile.score >= other
 
     @property
@@ -158,8 +158,8 @@ class LineCorrelation(UnfoldedCorrelation):
         c, together = self.c, self.together
         share = c.filters // together if together > 1 else 0
         return tile_line(
-            self.itemsize, self.mr, self.nv, c.columns.window, c.columns.advance, c.columns.spread,
-            c.channels // together, together, share,
+            self.itemsize, self.mr, self.nv, self.held, c.columns.window, c.columns.advance,
+            c.columns.spread, c.channels // together, together, share,
         )  # fmt: skip
 
     @functools.cached_property
