@@ -36,8 +36,9 @@ def _planar(*arguments, **options):
         ((2, 16, 32, 32), (16, 16, 3, 3), (1, 1, 1, 1)),
         ((2, 16, 32, 32), (16, 8, 3, 3), (1, 2, 2, 2)),
         ((2, 200, 32, 32), (3, 200, 3, 3), (1, 1, 1, 1)),
+        ((2, 200, 64, 64), (3, 200, 3, 3), (3, 1, 1, 1)),
     ],
-    ids=["one-channel", "stem", "16-channels", "dilated-groups", "many-to-few"],
+    ids=["one-channel", "stem", "16-channels", "dilated-groups", "many-to-few", "few-by-threes"],
 )
 def test_planes_of_few_channels(x, w, arguments):
     if w[1] > 100 and w[0] >= lanes(4) // 2:
@@ -53,8 +54,9 @@ def test_planes_of_few_channels(x, w, arguments):
         ((2, 3, 32, 2), (16, 3, 3, 3), (1, 1, 1, 1)),
         ((2, 3, 32, 32), (16, 3, 1, 1), (1, 0, 1, 1)),
         ((1, 32, 1, 1_000_000), (32, 32, 1, 3), (1, 0, 1, 1)),
+        ((2, 3, 64, 64), (64, 3, 4, 4), (4, 0, 1, 1)),
     ],
-    ids=["many-channels", "short-rows", "one-tap", "rows-beyond-the-cache"],
+    ids=["many-channels", "short-rows", "one-tap", "rows-beyond-the-cache", "patches"],
 )
 def test_others_are_not(x, w, arguments):
     assert _planar(x, w, *arguments) == [False]

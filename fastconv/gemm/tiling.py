@@ -10,6 +10,7 @@ from fastconv.core.machine import machine
 from fastconv.simd.taps import FEWEST_SUMS
 
 _LONGEST_BLOCK = 128
+_FEW_HELD = 3  # taps: with more of them LLVM leaves no register but one unused, or it spills
 
 
 def choose_tile(
@@ -104,7 +105,8 @@ def line_tile(
     """
     found = []
     for nv, held in itertools.product(range(1, 5), {taps, 1}):
-        most = _registers(groups) // nv - held - 1
+        spare = 2 if held > _FEW_HELD else 1
+        most = (_registers(groups) - spare) // nv - held
         if most < 1:
             continue
         mr = even_split(columns, most)

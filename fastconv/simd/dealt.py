@@ -50,12 +50,6 @@ class Dealt:
             return self.v.offset(cursor, self.v.itemsize)
         return self.v.builder.add(cursor, self._places(1))
 
-    def anew(self, pixels, cursor):
-        """Both as if they were others: elements that were taken are not taken to be the same."""
-        if self._permuting is None:
-            return pixels, self.v.opaque(cursor)
-        return self.v.opaque(pixels), cursor
-
     def take(self, pixels, cursor, nbytes: int):
         """The channel's elements of the pixel that is so many bytes behind the first."""
         v = self.v

@@ -103,34 +103,38 @@ def emit_line(
     dealt = Dealt(v, channels, groups, share)
     pixel, width = groups * channels * v.itemsize, nv * v.nbytes
     met: dict[int, list[tuple[int, int]]] = {}  # pixel of the line → rows and taps that meet there
-    for m, tap in itertools.product(range(mr), range(taps)):
+    for m, tap in itertools.product(range(mr), range(held)):
         met.setdefault(m * advance + tap * spread, []).append((m, tap))
+
+    def some_taps(index, carried):
+        a, b, *acc = carried
+
+        def channel(index, carried):
+            cursor, b, *acc = carried
+            panels = [
+                [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
+                for tap in range(held)
+            ]
+            for at in _far_apart(met):
+                x = dealt.take(a, cursor, at * pixel)
+                for m, tap in met[at]:
+                    for j in range(nv):
+                        acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
+            return [dealt.next(cursor), v.offset(b, width), *acc]
+
+        acc = v.loop(v.opaque(i64(channels)), [dealt.first(a), b, *acc], channel)[2:]
+        return [v.offset(a, held * spread * pixel), v.offset(b, held * channels * width), *acc]
 
     def row(index, carried):
         a, b, fetch, *acc = carried
         fetch = v.prefetch_lines(fetch, lines, apart)
-
-        def channel(index, carried):
-            cursor, b, *acc = carried
-            pixels, here = a, cursor
-            for first in range(0, taps, held):
-                some = range(first, first + held)
-                panels = {
-                    tap: [v.load(v.offset(b, tap * channels * width), j) for j in range(nv)]
-                    for tap in some
-                }
-                for at in _far_apart(met):
-                    pairs = [(m, tap) for m, tap in met[at] if tap in some]
-                    x = dealt.take(pixels, here, at * pixel) if pairs else None
-                    for m, tap in pairs:
-                        for j in range(nv):
-                            acc[m * nv + j] = v.fma(x, panels[tap][j], acc[m * nv + j])
-                # Else what other taps meet again would be kept, and sums be spilt for it.
-                pixels, here = dealt.anew(pixels, here)
-            return [dealt.next(cursor), v.offset(b, width), *acc]
-
-        acc = v.loop(v.opaque(i64(channels)), [dealt.first(a), b, *acc], channel)[2:]
-        return [builder.add(a, a_step), v.offset(b, taps * channels * width), fetch, *acc]
+        all_taps = [a, b, *acc]
+        if held == taps:
+            all_taps = some_taps(None, all_taps)
+        else:
+            all_taps = v.loop(v.opaque(i64(taps)), all_taps, some_taps)
+        _, b, *acc = all_taps
+        return [builder.add(a, a_step), b, fetch, *acc]
 
     acc = v.loop(n_rows, [a, b, fetch, *[v.zero] * (mr * nv)], row)[3:]
 

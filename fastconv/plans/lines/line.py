@@ -100,9 +100,13 @@ class LineCorrelation(UnfoldedCorrelation):
         return _best_tile(c, self.vector, self.together)
 
     def _share(self, threads: int) -> None:
-        """A task's rows, whose windows stay in the first cache, and its groups."""
+        """A task's rows, whose windows stay in the first cache, and its groups.
+
+        Or in the second: windows of planes, whose elements are copied one by one, share rows then.
+        """
         c, pixel = self.c, self.c.channels * self.itemsize
-        most = max(1, machine().l1 // 2 // (self.columns * pixel * c.rows.advance))
+        near = machine().l2 // 4 if self.planes else machine().l1 // 2
+        most = max(1, near // (self.columns * pixel * c.rows.advance))
         # Whether workers stay with groups, for their filters take up room and come from afar; or go
         # on to the next ones, whose pixels stand beside.
         stay = self.filters.nbytes >= machine().l2 // 8

@@ -34,6 +34,7 @@ from .planar_kernel import planar_kernel
 # Terms of a sum up to which this is faster than vectors of filters; and where few filters would
 # leave most of such a vector empty.
 _MOST_TERMS, _MOST_TERMS_FEW = 512, 2048
+_MOST_STRIDE = 2  # by which columns are taken apart in vectors
 _STRETCH = 512  # most terms in one go: rounding errors of equal terms all point the same way
 # In multiply-adds of vectors: starting a tile, storing a vector of it, packing a vector.
 _START, _STORE, _PACK = 30, 2, 3
@@ -90,7 +91,8 @@ class PlanarCorrelation(UnfoldedCorrelation):
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
         """Whether this plan can run ``c`` and suits it: planes of few channels, long rows.
 
-        Or channels-last pixels of so few that they are soon planes.
+        Or channels-last pixels of so few that they are soon planes.  The columns of a larger stride
+        would be moved one by one, as pixels are, which then suit more filters.
         """
         few = 1 < c.filters < lanes(itemsize) // 2
         row = c.channels * c.columns.inputs * itemsize
@@ -101,6 +103,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
             and not c.folded
             and all((axis.start, axis.step) == (0, 1) for axis in (c.rows, c.columns))
             and c.columns.outputs >= lanes(itemsize)
+            and (c.columns.advance <= _MOST_STRIDE or c.filters < lanes(itemsize) // 2)
             and (c.rows.window * c.columns.window > 1 or (soon and x_format == "nhwc"))
             and c.steps <= (_MOST_TERMS_FEW if few else _MOST_TERMS)
             and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
