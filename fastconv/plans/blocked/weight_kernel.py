@@ -17,7 +17,7 @@ from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.plans.pixel_tasks import corner
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, tiles_met, units_of
-from fastconv.simd.copying import copy, get_word, put_word, zero
+from fastconv.simd.copying import LINE, copy, fetch, get_word, put_word, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -27,6 +27,8 @@ from .next_pixels import RUN, TABLES, fetched, list_lines, share_out, table_byte
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
+    # whether the sums are too many to stay near
+    "sums_far "
     # where whole tiles of the sums go straight away: dw (or 0), bytes from group to group and from
     # channel to channel
     "dw dg dc "
@@ -102,12 +104,15 @@ def _add_product(
             n_lanes = min(row, y.channels * item - k * row)
             if valid == mr and n_lanes == row:
                 init, pitch, to, rows_at, valid = at, a.dc, at, straight, 0
+        if a.sums_far != 0:  # they are wanted when all is multiplied
+            for i in range(mr):
+                fetch(to + i * pitch, row // LINE, LINE)
         if first:
             init, pitch = nothing, 0
-        fetch, fetch_step, table = fetched(a, x, y, row, ahead, done + m, tables)
+        near, fetch_step, table = fetched(a, x, y, row, ahead, done + m, tables)
         call(
             a.tile.multiply, left + m * mr * item, a.row_spread * line, step, runs + table, n_runs,
-            length, dy, dy_pixel, fetch, fetch_step, init, pitch, 0, rows_at, 8, to,
+            length, dy, dy_pixel, near, fetch_step, init, pitch, 0, rows_at, 8, to,
         )  # fmt: skip
         if last:
             for i in range(valid):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fastconv.core.machine import machine
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.plans.pixel_tasks import grid
@@ -32,6 +33,7 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         **_tile(plan),
         scratch_bytes=plan.worker_bytes,
         copy_bytes=plan.copy_bytes,
+        sums_far=plan.copy_bytes // plan.parts > machine().l2 // 4,
         **sum_tasks(plan.workers, plan.copies, plan.parts, plan.units, plan.blocks),
         **grid(c, plan.share),
         window_bytes=plan.window_bytes,
