@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from harness import Trial, assert_close
 
-from fastconv.conv import depthwise
+from fastconv.conv import depthwise, selector
 from fastconv.conv.arguments import described
 from fastconv.core.machine import machine
 from fastconv.plans.depthwise import correlation, weight
@@ -39,8 +39,10 @@ def near(monkeypatch):
     for module in (correlation, weight):
         monkeypatch.setattr(module, "machine", lambda: here)
     depthwise._parts.cache_clear()
+    selector.forget()
     yield
     depthwise._parts.cache_clear()
+    selector.forget()
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
@@ -61,7 +63,7 @@ def test_it_is_done_where_memory_takes_a_while(direction):
     image = 2 * 96 * 56 * 56 * 4  # bytes, with its results
     many = 2 * 8 * machine().l2 // image + 2
     (far,), (near,) = (
-        depthwise._parts(_problem(direction, *size), 2) for size in ((many,), (1, 20))
+        depthwise._parts(_problem(direction, *size), 2) for size in ((many,), (1, 17))
     )
     assert isinstance(far, kind) and far.fetches
     assert isinstance(near, kind) and not near.fetches
@@ -102,3 +104,22 @@ def test_patches_say_how_much_further_the_next_one_is(size, stride):
         for low, high in plan.patches.blocks:
             after = [*first[low + 1 : high], first[low] + plan.rows * pitch]
             assert (first[low:high] + further[low:high] == after).all()
+
+
+BEYOND = (
+    cases.Case("rows-of-padding", 1, 16, 32, 32, 16, 3, 3, padding=6, groups=16),
+    cases.Case("strided-padding", 1, 16, 32, 32, 16, 3, 3, 2, 6, groups=16),
+    cases.Case("pixels-in-padding", 2, 16, 33, 33, 16, 1, 1, padding=4, groups=16),
+)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
+@pytest.mark.parametrize("case", BEYOND, ids=lambda case: case.name)
+def test_rows_that_meet_padding_alone(case, direction):
+    """Their blocks have no patches, of which there would be a next one."""
+    trial = Trial(case, direction, "float32", "nhwc")
+    if direction == "backward_weight":
+        plan = DepthwiseWeight(trial.problem, 1)
+        assert not plan.in_place or (np.diff(plan.patches.blocks) == 0).any()
+    result = trial.run("depthwise", *trial.operands())
+    assert_close(result, trial.expected, trial.bound("depthwise"))

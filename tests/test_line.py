@@ -113,14 +113,36 @@ ONE_TAP_AT_A_TIME = (
 )
 
 
+@pytest.mark.skipif(VECTOR < 8, reason="shorter vectors may go to other plans")
+@pytest.mark.parametrize("case", ONE_TAP_AT_A_TIME, ids=lambda case: case.name)
+def test_these_take_one_tap_at_a_time(case):
+    (part,) = Direct()._build(Trial(case, "forward", "float32", "nhwc").problem, 2)
+    assert isinstance(part, LineCorrelation) and part.held == 1
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", ONE_TAP_AT_A_TIME, ids=lambda case: case.name)
-def test_results_of_one_tap_at_a_time(case, dtype):
-    trial = Trial(case, "forward", dtype, "nhwc")
-    (part,) = Direct()._build(trial.problem, 2)
-    if dtype == "float32" and VECTOR >= 8:  # shorter ones may go to other plans
-        assert isinstance(part, LineCorrelation) and part.held == 1
+def test_results_of_one_tap_at_a_time(case, dtype, direction, order):
+    trial = Trial(case, direction, dtype, order)
     assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
+
+
+@pytest.mark.skipif(VECTOR < 16, reason="other plans are faster")
+def test_windows_of_planes_share_rows():
+    """Where they are in the first cache, a task has a row or two of such an image."""
+    shape, w = (4, 3, 224, 224), (4 * VECTOR, 3, 7, 7)
+    planes, pixels = (_part(shape, w, 4, 3, 1, 1, order=order) for order in ("nchw", "nhwc"))
+    assert planes.planes and not pixels.planes and planes.rows > pixels.rows
+
+
+@pytest.mark.parametrize("width", [240, machine().l2 // 24])
+def test_results_on_their_way_to_planes_stay_near(width):
+    """Else their room would grow with the line."""
+    part = _part((1, 1, 9, 4 * width), (4 * VECTOR, 1, 4, 4), 4, 0, 1, 1, order="nchw")
+    assert isinstance(part, LineCorrelation) == (width == 240)
+    assert part.nbytes < 4 * machine().l2
 
 
 def test_images_of_a_pixel_are_no_lines():

@@ -10,7 +10,7 @@ from fastconv.core.machine import machine
 from fastconv.simd.taps import FEWEST_SUMS
 
 _LONGEST_BLOCK = 128
-_FEW_HELD = 3  # taps: with more of them LLVM leaves no register but one unused, or it spills
+_FEW_HELD = 3  # taps whose weights a line's tile may hold without a register to spare: LLVM spills
 
 
 def choose_tile(
@@ -97,8 +97,8 @@ class LineTile(NamedTuple):
 
 def line_tile(
     columns: int, filters: int, taps: int, advance: int, spread: int, vector: int, groups: int = 1
-) -> LineTile | None:
-    """The best tile for lines of so many columns; None if too few registers hold its sums.
+) -> LineTile:
+    """The best tile for lines of so many columns.
 
     It reads an element of each of its ``groups``, which share the lanes: once, for all taps that
     meet there, if it holds their weights; or once for each, and has room for more sums.
@@ -115,7 +115,7 @@ def line_tile(
         used = columns * filters / (round_up(columns, mr) * round_up(filters, nv * vector))
         time = max(mr * nv, FEWEST_SUMS) * taps + 0.25 * (min(groups, 2) * read + taps * nv)
         found.append(LineTile(used * mr * nv * taps / time, mr, nv, held))
-    return max(found, default=None, key=lambda tile: (*tile[:-1], -tile.held))
+    return max(found, key=lambda tile: (*tile[:-1], -tile.held))
 
 
 def _registers(groups: int) -> int:
@@ -124,9 +124,17 @@ def _registers(groups: int) -> int:
     return registers if groups == 1 else 3 * registers // 4
 
 
+class ParityTile(NamedTuple):
+    """A register tile for a line of blocks of all parities: its score, blocks × vectors."""
+
+    score: float
+    mr: int
+    nv: int
+
+
 def parity_tile(
     columns: int, taps: list[int], nv: int, window: int, groups: int
-) -> LineTile | None:
+) -> ParityTile | None:
     """The best tile for lines of windows of which ``nv`` vectors take so many taps in each row.
 
     A window reaches over ``window`` pixels of the line; None if too few registers hold its sums.
@@ -140,7 +148,7 @@ def parity_tile(
     loads = len(taps) * min(groups, 2) * (mr + window - 1) + sum(taps)
     used = columns / round_up(columns, mr)
     score = used * products / (waiting * products + 0.25 * loads)
-    return LineTile(score, mr, nv, max(taps))
+    return ParityTile(score, mr, nv)
 
 
 def tile_speed(mr: int, nv: int) -> float:

@@ -351,7 +351,8 @@ def correlate_taps(
     The numbers before ``fetches`` are a :class:`TapTile`.  ``patch`` is a record of the outputs
     (row, j) and of the taps (see :data:`PATCH`); its sums begin at 0, and are added at its end:
     sums of equal terms stray the further the longer they are.  If it ``fetches``, what the next
-    patch reads is prefetched: of x what its last run does, for others have read the rest.
+    patch reads is prefetched: of x what its last run does, for without strides others of its runs
+    read little else.
     """
 
     def codegen(context, builder, signature, arguments):

@@ -249,9 +249,12 @@ class Patches:
         return records, [starts, targets]
 
     def _find_next(self, records: np.ndarray, place: Place) -> None:
-        """How much further the next patch of each is: behind a block's last comes a block below."""
+        """How much further the next patch of each is: behind a block's last comes a block below.
+
+        Blocks of padding alone have no patches.
+        """
         for name, pitch in (("x", place.x_pitch), ("y", place.y_pitch)):
             first, next_ = (PATCH.index(f"{name}_{word}") for word in ("first", "next"))
             for low, high in np.unique(self.blocks, axis=0):
                 at = records[low:high, first]
-                records[low:high, next_] = np.diff(at, append=at[0] + self.rows * pitch)
+                records[low:high, next_] = np.diff(at, append=at[:1] + self.rows * pitch)

@@ -34,7 +34,7 @@ _FEW_TAPS = 10  # little is computed on what is read
 # Rows and columns of a patch that is summed for all units at once: memory is read in order then,
 # and the patch stays in the first-level cache.
 _STRIDED, _SLIDING = (TERMS, 3), (4, 16)
-_FAR = 8  # times the workers' caches: from there patches are fetched, for that costs loads
+_FAR = 8  # times the workers' caches: nearer data is not fetched ahead, for fetching costs loads
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
 

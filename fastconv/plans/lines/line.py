@@ -40,7 +40,7 @@ def groups_together(c: Correlation, itemsize: int) -> int:
     return together if together * c.filters >= _MOSTLY_FILLED * vector else 1
 
 
-def _best_tile(c: Correlation, vector: int, together: int) -> LineTile | None:
+def _best_tile(c: Correlation, vector: int, together: int) -> LineTile:
     columns = c.columns
     return line_tile(
         columns.outputs, together * c.filters, columns.window, columns.advance, columns.spread,
@@ -68,6 +68,11 @@ def windows_are_near(c: Correlation, itemsize: int, together: int) -> bool:
     )
 
 
+def results_are_near(c: Correlation, itemsize: int, nv: int) -> bool:
+    """Whether a line of so many vectors a pixel stays in the cache, on its way to planes."""
+    return c.columns.outputs * nv * lanes(itemsize) * itemsize <= machine().l2
+
+
 class LineCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
         self.itemsize = itemsize
@@ -75,7 +80,7 @@ class LineCorrelation(UnfoldedCorrelation):
         self.planes = y_format == "nchw"
         self.together = together = self._groups_together(c)
         self.kind = "taps" if together > 1 else "product"  # a vector is loaded for every product
-        _, self.mr, self.nv, self.held = self._choose_tile(c)
+        self._choose_tile(c)
         self.width = self.nv * self.vector
         # Groups together are one group of filters; its channels stand side by side in memory too,
         # but each filter sums those of its own group.
@@ -96,8 +101,8 @@ class LineCorrelation(UnfoldedCorrelation):
     def _groups_together(self, c: Correlation) -> int:
         return 1 if self.planes else groups_together(c, self.itemsize)
 
-    def _choose_tile(self, c: Correlation) -> LineTile:
-        return _best_tile(c, self.vector, self.together)
+    def _choose_tile(self, c: Correlation) -> None:
+        _, self.mr, self.nv, self.held = _best_tile(c, self.vector, self.together)
 
     def _share(self, threads: int) -> None:
         """A task's rows, whose windows stay in the first cache, and its groups.
@@ -144,8 +149,9 @@ class LineCorrelation(UnfoldedCorrelation):
         ):
             return False
         tile = _best_tile(c, vector, together)
-        other = tile_score(c.pixels, c.filters, vector)
-        return tile is not None and tile.score >= other
+        if y_format == "nchw" and not results_are_near(c, itemsize, tile.nv):
+            return False
+        return tile.score >= tile_score(c.pixels, c.filters, vector)
 
     @property
     def flops(self) -> int:

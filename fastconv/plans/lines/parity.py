@@ -12,13 +12,13 @@ import functools
 import numpy as np
 
 from fastconv.core.stage import Stage
-from fastconv.gemm.tiling import LineTile, parity_tile
+from fastconv.gemm.tiling import ParityTile, parity_tile
 from fastconv.plans.arrays import input_words
 from fastconv.plans.correlation import Axis, Correlation
 from fastconv.simd.tiles import tile_parities
 from fastconv.simd.vector import lanes
 
-from .line import LineCorrelation, groups_together, windows_are_near
+from .line import LineCorrelation, groups_together, results_are_near, windows_are_near
 from .parity_kernel import parity_kernel
 
 _LEAST_SCORE = 0.6  # of the peak: parities one by one reach as much
@@ -36,7 +36,7 @@ def _taps(c: Correlation) -> list[int]:
     return [int(n) for n in rows.sum(axis=0) * columns.sum()]
 
 
-def _best_tile(c: Correlation, together: int) -> LineTile | None:
+def _best_tile(c: Correlation, together: int) -> ParityTile | None:
     columns = c.columns
     parities = c.rows.block * columns.block
     return parity_tile(columns.outputs, _taps(c), parities, columns.window, together)
@@ -55,13 +55,15 @@ class ParityCorrelation(LineCorrelation):
         ):
             return False
         tile = _best_tile(c, together)
-        return tile is not None and tile.score >= _LEAST_SCORE
+        if tile is None or not results_are_near(c, itemsize, tile.nv):
+            return False
+        return tile.score >= _LEAST_SCORE
 
     def _groups_together(self, c: Correlation) -> int:
         return groups_together(c, self.itemsize)
 
-    def _choose_tile(self, c: Correlation) -> LineTile:
-        return _best_tile(c, self.together)
+    def _choose_tile(self, c: Correlation) -> None:
+        _, self.mr, self.nv = _best_tile(c, self.together)
 
     def _lines(self) -> int:
         """Of blocks: each has several rows of outputs."""

@@ -91,8 +91,8 @@ class PlanarCorrelation(UnfoldedCorrelation):
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
         """Whether this plan can run ``c`` and suits it: planes of few channels, long rows.
 
-        Or channels-last pixels of so few that they are soon planes.  The columns of a larger stride
-        would be moved one by one, as pixels are, which then suit more filters.
+        Or channels-last pixels of so few that they are soon planes.  Columns of a larger stride are
+        moved one by one, which is as well done where filters fill vectors.
         """
         few = 1 < c.filters < lanes(itemsize) // 2
         row = c.channels * c.columns.inputs * itemsize
@@ -103,7 +103,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
             and not c.folded
             and all((axis.start, axis.step) == (0, 1) for axis in (c.rows, c.columns))
             and c.columns.outputs >= lanes(itemsize)
-            and (c.columns.advance <= _MOST_STRIDE or c.filters < lanes(itemsize) // 2)
+            and (c.columns.advance <= _MOST_STRIDE or c.filters <= lanes(itemsize) // 2)
             and (c.rows.window * c.columns.window > 1 or (soon and x_format == "nhwc"))
             and c.steps <= (_MOST_TERMS_FEW if few else _MOST_TERMS)
             and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
