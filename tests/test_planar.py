@@ -36,7 +36,7 @@ def _planar(*arguments, **options):
         ((2, 16, 32, 32), (16, 16, 3, 3), (1, 1, 1, 1)),
         ((2, 16, 32, 32), (16, 8, 3, 3), (1, 2, 2, 2)),
         ((2, 200, 32, 32), (3, 200, 3, 3), (1, 1, 1, 1)),
-        ((2, 200, 64, 64), (3, 200, 3, 3), (3, 1, 1, 1)),
+        ((2, 20, 64, 64), (2, 20, 5, 5), (3, 1, 1, 1)),
     ],
     ids=["one-channel", "stem", "16-channels", "dilated-groups", "many-to-few", "few-by-threes"],
 )
@@ -55,8 +55,12 @@ def test_planes_of_few_channels(x, w, arguments):
         ((2, 3, 32, 32), (16, 3, 1, 1), (1, 0, 1, 1)),
         ((1, 32, 1, 1_000_000), (32, 32, 1, 3), (1, 0, 1, 1)),
         ((2, 3, 64, 64), (64, 3, 4, 4), (4, 0, 1, 1)),
+        ((2, 3, 64, 64), (2, 3, 3, 3), (3, 0, 1, 1)),
     ],
-    ids=["many-channels", "short-rows", "one-tap", "rows-beyond-the-cache", "patches"],
+    ids=[
+        *("many-channels", "short-rows", "one-tap", "rows-beyond-the-cache", "patches"),
+        "patches-to-few",
+    ],
 )
 def test_others_are_not(x, w, arguments):
     assert _planar(x, w, *arguments) == [False]

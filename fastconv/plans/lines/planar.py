@@ -92,8 +92,11 @@ class PlanarCorrelation(UnfoldedCorrelation):
         """Whether this plan can run ``c`` and suits it: planes of few channels, long rows.
 
         Or channels-last pixels of so few that they are soon planes.  Columns of a larger stride are
-        moved one by one, which is as well done where filters fill vectors.
+        moved one by one, which is as well done where filters fill vectors, and does not pay where
+        windows do not overlap.
         """
+        few_lanes = c.filters <= lanes(itemsize) // 2
+        overlap = c.columns.window * c.columns.spread > c.columns.advance
         few = 1 < c.filters < lanes(itemsize) // 2
         row = c.channels * c.columns.inputs * itemsize
         soon = soon_planes(c, itemsize)
@@ -103,7 +106,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
             and not c.folded
             and all((axis.start, axis.step) == (0, 1) for axis in (c.rows, c.columns))
             and c.columns.outputs >= lanes(itemsize)
-            and (c.columns.advance <= _MOST_STRIDE or c.filters <= lanes(itemsize) // 2)
+            and (c.columns.advance <= _MOST_STRIDE or (few_lanes and overlap))
             and (c.rows.window * c.columns.window > 1 or (soon and x_format == "nhwc"))
             and c.steps <= (_MOST_TERMS_FEW if few else _MOST_TERMS)
             and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
