@@ -13,7 +13,9 @@ from fastconv.conv._product import parts_of
 from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
+from fastconv.plans import ahead
 from fastconv.plans.ahead import ahead_words, begin, turn
+from fastconv.plans.bilinear import weight
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
 
 LINE = 64
@@ -128,4 +130,59 @@ def test_results_do_not_depend_on_it(case, direction, order, monkeypatch):
     finally:
         parts_of.cache_clear()
     assert lines
+    assert_close(result, trial.expected, trial.bound("winograd"))
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, 6400, 100_000])
+@pytest.mark.parametrize("parts", [1, 16, 36])
+def test_parts_fetch_every_line_once(nbytes, parts, monkeypatch):
+    found = []
+
+    def fetch(at, lines, step):
+        found.extend(range(at, at + lines * step, step))
+
+    monkeypatch.setattr(ahead, "fetch", fetch)
+    for part in range(parts):
+        ahead.fetch_part.py_func(640, nbytes, part, parts)
+    lines = nbytes // LINE
+    assert found[:lines] == [640 + LINE * i for i in range(lines)]
+    assert len(found) < lines + parts and len(set(found)) == len(found)
+
+
+def _weight_plan(N, channels, order="nhwc", groups=1):
+    shape, w = (N, channels, 32, 32), (channels, channels // groups, 3, 3)
+    problem = described(shape, w, 1, 1, 1, groups, "backward_weight", "float32", order)
+    ((_, (plan,)),) = parts_of(ALGORITHMS["winograd4"], problem, 2)
+    return plan
+
+
+def test_weight_gradients_fetch_the_next_stretch_of_pixels():
+    pixels = (1 << 16, 4, 32 * 64, 64)
+    planes = (1 << 16, 4096, 128, 4)
+    far, near = _weight_plan(512, 16), _weight_plan(4, 16)
+    stretch = 512 * 32 * 32 * 64 * far.share // far.grid.tiles
+    assert far._ahead(pixels, pixels) == dict(x_ahead=stretch, dy_ahead=stretch)
+    assert not any(far._ahead(planes, planes).values()) and not any(
+        far._ahead(pixels, planes).values()
+    )
+    assert not any(near._ahead(pixels, pixels).values())
+    assert not any(_weight_plan(512, 32, groups=2)._ahead(pixels, pixels).values())
+
+
+@pytest.mark.parametrize(
+    "case", CASES[:-1], ids=lambda case: case.name
+)  # of few tiles: another plan
+def test_weight_gradients_do_not_depend_on_it(case, monkeypatch):
+    trial = Trial(case, "backward_weight", np.float32, "nhwc")
+    algorithm = ALGORITHMS["winograd"]
+    if algorithm.refuses(trial.problem):
+        pytest.skip("winograd does not run it")
+    asked = []
+    monkeypatch.setattr(weight, "memory_is_waited_for", lambda *moved: asked.append(1) or True)
+    parts_of.cache_clear()
+    try:
+        result = trial.run("winograd", *trial.operands())
+    finally:
+        parts_of.cache_clear()
+    assert asked
     assert_close(result, trial.expected, trial.bound("winograd"))

@@ -11,7 +11,17 @@ one of whole images or of channels-last pixels.
 from __future__ import annotations
 
 from fastconv.core.jit import inner, record
+from fastconv.core.machine import machine
+from fastconv.simd.copying import LINE, fetch
 from fastconv.simd.microkernel import STREAM_WORDS
+
+_MUCH_LONGER = 100  # operations for a byte of memory: products take over ten times as long
+
+
+def memory_is_waited_for(moved: int, workers: int, flops: int) -> bool:
+    """Whether caches do not hold so many bytes of pixels, nor their products take much longer."""
+    return moved > workers * machine().l2 and flops < _MUCH_LONGER * moved
+
 
 # Segments of the pixels of x and of y, bytes from one to the next, and of each; no segments if they
 # are not to be fetched.
@@ -66,3 +76,10 @@ def turn(s, part, parts, calls):
     if s.rounds > 1:
         done = part * s.rounds
         s.at = s.start + done // parts * s.across + done % parts * calls * s.call // s.rounds
+
+
+@inner
+def fetch_part(start, nbytes, part, parts):
+    """One of equal parts of so many bytes from ``start`` on, in whole cache lines."""
+    lines = (nbytes // LINE + parts - 1) // parts
+    fetch(start + part * lines * LINE, lines, LINE)

@@ -15,7 +15,7 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, row_storer
 from fastconv.gemm.tiling import round_up
-from fastconv.plans.ahead import ahead_words
+from fastconv.plans.ahead import ahead_words, memory_is_waited_for
 from fastconv.plans.arrays import Setting, input_words, output_words
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Prepared, lane_table
@@ -30,8 +30,6 @@ from .filters import MappedFilters
 from .grid import TileGrid
 from .kernel import STREAMS_BYTES, TERMS, bilinear_kernel
 from .shares import best_cutting
-
-_MUCH_LONGER = 100  # operations for a byte of memory: products take over ten times as long
 
 
 class BilinearCorrelation(Part):
@@ -100,9 +98,8 @@ class BilinearCorrelation(Part):
         """
         if self.share.maps:
             return 0, 0, 0
-        l2, moved = machine().l2, self.c.moved(self.itemsize)
-        filters = self.nv if self.filters.nbytes > l2 // 4 else 0
-        counts = moved > self.workers * l2 and self.flops < _MUCH_LONGER * moved
+        filters = self.nv if self.filters.nbytes > machine().l2 // 4 else 0
+        counts = memory_is_waited_for(self.c.moved(self.itemsize), self.workers, self.flops)
         whole = self.cutting.run_channels >= self.vector and self.grid.lattices == [1, 1]
         pixels = int(counts and whole and self.share.splits == 1)
         return filters, pixels, pixels

@@ -19,6 +19,7 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import spare_copies, total_weight, workers_for
 from fastconv.gemm.tiling import choose_tile, round_up
+from fastconv.plans.ahead import memory_is_waited_for
 from fastconv.plans.arrays import input_words, no_flags, window_of
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.sum_tasks import sum_tasks
@@ -226,11 +227,27 @@ class BilinearWeight(WeightGradient):
             dy_window=window_of(dy, at.second, dy_steps, _ARRAY),
         )
 
+    def _ahead(self, x_strides, dy_strides) -> dict[str, int]:
+        """What is fetched ahead: a stretch's share of either operand, if pixels are whole."""
+        c = self.c
+        waits = memory_is_waited_for(c.moved(self.itemsize), self.workers, self.flops)
+        whole = c.groups == 1 and max(x_strides[1], dy_strides[1]) == self.itemsize
+        stretch = self.share / self.grid.tiles if waits and whole else 0
+        return dict(
+            x_ahead=int(stretch * c.read(self.itemsize)),
+            dy_ahead=int(stretch * c.written(self.itemsize)),
+        )
+
     def _program(self, x_strides, dy_strides, dw_strides) -> Program:
         multiply, add = self.stages
         flags, sums = no_flags(), SCRATCH
         rest = sums + self.copies * self.copy_bytes
         dk, dc, _, _ = dw_strides
-        multiplying = multiply.call(scratch=rest, sums=sums, **self._windows(x_strides, dy_strides))
+        multiplying = multiply.call(
+            scratch=rest,
+            sums=sums,
+            **self._windows(x_strides, dy_strides),
+            **self._ahead(x_strides, dy_strides),
+        )
         adding = add.call(scratch=rest, sums=sums, dw=operands().out, dk=dk, dc=dc, flag=flags)
         return Program([multiplying, adding], flags)

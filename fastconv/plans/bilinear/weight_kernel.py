@@ -10,6 +10,8 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
+from fastconv.gemm.windows import element_at
+from fastconv.plans.ahead import fetch_part
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
 from fastconv.simd.copying import accumulate, put_word, zero
 from fastconv.simd.phases import lap, started
@@ -19,14 +21,16 @@ from fastconv.simd.vector import element, lanes
 
 from .phases import PHASES
 from .taps import TAPS, gather_taps
-from .tiles import TILING, spread_tiles
+from .tiles import TILING, locate_tile, spread_tiles
 
 AHEAD = 8  # tiles whose components are asked for before they are multiplied
 
 LAYOUT = record(
     "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
     # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
-    "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map",
+    "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map "
+    # bytes of x and of dy that a stretch reads, if those of the next one are fetched meanwhile
+    "x_ahead dy_ahead",
     shares=SUM_TASKS,
     tile=TILE,
     tiling=TILING,
@@ -56,6 +60,14 @@ def list_rows(at, mr, row):
     zero(run, 24)
     zero(nothing, row)
     return run, nothing, nothing + row
+
+
+@inner
+def _start_of(a, x, stretch):
+    """Where what a stretch of tiles reads of an operand begins."""
+    image, i0, j0, _ = locate_tile(a.tiling, stretch * a.tiling.share)
+    row = x.window.row_first + i0 * x.row_advance
+    return element_at(x.window, image, 0, 0, row, x.window.column_first + j0 * x.column_advance)
 
 
 @functools.cache
@@ -89,6 +101,8 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
             sums = a.sums + task % a.shares.copies * a.copy_bytes
             for stretch in range(first_stretch, last_stretch):
                 first = stretch * tiling.share
+                of_next = min(stretch + 1, last_stretch - 1)
+                x_next, dy_next = _start_of(a, x, of_next), _start_of(a, y, of_next)
                 count = min(tiling.share, tiling.all_tiles - first)
                 unit = first_unit
                 while unit < last_unit:
@@ -106,6 +120,8 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
                     )  # fmt: skip
                     clock = lap(a.profile, worker, WEIGHT, clock)
                     for e in range(tiling.components):
+                        fetch_part(x_next, a.x_ahead, e, tiling.components)
+                        fetch_part(dy_next, a.dy_ahead, e, tiling.components)
                         for k in range(k0, k_end):
                             target = sums + (group * a.tiles_k + k) * a.u_unit + e * a.u_component
                             for c in range(a.tiles_m):
