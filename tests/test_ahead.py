@@ -111,7 +111,15 @@ CASES = (
 )
 
 
-@pytest.mark.usefixtures("no_second_try")
+@pytest.fixture
+def planned_anew():
+    """Plans of before are not used, nor those that a test changes afterwards."""
+    parts_of.cache_clear()
+    yield
+    parts_of.cache_clear()
+
+
+@pytest.mark.usefixtures("no_second_try", "planned_anew")
 @pytest.mark.parametrize("order", FORMATS)
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -124,11 +132,7 @@ def test_results_do_not_depend_on_it(case, direction, order, monkeypatch):
     monkeypatch.setattr(
         BilinearCorrelation, "_fetched", property(lambda part: lines.append(1) or (part.nv, 1, 1))
     )
-    parts_of.cache_clear()
-    try:
-        result = trial.run("winograd", *trial.operands())
-    finally:
-        parts_of.cache_clear()
+    result = trial.run("winograd", *trial.operands())
     assert lines
     assert_close(result, trial.expected, trial.bound("winograd"))
 
@@ -149,9 +153,9 @@ def test_parts_fetch_every_line_once(nbytes, parts, monkeypatch):
     assert len(found) < lines + parts and len(set(found)) == len(found)
 
 
-def _weight_plan(N, channels, order="nhwc", groups=1):
+def _weight_plan(N, channels, groups=1):
     shape, w = (N, channels, 32, 32), (channels, channels // groups, 3, 3)
-    problem = described(shape, w, 1, 1, 1, groups, "backward_weight", "float32", order)
+    problem = described(shape, w, 1, 1, 1, groups, "backward_weight", "float32", "nhwc")
     ((_, (plan,)),) = parts_of(ALGORITHMS["winograd4"], problem, 2)
     return plan
 
@@ -162,16 +166,14 @@ def test_weight_gradients_fetch_the_next_stretch_of_pixels():
     far, near = _weight_plan(512, 16), _weight_plan(4, 16)
     stretch = 512 * 32 * 32 * 64 * far.share // far.grid.tiles
     assert far._ahead(pixels, pixels) == dict(x_ahead=stretch, dy_ahead=stretch)
-    assert not any(far._ahead(planes, planes).values()) and not any(
-        far._ahead(pixels, planes).values()
-    )
-    assert not any(near._ahead(pixels, pixels).values())
-    assert not any(_weight_plan(512, 32, groups=2)._ahead(pixels, pixels).values())
+    groups = _weight_plan(512, 32, groups=2)
+    nothing = dict(x_ahead=0, dy_ahead=0)
+    assert far._ahead(planes, planes) == far._ahead(pixels, planes) == nothing
+    assert near._ahead(pixels, pixels) == groups._ahead(pixels, pixels) == nothing
 
 
-@pytest.mark.parametrize(
-    "case", CASES[:-1], ids=lambda case: case.name
-)  # of few tiles: another plan
+@pytest.mark.usefixtures("planned_anew")
+@pytest.mark.parametrize("case", CASES[:-1], ids=lambda case: case.name)  # the last has few tiles
 def test_weight_gradients_do_not_depend_on_it(case, monkeypatch):
     trial = Trial(case, "backward_weight", np.float32, "nhwc")
     algorithm = ALGORITHMS["winograd"]
@@ -179,10 +181,6 @@ def test_weight_gradients_do_not_depend_on_it(case, monkeypatch):
         pytest.skip("winograd does not run it")
     asked = []
     monkeypatch.setattr(weight, "memory_is_waited_for", lambda *moved: asked.append(1) or True)
-    parts_of.cache_clear()
-    try:
-        result = trial.run("winograd", *trial.operands())
-    finally:
-        parts_of.cache_clear()
+    result = trial.run("winograd", *trial.operands())
     assert asked
     assert_close(result, trial.expected, trial.bound("winograd"))

@@ -17,6 +17,7 @@ from fastconv.plans.depthwise import correlation, weight
 from fastconv.plans.depthwise.correlation import DepthwiseSum
 from fastconv.plans.depthwise.weight import DepthwiseWeight
 from fastconv.simd.taps import GROUP, PATCH, STRIP_WORDS
+from fastconv.simd.vector import lanes
 
 SINGLY = ("dilated", "overlapping")  # of whose weight gradient one unit is summed after the other
 CASES = (
@@ -33,7 +34,7 @@ def _problem(direction, N, size=56, stride=1):
 
 
 @pytest.fixture
-def near(monkeypatch):
+def no_cache(monkeypatch):
     """A machine without a second-level cache: all data comes from far away."""
     here = dataclasses.replace(machine(), l2=0)
     for module in (correlation, weight):
@@ -47,7 +48,7 @@ def near(monkeypatch):
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-@pytest.mark.usefixtures("near")
+@pytest.mark.usefixtures("no_cache")
 def test_results_do_not_depend_on_it(case, direction):
     trial = Trial(case, direction, "float32", "nhwc")
     parts = depthwise._parts(trial.problem, 1)
@@ -118,8 +119,8 @@ BEYOND = (
 def test_rows_that_meet_padding_alone(case, direction):
     """Their blocks have no patches, of which there would be a next one."""
     trial = Trial(case, direction, "float32", "nhwc")
-    if direction == "backward_weight":
+    if direction == "backward_weight" and case.stride == 1 and lanes(4) == 16:
         plan = DepthwiseWeight(trial.problem, 1)
-        assert not plan.in_place or (np.diff(plan.patches.blocks) == 0).any()
+        assert plan.in_place and (np.diff(plan.patches.blocks) == 0).any()
     result = trial.run("depthwise", *trial.operands())
     assert_close(result, trial.expected, trial.bound("depthwise"))
