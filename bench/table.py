@@ -1,19 +1,26 @@
 """Print fastconv beside PyTorch, layer by layer and pass by pass, in one run.
 
     python bench/table.py [--algorithm direct] [--passes forward …] [--layers vgg …] [--threads N]
+                          [--cold]
 
 Every figure is a median of interleaved calls.  ``ratio`` is PyTorch's faster memory format over
 fastconv given that same format; ``nchw`` compares both on NCHW.  GFLOP/s count the direct sum's
 operations ("effective"); the peak they are compared with is that of multiply-adds on registers, in
 turns with the calls.
+
+A call that is repeated finds its arguments in the caches.  With ``--cold`` it finds them in memory,
+as in training, where other layers have run since they were written: calls take turns with arrays of
+which there are many, and keep as many results.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -28,6 +35,8 @@ PASSES = ("forward", "backward_input", "backward_weight")
 FORMATS = ("nchw", "nhwc")
 TURNS = 3
 SETTLING = 0.015  # seconds
+FILLING = 1  # seconds at most for a first round, whose results are made of new pages
+COLD = 256 << 20  # bytes of arguments in turn: several times what caches hold
 
 
 def layers(names: list[str]) -> dict[str, ConvProblem]:
@@ -40,22 +49,58 @@ def layers(names: list[str]) -> dict[str, ConvProblem]:
 
 
 class Layer:
-    """The arrays of one layer in both memory formats, and its passes as functions to time."""
+    """The arrays of one layer in both memory formats, and its passes as functions to time.
 
-    def __init__(self, problem: ConvProblem, algorithm: str):
+    There are ``ring`` bytes of such arrays, or one set of them if that is more; calls take turns.
+    """
+
+    def __init__(self, problem: ConvProblem, algorithm: str, ring: int = 0):
         self.problem = problem
         self.algorithm = algorithm
         self.padding = problem.padding[::2]
         shapes = {"x": problem.x_shape, "w": problem.w_shape, "y": problem.y_shape}
+        size = sum(4 * math.prod(shape) for shape in shapes.values())
         orders = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
         plain = {name: torch.randn(*shape) for name, shape in shapes.items()}
         self.tensors = {
-            order: {name: t.contiguous(memory_format=layout) for name, t in plain.items()}
+            order: [
+                {name: t.clone(memory_format=layout) for name, t in plain.items()}
+                for _ in range(max(1, -(-ring // size)))
+            ]
             for order, layout in orders.items()
         }
+        self.results: list[object] = []
 
-    def torch(self, direction: str, order: str):
-        p, t = self.problem, self.tensors[order]
+    def torch(self, direction: str, order: str) -> Callable[[], object]:
+        return self._in_turn([self._torch(direction, t) for t in self.tensors[order]])
+
+    def fastconv(self, direction: str, order: str) -> Callable[[], object]:
+        filters = [t["w"] for t in self.tensors["nchw"]]
+        sets = zip(self.tensors[order], filters, strict=True)
+        return self._in_turn([self._fastconv(direction, t, w.numpy()) for t, w in sets])
+
+    def _in_turn(self, calls: list[Callable[[], object]]) -> Callable[[], object]:
+        """Make the next of some calls every time, and keep as many results.
+
+        They are freed together: one by one, they would leave holes into which the next may not fit,
+        and be made of new pages forever.
+        """
+        if len(calls) == 1:
+            return calls[0]
+        turn = itertools.cycle(calls)
+
+        def call() -> None:
+            if len(self.results) >= len(calls):
+                self.results.clear()
+            self.results.append(next(turn)())
+
+        end = time.perf_counter() + FILLING
+        for _ in itertools.takewhile(lambda _: time.perf_counter() < end, calls):
+            call()
+        return call
+
+    def _torch(self, direction: str, t: dict[str, torch.Tensor]) -> Callable[[], object]:
+        p = self.problem
         if direction == "forward":
             return lambda: torch.nn.functional.conv2d(
                 t["x"], t["w"], None, p.stride, self.padding, p.dilation, p.groups
@@ -66,10 +111,11 @@ class Layer:
             p.groups, wanted,
         )  # fmt: skip
 
-    def fastconv(self, direction: str, order: str):
+    def _fastconv(
+        self, direction: str, t: dict[str, torch.Tensor], w: np.ndarray
+    ) -> Callable[[], object]:
         p = self.problem
-        x, y = (self.tensors[order][name].numpy() for name in "xy")
-        w = self.tensors["nchw"]["w"].numpy()
+        x, y = (t[name].numpy() for name in "xy")
         rest = (p.stride, self.padding, p.dilation, p.groups)
         if direction == "forward":
             return lambda: fc.conv2d(x, w, None, *rest, algorithm=self.algorithm)
@@ -122,7 +168,7 @@ def measure(args: argparse.Namespace) -> Iterator[tuple[str, ConvProblem, str, d
     """Layer, its problem, pass, and the figures of :func:`compare` or the reason there are none."""
     clock = time.thread_time if args.cpu_time else time.perf_counter
     for name, problem in layers(args.layers).items():
-        layer = Layer(problem, args.algorithm)
+        layer = Layer(problem, args.algorithm, COLD if args.cold else 0)
         for direction in args.passes:
             try:
                 yield name, problem, direction, compare(layer, direction, args.seconds, clock)
@@ -151,6 +197,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--layers", nargs="+", default=[], help="parts of their names")
     parser.add_argument("--threads", type=int, default=fc.get_num_threads())
     parser.add_argument("--seconds", type=float, default=0.5, help="for each layer and pass")
+    parser.add_argument("--cold", action="store_true", help="arguments and results in memory")
     parser.add_argument(
         "--cpu-time", action="store_true", help="with --threads 1: a clock that others do not move"
     )
@@ -162,7 +209,7 @@ def main() -> None:
     peak, memory = limits(args.threads)
     print(
         f"{args.threads} threads: {peak / 1e9:.0f} GFLOP/s, {memory / 1e9:.1f} GB/s; "
-        f"torch {torch.__version__}, algorithm {args.algorithm}\n"
+        f"torch {torch.__version__}, algorithm {args.algorithm}{', arrays in memory' * args.cold}\n"
     )
     print(
         f"{'layer':<26}{'pass':<17}{'torch':>6}{'own':>6}{'ms':>9}{'ratio':>7}{'nchw':>7}{'peak':>6}"
