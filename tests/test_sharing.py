@@ -99,6 +99,18 @@ def test_large_sums_are_divided_into_parts():
     assert copies * parts <= 8 and parts <= 3 and copies > 1
 
 
+def test_large_sums_that_many_pixels_add_to_are_copied(monkeypatch):
+    monkeypatch.setattr(sharing, "machine", lambda: SimpleNamespace(l2=1 << 20, l3=40 << 20))
+    size = 2 << 20
+    assert share_out(2, 1000, 16, size, 10**9, 4) == (2, 1)
+    assert share_out(2, 1, 16, size, 10**9, 4) == (1, 8), "one block"
+    assert share_out(2, 1000, 16, size, 2000, 4) == (1, 8), "few pixels to each copy"
+    assert share_out(2, 1000, 16, 10 << 20, 10**9, 4) == (1, 8), "bytes"
+    assert share_out(16, 1000, 64, size, 5000, 1) == (4, 4), "workers with the same copy have parts"
+    assert share_out(7, 1000, 64, size, 5000, 1) == (1, 7), "equal numbers of workers to a copy"
+    assert share_out(16, 1000, 64, size, 10**9, 4) == (8, 8), "those take turns"
+
+
 @pytest.mark.parametrize("turns", [2, 4])
 @pytest.mark.parametrize("workers", [2, 3, 8, 64])
 def test_more_parts_take_equal_workers_no_longer(workers, turns):
@@ -120,7 +132,7 @@ def test_results_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
 @pytest.mark.parametrize("order", ["nchw", "nhwc"])
 @pytest.mark.parametrize("algorithm", ["direct", "im2col", "bf16x3"])
 def test_parts_of_large_sums_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
-    monkeypatch.setattr(sharing, "machine", lambda: SimpleNamespace(l2=1))
+    monkeypatch.setattr(sharing, "machine", lambda: SimpleNamespace(l2=1, l3=1))
     case = Case("many-units", 3, 128, 12, 14, 256, 3, 3, padding=1)
     _assert_the_same_by_whomever(case, algorithm, order, monkeypatch)
 
@@ -129,14 +141,7 @@ def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
     """One worker after the other: the first takes every task but those that others begin with."""
     if algorithm == "bf16x3" and not matrix_unit():
         pytest.skip("no matrix unit for bfloat16")
-    shared = []
-
-    def noted(workers, copies, parts, *rest):
-        shared.append((workers, copies * parts))
-        return sum_tasks(workers, copies, parts, *rest)
-
-    for module in PLANS:
-        monkeypatch.setattr(module, "sum_tasks", noted)
+    shared = _noted(monkeypatch)
     trial = Trial(case, "backward_weight", "float32", order)
     plan = ALGORITHMS[algorithm].plan(trial.problem, 2)
     operands = trial.operands()
@@ -148,7 +153,36 @@ def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
         results.append(result)
     assert_close(results[0], trial.expected, trial.bound(algorithm))
     assert results[0].tobytes() == results[1].tobytes()
-    assert shared and all(tasks > workers == 2 for workers, tasks in shared), shared
+    assert shared
+    assert all(workers == 2 < copies * parts for workers, copies, parts in shared), shared
+
+
+@pytest.mark.parametrize(("algorithm", "images"), [("direct", 1), ("im2col", 1), ("winograd", 2)])
+def test_workers_with_parts_of_the_same_copy(algorithm, images, monkeypatch):
+    """Sums too large for a cache, of pixels enough for two copies: two of four workers to each."""
+    for module in (sharing, bilinear_weight):
+        monkeypatch.setattr(module, "machine", lambda: SimpleNamespace(l2=1, l3=1 << 30))
+    shared = _noted(monkeypatch)
+    case = Case("many-units-and-pixels", images, 64, 48, 44, 128, 3, 3, padding=1)
+    trial = Trial(case, "backward_weight", "float32", "nhwc")
+    result = np.full(trial.expected.shape, np.nan, np.float32)
+    ALGORITHMS[algorithm].plan(trial.problem, 4)(*trial.operands(), result, None, False)
+    assert_close(result, trial.expected, trial.bound(algorithm))
+    assert {(workers, copies) for workers, copies, _ in shared} == {(4, 2)}
+    assert all(parts > 1 for _, _, parts in shared), shared
+
+
+def _noted(monkeypatch) -> list[tuple[int, int, int]]:
+    """Workers, copies and parts of all plans from now on."""
+    shared = []
+
+    def noted(workers, copies, parts, *rest):
+        shared.append((workers, copies, parts))
+        return sum_tasks(workers, copies, parts, *rest)
+
+    for module in PLANS:
+        monkeypatch.setattr(module, "sum_tasks", noted)
+    return shared
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 64])

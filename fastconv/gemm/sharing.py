@@ -20,6 +20,7 @@ _PASSED = 14  # of one from core to core: to be read there, and overwritten by t
 _MOST_COPIES = 4  # for each worker
 _COPY_PIXELS = 1024  # for each copy: its sums are added in the time of some 35
 _FIRST_WEIGHT = 3
+_COPIED = 16 << 20  # bytes of all copies, at most, where they do not stay in a worker's cache
 _LEAST_PART = 2  # units, where there are more parts than workers: they share what is packed
 
 
@@ -49,16 +50,30 @@ def share_out(
 ) -> tuple[int, int]:
     """Copies of sums of ``copy_bytes`` over blocks of pixels, and parts.
 
-    Every worker has a copy, or several, if that stays in the cache; or if units are too few.  Else
-    it has up to so many ``turns``, each with a part: whoever is done early takes another.
+    Every worker has a copy, or several, if that stays in the cache; or if units are too few.  So it
+    does if there are pixels enough to add up the copies: then nobody packs what another packs too,
+    or waits for what another reads.  Else workers, or some with the same copy, have parts of it, up
+    to so many ``turns`` each: whoever is done early takes another.
     """
     small = 2 * copy_bytes <= machine().l2
     if small or units < workers:
         copies = min(workers, blocks)
-        parts = min(units, workers // copies)
         spare = spare_copies(workers, units, blocks // EVEN, pixels) if small else 1
-        return max(copies, spare), parts
-    return 1, _parts(workers, units, turns) if workers > 1 else 1
+        return max(copies, spare), min(units, workers // copies)
+    copies = _affordable(workers, blocks, copy_bytes, pixels)
+    together = workers // copies
+    return copies, _parts(together, units, turns) if together > 1 else 1
+
+
+def room_for_copies() -> int:
+    """Bytes of all copies of sums that are too large for a worker's own cache: all near still."""
+    return min(machine().l3 // 5 * 2, _COPIED)
+
+
+def _affordable(workers: int, blocks: int, copy_bytes: int, pixels: int) -> int:
+    """Copies that as many workers have each, as the pixels and bytes to add up allow."""
+    most = min(blocks, pixels // _COPY_PIXELS, room_for_copies() // copy_bytes)
+    return max(n for n in range(1, workers + 1) if n == 1 or (n <= most and workers % n == 0))
 
 
 def _parts(workers: int, units: int, turns: int) -> int:

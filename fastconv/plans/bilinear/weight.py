@@ -17,7 +17,7 @@ from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, Words, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
-from fastconv.gemm.sharing import spare_copies, total_weight, workers_for
+from fastconv.gemm.sharing import room_for_copies, spare_copies, total_weight, workers_for
 from fastconv.gemm.tiling import choose_tile, round_up
 from fastconv.plans.ahead import memory_is_waited_for
 from fastconv.plans.arrays import input_words, no_flags, window_of
@@ -44,14 +44,13 @@ _IDLE = 1.2  # by so much the largest part of the units may exceed the mean
 _SUM_BLOCKS = (64, 16)  # channels of a task of the last stage: many, for memory; or a few
 
 
-def _fair_parts(units: int, workers: int) -> int:
-    """Into how many parts to divide the units: the most that leave no worker idle for long."""
-    fair = (
+def _fair_parts(units: int, workers: int) -> list[int]:
+    """Into how many parts the units may be divided that leave no worker idle for long."""
+    return [
         parts
         for parts in range(1, min(units, workers) + 1)
         if workers % parts == 0 and -(-units // parts) * parts <= _IDLE * units
-    )
-    return max(fair)
+    ]
 
 
 class BilinearWeight(WeightGradient):
@@ -96,8 +95,7 @@ class BilinearWeight(WeightGradient):
             self.flops, self.grid.tiles // 8 * self.units + 1, self.threads, moved
         )
         l2 = machine().l2
-        small = 2 * self.copy_bytes <= l2
-        self.parts = 1 if small else _fair_parts(self.units, workers)
+        self.parts = self._parts(workers)
         # The last vector of the last phase is stored whole.
         last = self.grid.depth - self.c.channels + round_up(self.c.channels, self.vector)
         last = round_up(max(last, self.tiles_m * self.mr), self.vector)
@@ -115,7 +113,8 @@ class BilinearWeight(WeightGradient):
         if self.parts == 1:
             added = self.units * -(-self.c.channels // _SUM_BLOCKS[1])
             spare = spare_copies(workers, added, stretches, _TILE_PIXELS * tiles)
-            self.copies = max(self.copies, spare)
+            if spare * self.copy_bytes <= room_for_copies():
+                self.copies = max(self.copies, spare)
         stretches = round_up(stretches, total_weight(self.copies, workers))
         self.share = -(-tiles // min(stretches, tiles))
         self.stretches = -(-tiles // self.share)
@@ -128,6 +127,17 @@ class BilinearWeight(WeightGradient):
         self.worker_bytes = aligned(
             tables + self.room_bytes + tiling.components * (self.v_component + self.m_component)
         )
+
+    def _parts(self, workers: int) -> int:
+        """Of the units: 1 if all workers may have copies of their own, or as few as possible.
+
+        Those with parts of the same copy all spread x for themselves.
+        """
+        if 2 * self.copy_bytes <= machine().l2:
+            return 1
+        most = min(room_for_copies() // self.copy_bytes, self.grid.tiles // _SUMMED)
+        fair = _fair_parts(self.units, workers)
+        return min((parts for parts in fair if workers // parts <= most), default=max(fair))
 
     @property
     def flops(self) -> int:
