@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cases
 import numpy as np
 import pytest
-from harness import DTYPES, Trial, assert_close
+from harness import DTYPES, Trial, assert_close, fenced
 
 import fastconv as fc
 from fastconv.conv.direct import Direct
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
+from fastconv.plans.pointwise import matrix
 from fastconv.plans.pointwise.matrix import MatrixCorrelation
+from fastconv.simd.microkernel import TERMS
 
 SMALL = cases.Case("small-groups", 2, 48, 9, 10, 36, 1, 1, groups=3)
 LARGE = cases.Case("large-groups", 2, 2048, 7, 7, 2048, 1, 1, groups=4)
@@ -37,6 +41,24 @@ def test_groups_are_taken_together_while_the_cache_has_room_for_their_filters():
 def test_results(case, dtype, direction):
     trial = Trial(case, direction, dtype, "nhwc")
     assert_close(trial.run("im2col", *trial.operands()), trial.expected, trial.bound("im2col"))
+
+
+@pytest.mark.parametrize(("l2", "most"), [(1, 1), (1 << 16, 16), (1 << 30, 24)])
+@pytest.mark.parametrize("channels", [1, 6, TERMS + 5])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bundles_of_tiles(channels, dtype, l2, most, monkeypatch):
+    """As many as the cache has room for; a line has several, and pixels that are no whole tile."""
+    monkeypatch.setattr(matrix, "machine", lambda: SimpleNamespace(l2=l2))
+    case = cases.Case("bundles", 2, channels, 13, 41, 77, 1, 1)
+    trial = Trial(case, "forward", dtype, "nhwc")
+    problem = trial.problem._replace(x_format="nhwc", y_format="nhwc")
+    bundle = _part(case, dtype)._bundle()
+    assert bundle == 1 if l2 == 1 or channels > TERMS else 1 < bundle <= most
+    bias = np.linspace(-1, 1, case.K).astype(dtype)
+    y = fenced(np.full(case.y_shape, np.nan), dtype, "nhwc")
+    ALGORITHMS["direct"].plan(problem, 2)(*trial.operands(), y, bias, True)
+    expected = np.maximum(trial.expected + bias[:, None, None], 0)
+    assert_close(y, expected, trial.bound("direct"))
 
 
 @pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd", "bf16x3"])

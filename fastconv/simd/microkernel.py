@@ -13,9 +13,10 @@ knows others):
   and neither images nor matrices need to be contiguous (Dukhan, "The Indirect Convolution
   Algorithm", 2019).
 * ``pitched``: rows are any number of bytes apart, and steps are consecutive elements.  A few
-  registers then hold the addresses of all rows, and one is left to prefetch with.
+  registers then hold the addresses of all rows, and one is left to prefetch with.  One call makes
+  any number of tiles, which takes less than as many calls where sums are short.
 * ``packed``: a vector of steps of one row stands beside the same of the next, so that all rows have
-  one address.  One call makes any number of tiles.
+  one address.  Here, too, one call makes any number of tiles.
 * ``panel``: rows are consecutive elements, or several stretches of them, and a step moves by any
   number of bytes.
 
@@ -142,13 +143,16 @@ def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
 
 
 def emit_pitched(
-    v: Vectors, shape, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch,
-    columns,
+    v: Vectors, shape, count, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c,
+    c_pitch, columns,
 ):  # fmt: skip
     builder, (mr, nv) = v.builder, shape
     step = nv * v.nbytes
     a_pitch, a_pitch3 = v.opaque(a_pitch), v.opaque(builder.mul(a_pitch, i64(3)))
     far = builder.mul(a_pitch, i64(_REACH))
+    blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
+    rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
+    n_bases = -(-mr // _REACH)
 
     def block(size):
         def steps(index, carried):
@@ -165,16 +169,19 @@ def emit_pitched(
 
         return steps
 
-    blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
-    bases = [v.opaque(builder.add(a, builder.mul(far, i64(i)))) for i in range(-(-mr // _REACH))]
-    inside = [b, fetch, *bases, *[v.zero] * (mr * nv)]
-    acc = v.loop(rest, v.loop(blocks, inside, block(UNROLL)), block(1))[2 + len(bases) :]
+    def tile(index, carried):
+        a, c, fetch = carried
+        bases = [v.opaque(builder.add(a, builder.mul(far, i64(i)))) for i in range(n_bases)]
+        carried = [b, fetch, *bases, *[v.zero] * (mr * nv)]
+        _, fetch, *carried = v.loop(rest, v.loop(blocks, carried, block(UNROLL)), block(1))
 
-    def row(m):
-        return v.offset(c, builder.mul(c_pitch, i64(m)))
+        def row(m):
+            return v.offset(c, builder.mul(c_pitch, i64(m)))
 
-    finish(v, acc, init, pitch, relu, row, mr, nv, columns)
+        finish(v, carried[n_bases:], init, pitch, relu, row, mr, nv, columns)
+        return [v.offset(a, builder.mul(a_pitch, i64(mr))), row(mr), fetch]
+
+    v.loop(count, [a, c, fetch], tile)
 
 
 def emit_packed(

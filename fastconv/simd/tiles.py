@@ -78,20 +78,21 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
 
 @functools.cache
 def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
-    """The tile with row m of A at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``.
+    """``count`` tiles, one below the other, all by the same B.
 
-    Of a row of the result so many ``columns`` are stored.  Every step prefetches the cache line at
-    ``fetch``, which moves by ``fetch_step``.
+    Row m of A is at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``, of which so many
+    ``columns`` are stored.  Every step prefetches the cache line at ``fetch``, which moves by
+    ``fetch_step``.
     """
     tile = f"pitched {mr} {nv}"
 
-    @callee(12)
+    @callee(13)
     def pitched(
-        a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch, columns
+        count, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch, columns
     ):  # fmt: skip
         _multiply(
-            element(itemsize), tile, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu,
-            c, c_pitch, columns,
+            element(itemsize), tile, count, a, a_pitch, length, b, fetch, fetch_step, init, pitch,
+            relu, c, c_pitch, columns,
         )  # fmt: skip
 
     return _tile(pitched, itemsize, mr, nv)

@@ -22,12 +22,14 @@ from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
+from fastconv.simd.microkernel import TERMS
 from fastconv.simd.tiles import tile_pitched
 from fastconv.simd.vector import lanes
 
 from .matrix_kernel import matrix_kernel
 
 _TILES = 24  # of pixels in a task
+_NEAR = 4  # parts of the second cache, of which the pixels of a bundle of tiles fill one
 _LONGEST = 1.15  # times the pixels of a line: what tiles may compute
 
 
@@ -121,7 +123,18 @@ class MatrixCorrelation(UnfoldedCorrelation):
             channels=c.channels,
             fetches_y=c.filters >= c.channels,
             splits=self.splits,
+            bundle=self._bundle(),
         )
+
+    def _bundle(self) -> int:
+        """Tiles of pixels that meet a tile of filters in one go: what they read and write is near.
+
+        A sum of several parts passes through scratch, which has room for one tile.
+        """
+        c = self.c
+        pixel = c.groups * max(c.channels, c.filters) * self.itemsize
+        near = machine().l2 // _NEAR // (self.mr * pixel)
+        return max(1, min(_TILES, near)) if c.channels <= TERMS else 1
 
     def _words(self, x_strides, y_strides) -> dict[str, int]:
         """The arguments for arrays with these strides."""

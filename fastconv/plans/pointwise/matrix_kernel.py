@@ -17,8 +17,8 @@ LAYOUT = record(
     "x xn xh xg xw y yn yh yg yw lines "
     # packed filters, bytes of a tile of them; tiles of a group and of all
     "w bias w_tile tiles all_tiles filters channels "
-    # pixels of a line, of a task; tasks of a line
-    "length span spans "
+    # pixels of a line, of a task; tasks of a line; tiles of pixels that a call makes at most
+    "length span spans bundle "
     # parts of the filters, which have tasks of their own
     "splits "
     # whether y is fetched ahead, or x
@@ -28,8 +28,12 @@ LAYOUT = record(
 
 
 @inner
-def _multiply(a, item, row, x, y, ahead, step, split, tile):
-    """The pixels of a tile by a part of the filters; fetches what stands ``ahead`` meanwhile."""
+def _multiply(a, item, row, count, x, y, ahead, step, split, tile):
+    """The pixels of ``count`` tiles by a part of the filters; fetches what stands ``ahead``.
+
+    More than one only if a sum is made in one go.
+    """
+    terms = count * a.channels
     for index in range(split * a.all_tiles // a.splits, (split + 1) * a.all_tiles // a.splits):
         group, t = index // a.tiles, index % a.tiles
         source, result = x + group * a.xg, y + group * a.yg + t * row
@@ -41,9 +45,9 @@ def _multiply(a, item, row, x, y, ahead, step, split, tile):
             if last:
                 target, to, stored = result, a.yw, columns
             call(
-                a.tile.multiply, source + c * item, a.xw, min(TERMS, a.channels - c), w + c * row,
-                ahead + (index * a.channels + c) * step, step, init, pitch, a.relu if last else 0,
-                target, to, stored,
+                a.tile.multiply, count, source + c * item, a.xw, min(TERMS, a.channels - c),
+                w + c * row, ahead + (index * terms + c) * step, step, init, pitch,
+                a.relu if last else 0, target, to, stored,
             )  # fmt: skip
             init, pitch = tile, row
 
@@ -71,10 +75,15 @@ def matrix_kernel(itemsize: int) -> Kernel:
             image, line = line // a.lines, line % a.lines
             x = a.x + image * a.xn + line * a.xh
             y = a.y + image * a.yn + line * a.yh
-            for start in range(first, min(first + a.span, a.length), mr):
+            start, end = first, min(first + a.span, a.length)
+            while start < end:
                 p = min(start, a.length - mr)
-                ahead = (y if a.fetches_y else x) + (p + mr) * pixel
-                _multiply(a, itemsize, row, x + p * a.xw, y + p * a.yw, ahead, step, split, tile)
+                count = max(1, min(a.bundle, (end - start) // mr))
+                ahead = (y if a.fetches_y else x) + (p + count * mr) * pixel
+                _multiply(
+                    a, itemsize, row, count, x + p * a.xw, y + p * a.yw, ahead, step, split, tile
+                )
+                start += count * mr
         lap(a.profile, worker, MULTIPLY, clock)
 
     return matrix
