@@ -28,6 +28,7 @@ import torch
 import fastconv as fc
 from fastconv.comparison import allocation
 from fastconv.comparison.layers import shipped
+from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.simd.limits import bandwidth, fma_peak, multiply_adds
 
@@ -36,7 +37,7 @@ FORMATS = ("nchw", "nhwc")
 TURNS = 3
 SETTLING = 0.015  # seconds
 FILLING = 1  # seconds at most for a first round, whose results are made of new pages
-COLD = 256 << 20  # bytes of arguments in turn: several times what caches hold
+COLD = max(256 << 20, 4 * machine().l3)  # bytes of arguments in turn, too many for caches
 
 
 def layers(names: list[str]) -> dict[str, ConvProblem]:

@@ -10,6 +10,7 @@ import pytest
 from harness import DTYPES, Trial, assert_close, fenced
 
 import fastconv as fc
+from fastconv.conv import _product
 from fastconv.conv.direct import Direct
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
@@ -49,14 +50,17 @@ def test_results(case, dtype, direction):
 def test_bundles_of_tiles(channels, dtype, l2, most, monkeypatch):
     """As many as the cache has room for; a line has several, and pixels that are no whole tile."""
     monkeypatch.setattr(matrix, "machine", lambda: SimpleNamespace(l2=l2))
+    _product.parts_of.cache_clear()
     case = cases.Case("bundles", 2, channels, 13, 41, 77, 1, 1)
     trial = Trial(case, "forward", dtype, "nhwc")
     problem = trial.problem._replace(x_format="nhwc", y_format="nhwc")
-    bundle = _part(case, dtype)._bundle()
-    assert bundle == 1 if l2 == 1 or channels > TERMS else 1 < bundle <= most
     bias = np.linspace(-1, 1, case.K).astype(dtype)
     y = fenced(np.full(case.y_shape, np.nan), dtype, "nhwc")
     ALGORITHMS["direct"].plan(problem, 2)(*trial.operands(), y, bias, True)
+    ((_, (part,)),) = _product.parts_of(ALGORITHMS["direct"], problem, 2)
+    bundle = part._bundle()
+    assert bundle == 1 if l2 == 1 or channels > TERMS else 1 < bundle <= most
+    _product.parts_of.cache_clear()
     expected = np.maximum(trial.expected + bias[:, None, None], 0)
     assert_close(y, expected, trial.bound("direct"))
 

@@ -106,9 +106,9 @@ def test_large_sums_that_many_pixels_add_to_are_copied(monkeypatch):
     assert share_out(2, 1, 16, size, 10**9, 4) == (1, 8), "one block"
     assert share_out(2, 1000, 16, size, 2000, 4) == (1, 8), "few pixels to each copy"
     assert share_out(2, 1000, 16, 10 << 20, 10**9, 4) == (1, 8), "bytes"
-    assert share_out(16, 1000, 64, size, 5000, 1) == (4, 4), "workers with the same copy have parts"
+    assert share_out(16, 1000, 64, size, 5000, 4) == (4, 4), "workers with the same copy have parts"
     assert share_out(7, 1000, 64, size, 5000, 1) == (1, 7), "equal numbers of workers to a copy"
-    assert share_out(16, 1000, 64, size, 10**9, 4) == (8, 8), "those take turns"
+    assert share_out(4, 9, 64, size, 10**9, 1) == (1, 4), "copies of two and three blocks"
 
 
 @pytest.mark.parametrize("turns", [2, 4])

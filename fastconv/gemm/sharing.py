@@ -20,7 +20,8 @@ _PASSED = 14  # of one from core to core: to be read there, and overwritten by t
 _MOST_COPIES = 4  # for each worker
 _COPY_PIXELS = 1024  # for each copy: its sums are added in the time of some 35
 _FIRST_WEIGHT = 3
-_COPIED = 16 << 20  # bytes of all copies, at most, where they do not stay in a worker's cache
+_COPIED = 16 << 20  # bytes of all copies, at most, of sums that are copied to read less
+_UNEVEN = 1.1  # by so much the largest of their shares of the blocks may exceed the mean
 _LEAST_PART = 2  # units, where there are more parts than workers: they share what is packed
 
 
@@ -50,10 +51,11 @@ def share_out(
 ) -> tuple[int, int]:
     """Copies of sums of ``copy_bytes`` over blocks of pixels, and parts.
 
-    Every worker has a copy, or several, if that stays in the cache; or if units are too few.  So it
-    does if there are pixels enough to add up the copies: then nobody packs what another packs too,
-    or waits for what another reads.  Else workers, or some with the same copy, have parts of it, up
-    to so many ``turns`` each: whoever is done early takes another.
+    Every worker has a copy, or several, if that stays in the cache; or if units are too few.
+    Larger sums are copied, too, if there are pixels enough to add the copies up: what a worker
+    packs and reads no other does then, but for those that share a copy and have a part of it each.
+    Of a single copy they have parts for up to so many ``turns``: whoever is done early takes
+    another.
     """
     small = 2 * copy_bytes <= machine().l2
     if small or units < workers:
@@ -61,19 +63,21 @@ def share_out(
         spare = spare_copies(workers, units, blocks // EVEN, pixels) if small else 1
         return max(copies, spare), min(units, workers // copies)
     copies = _affordable(workers, blocks, copy_bytes, pixels)
-    together = workers // copies
-    return copies, _parts(together, units, turns) if together > 1 else 1
+    if copies > 1:
+        return copies, workers // copies
+    return 1, _parts(workers, units, turns) if workers > 1 else 1
 
 
 def room_for_copies() -> int:
-    """Bytes of all copies of sums that are too large for a worker's own cache: all near still."""
+    """Bytes of all copies of sums too large for a worker's own cache, which the last one holds."""
     return min(machine().l3 // 5 * 2, _COPIED)
 
 
 def _affordable(workers: int, blocks: int, copy_bytes: int, pixels: int) -> int:
     """Copies that as many workers have each, as the pixels and bytes to add up allow."""
-    most = min(blocks, pixels // _COPY_PIXELS, room_for_copies() // copy_bytes)
-    return max(n for n in range(1, workers + 1) if n == 1 or (n <= most and workers % n == 0))
+    most = min(workers, pixels // _COPY_PIXELS, room_for_copies() // copy_bytes)
+    fair = (n for n in range(2, most + 1) if workers % n == 0)
+    return max((n for n in fair if round_up(blocks, n) <= _UNEVEN * blocks), default=1)
 
 
 def _parts(workers: int, units: int, turns: int) -> int:

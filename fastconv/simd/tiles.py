@@ -78,7 +78,7 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
 
 @functools.cache
 def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
-    """``count`` tiles, one below the other, all by the same B.
+    """``count`` tiles, one below the other, all by the same B and with the same ``init``.
 
     Row m of A is at ``a + m·a_pitch``, of the result at ``c + m·c_pitch``, of which so many
     ``columns`` are stored.  Every step prefetches the cache line at ``fetch``, which moves by

@@ -38,7 +38,7 @@ _WINDOW_WORDS = words(PHASES)
 _ARRAY_WORDS = ["x", "xn", "xg", "xc", "xh", "xw"]  # the address, and those of input_words
 _ARRAY = _WINDOW_WORDS.index("x")
 assert _WINDOW_WORDS[_ARRAY : _ARRAY + len(_ARRAY_WORDS)] == _ARRAY_WORDS
-_SUMMED = 56  # tiles summed in one go: enough to hide the loads and stores of the sums
+_SUMMED = 56  # tiles summed in one go, or in a copy: enough to hide its loads and stores
 _TILE_PIXELS = 2  # that are summed in the time in which a tile is spread and summed
 _IDLE = 1.2  # by so much the largest part of the units may exceed the mean
 _SUM_BLOCKS = (64, 16)  # channels of a task of the last stage: many, for memory; or a few
@@ -113,7 +113,7 @@ class BilinearWeight(WeightGradient):
         if self.parts == 1:
             added = self.units * -(-self.c.channels // _SUM_BLOCKS[1])
             spare = spare_copies(workers, added, stretches, _TILE_PIXELS * tiles)
-            if spare * self.copy_bytes <= room_for_copies():
+            if self._small or spare * self.copy_bytes <= room_for_copies():
                 self.copies = max(self.copies, spare)
         stretches = round_up(stretches, total_weight(self.copies, workers))
         self.share = -(-tiles // min(stretches, tiles))
@@ -128,12 +128,18 @@ class BilinearWeight(WeightGradient):
             tables + self.room_bytes + tiling.components * (self.v_component + self.m_component)
         )
 
-    def _parts(self, workers: int) -> int:
-        """Of the units: 1 if all workers may have copies of their own, or as few as possible.
+    @property
+    def _small(self) -> bool:
+        """Whether sums stay in the cache of a worker."""
+        return 2 * self.copy_bytes <= machine().l2
 
-        Those with parts of the same copy all spread x for themselves.
+    def _parts(self, workers: int) -> int:
+        """Of the units: as few as copies of all sums allow, for each part spreads all of x.
+
+        So few that the last cache holds the copies, and each sums as many tiles as a stretch
+        should; if there is no such number, the most that are fair.
         """
-        if 2 * self.copy_bytes <= machine().l2:
+        if self._small:
             return 1
         most = min(room_for_copies() // self.copy_bytes, self.grid.tiles // _SUMMED)
         fair = _fair_parts(self.units, workers)

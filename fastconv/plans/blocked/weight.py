@@ -1,8 +1,9 @@
 """A weight gradient cut into blocks of pixels: sizes, tables and the two stages of a call.
 
 Outer products are summed over the pixels, then copies of the sums are added and written to dw.
-Workers divide the units (group, block of channels, tile of filters), or share out the pixels in
-copies of the sums, which pays while these are small (:mod:`fastconv.gemm.sharing`).
+Workers share out the pixels in copies of the sums, which pays while these are small or the pixels
+many, divide the units (group, block of channels, tile of filters), or both
+(:mod:`fastconv.gemm.sharing`).
 """
 
 from __future__ import annotations

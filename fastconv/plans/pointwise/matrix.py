@@ -127,7 +127,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
         )
 
     def _bundle(self) -> int:
-        """Tiles of pixels that meet a tile of filters in one go: what they read and write is near.
+        """Tiles of pixels that meet a tile of filters in one go: what they read or write is near.
 
         A sum of several parts passes through scratch, which has room for one tile.
         """

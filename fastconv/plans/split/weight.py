@@ -1,7 +1,7 @@
 """``bf16x3`` for a weight gradient: block sizes, tables and the two stages of a call.
 
 Products are summed over blocks of pixels, then copies of the sums are added and written to dw.
-Workers divide the units (group, block of channels, tile of filters) or the pixels, as in
+Workers divide the units (group, block of channels, tile of filters), the pixels or both, as in
 :mod:`fastconv.plans.blocked.weight`.
 """
 
