@@ -139,6 +139,19 @@ def test_one_value_broadcast_to_an_image():
     np.testing.assert_array_equal(y, np.full((1, 4, 5, 4), 24, np.float32))
 
 
+@pytest.mark.parametrize("height", [1, 5])
+def test_the_result_of_one_channel_is_as_its_strides_say(height):
+    """Both orders describe its memory; of pixels (N, H, W, 1) the result is pixels, too."""
+    planes = np.random.default_rng(0).random((2, 1, height, 6), np.float32)
+    pixels = planes.reshape(2, height, 6, 1).transpose(0, 3, 1, 2)
+    w = np.ones((3, 1, 1, 1), np.float32)
+    for x, order in ((planes, "C"), (planes[:, 0][:, None], "C"), (pixels, "pixels")):
+        for y in (fc.conv2d(x, w), fc.conv_transpose2d(x, w.swapaxes(0, 1))):
+            dense = y.transpose(0, 2, 3, 1) if order == "pixels" else y
+            assert dense.flags.c_contiguous and not np.isnan(y).any()
+            np.testing.assert_array_equal(y, np.broadcast_to(planes, y.shape))
+
+
 def test_memory_map(tmp_path):
     x = np.arange(2 * 3 * 5 * 6, dtype=np.float32).reshape(2, 3, 5, 6)
     np.save(tmp_path / "x.npy", x)
