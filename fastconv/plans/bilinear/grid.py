@@ -25,6 +25,9 @@ _ALIASED = 1 << 10  # bytes; rows a multiple of this apart compete for sets of t
 
 
 _FEW_VECTORS = 6  # of a tile's components in the cache, while its filters are mapped there
+# Bytes in a cycle: tasks take as many tiles as a cache holds, if it is the last one; all sums of
+# weight gradients may be too many for that.
+_LAST_CACHE, _MEMORY = 24, 8
 _SETUP = 4  # multiply-adds in the time that a vector of sums takes to start and to store
 
 
@@ -35,11 +38,12 @@ class Effort(NamedTuple):
     tiles: int  # maps
     filters: int  # maps
     far: int  # bytes
+    speed: int  # at which those are moved, bytes in a cycle
 
     @property
     def cycles(self) -> int:
-        """To compare tilings: the cycles of a machine that moves 8 bytes of memory in each."""
-        return self.products + self.tiles + self.filters + self.far // 8
+        """To compare tilings."""
+        return self.products + self.tiles + self.filters + self.far // self.speed
 
 
 def staggered(row_bytes: int) -> int:
@@ -88,8 +92,9 @@ class TileGrid:
             passed.append((pixel * filters,) * 2)
         far = sum(n for n, near in passed if near > machine().l2)
         return Effort(
-            tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 2 * far
-        )
+            tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 2 * far,
+            _MEMORY if weight else _LAST_CACHE,
+        )  # fmt: skip
 
     def segment(self, share: int, channels: int, vector: int, pixel: int) -> int:
         """Most tiles whose inputs are copied together, in tasks of ``share``.
