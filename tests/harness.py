@@ -177,19 +177,26 @@ class Trial(NamedTuple):
         return max(alone.error, self.cost(algorithm).error)
 
 
-def _memory_format(shape, order):
-    """What a contiguous array counts as; where sizes are 1, both orders may be the same."""
+def _memory_format(shape, order, channels=1):
+    """What a contiguous array counts as, or so many channels that are made of it.
+
+    Where sizes are 1, both orders may be the same.
+    """
     _, c, h, w = shape
     strides = (c * h * w, h * w, w, 1) if order == "nchw" else (c * h * w, 1, w * c, c)
-    return checks.memory_format(SimpleNamespace(shape=shape, strides=strides, itemsize=1))
+    array = SimpleNamespace(shape=shape, strides=strides, itemsize=1)
+    return checks.order_of_result(array, checks.memory_format(array), channels)
 
 
 @functools.lru_cache(maxsize=4)
 def _problem(trial: Trial) -> ConvProblem:
     case = trial.case
-    first, last = (_memory_format(s, trial.order) for s in (case.x_shape, case.y_shape))
-    if trial.direction != "backward_weight":  # which reads both; the others keep the order of one
-        first = last = first if trial.direction == "forward" else last
+    if trial.direction == "forward":  # the result has the order of what is read
+        first = last = _memory_format(case.x_shape, trial.order, case.K)
+    elif trial.direction == "backward_input":
+        first = last = _memory_format(case.y_shape, trial.order, case.C)
+    else:
+        first, last = (_memory_format(s, trial.order) for s in (case.x_shape, case.y_shape))
     return ConvProblem(
         *case.x_shape, case.K, case.R, case.S,
         oracle.pair(case.stride),

@@ -142,14 +142,32 @@ def test_one_value_broadcast_to_an_image():
 @pytest.mark.parametrize("height", [1, 5])
 def test_the_result_of_one_channel_is_as_its_strides_say(height):
     """Both orders describe its memory; of pixels (N, H, W, 1) the result is pixels, too."""
-    planes = np.random.default_rng(0).random((2, 1, height, 6), np.float32)
-    pixels = planes.reshape(2, height, 6, 1).transpose(0, 3, 1, 2)
+    planes = np.random.default_rng(0).random((2, 1, height, 8), np.float32)
+    pixels = planes.reshape(2, height, 8, 1).transpose(0, 3, 1, 2)
     w = np.ones((3, 1, 1, 1), np.float32)
-    for x, order in ((planes, "C"), (planes[:, 0][:, None], "C"), (pixels, "pixels")):
-        for y in (fc.conv2d(x, w), fc.conv_transpose2d(x, w.swapaxes(0, 1))):
-            dense = y.transpose(0, 2, 3, 1) if order == "pixels" else y
-            assert dense.flags.c_contiguous and not np.isnan(y).any()
-            np.testing.assert_array_equal(y, np.broadcast_to(planes, y.shape))
+    for x, last in ((planes, False), (planes[:, 0][:, None], False), (pixels, True)):
+        for part in (slice(None), slice(1, -1)):
+            x_part, expected = x[..., part], planes[..., part]
+            for y in (
+                fc.conv2d(x_part, w),
+                fc.conv_transpose2d(x_part, w.swapaxes(0, 1)),
+                fc.grad.conv2d_input((2, 3, *expected.shape[2:]), w.swapaxes(0, 1), x_part),
+            ):
+                dense = y.transpose(0, 2, 3, 1) if last else y
+                assert dense.flags.c_contiguous
+                np.testing.assert_array_equal(y, np.broadcast_to(expected, y.shape))
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(("channels", "filters"), [(1, 1), (1, 20), (20, 1)])
+@pytest.mark.parametrize("algorithm", DISTINCT)
+def test_one_channel_in_either_order(algorithm, channels, filters, direction, order):
+    case = cases.Case("one-channel", 2, channels, 12, 13, filters, 3, 3, padding=1)
+    trial = Trial(case, direction, order=order)
+    if trial.refusal(algorithm):
+        pytest.skip(trial.refusal(algorithm))
+    assert_close(trial.run(algorithm, *trial.operands()), trial.expected, trial.bound(algorithm))
 
 
 def test_memory_map(tmp_path):

@@ -108,6 +108,7 @@ def test_large_sums_that_many_pixels_add_to_are_copied(monkeypatch):
     assert share_out(2, 1000, 16, 10 << 20, 10**9, 4) == (1, 8), "bytes"
     assert share_out(16, 1000, 64, size, 5000, 4) == (4, 4), "workers with the same copy have parts"
     assert share_out(7, 1000, 64, size, 5000, 1) == (1, 7), "equal numbers of workers to a copy"
+    assert share_out(16, 15, 64, 600 << 10, 10**9, 1) == (8, 2), "a block for each copy"
     assert share_out(4, 9, 64, size, 10**9, 1) == (1, 4), "copies of two and three blocks"
 
 

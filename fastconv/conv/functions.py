@@ -68,6 +68,7 @@ def conv2d(
         raise ValueError(f"activation must be None or 'relu', got {activation!r}")
     asked = request(algorithm, accuracy, max_workspace)
     x, x_format = checks.dense(x)
+    x_format = checks.order_of_result(x, x_format, w.shape[0])
     problem, shape = problem_of(
         "forward", x.shape, w.shape, stride, padding, dilation, groups, x.dtype, x_format, x_format
     )
@@ -170,6 +171,7 @@ def conv_transpose2d(
     b = bias_of(bias, size[1], y)
     asked = request(algorithm, accuracy, max_workspace)
     y, y_format = checks.dense(y)
+    y_format = checks.order_of_result(y, y_format, size[1])
     problem, _ = problem_of(
         "backward_input", size, w.shape, stride, padding, dilation, groups,
         y.dtype, y_format, y_format, unread,
@@ -210,6 +212,7 @@ def conv2d_input(
     checks.same_dtype(dy, "grad_output", weight=w)
     asked = request(algorithm, accuracy, max_workspace)
     dy, dy_format = checks.dense(dy)
+    dy_format = checks.order_of_result(dy, dy_format, size[1])
     problem, y_shape = problem_of(
         "backward_input", size, w.shape, stride, padding, dilation, groups,
         dy.dtype, dy_format, dy_format,

@@ -137,21 +137,25 @@ def memory_format(value: np.ndarray) -> str | None:
     return "nhwc" if channels else None
 
 
-def _meant_as_pixels(array: np.ndarray) -> bool:
-    """Whether a contiguous array of one channel is a view of (N, H, W, 1): its strides tell."""
-    _, c, h, w = array.shape
-    return c == 1 and array.strides[1] == array.itemsize and h * w > 1
-
-
 def dense(array: np.ndarray) -> tuple[np.ndarray, str]:
     """The array and its memory order; an order that no kernel reads is made contiguous first."""
     # Planes of one pixel are contiguous in either order; the strides tell which was meant.
     if array.strides[3] == array.itemsize and array.flags.c_contiguous:
-        return array, "nhwc" if _meant_as_pixels(array) else "nchw"
+        return array, "nchw"
     order = memory_format(array)
     if order is None:
         return np.ascontiguousarray(array), "nchw"
     return array, order
+
+
+def order_of_result(array: np.ndarray, order: str, channels: int) -> str:
+    """The memory order for so many channels made of an array that has ``order``.
+
+    One channel is the same memory in both orders; its stride tells which was meant.
+    """
+    _, c, h, w = array.shape
+    meant = c == 1 < channels and array.strides[1] == array.itemsize and h * w > 1
+    return "nhwc" if meant else order
 
 
 def positive(value, name: str) -> float:

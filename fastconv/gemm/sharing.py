@@ -75,7 +75,7 @@ def room_for_copies() -> int:
 
 def _affordable(workers: int, blocks: int, copy_bytes: int, pixels: int) -> int:
     """Copies that as many workers have each, as the pixels and bytes to add up allow."""
-    most = min(workers, pixels // _COPY_PIXELS, room_for_copies() // copy_bytes)
+    most = min(workers, blocks, pixels // _COPY_PIXELS, room_for_copies() // copy_bytes)
     fair = (n for n in range(2, most + 1) if workers % n == 0)
     return max((n for n in fair if round_up(blocks, n) <= _UNEVEN * blocks), default=1)
 

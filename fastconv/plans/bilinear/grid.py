@@ -25,9 +25,7 @@ _ALIASED = 1 << 10  # bytes; rows a multiple of this apart compete for sets of t
 
 
 _FEW_VECTORS = 6  # of a tile's components in the cache, while its filters are mapped there
-# Bytes in a cycle: tasks take as many tiles as a cache holds, if it is the last one; all sums of
-# weight gradients may be too many for that.
-_LAST_CACHE, _MEMORY = 24, 8
+_LAST_CACHE = 3  # times as fast as memory
 _SETUP = 4  # multiply-adds in the time that a vector of sums takes to start and to store
 
 
@@ -37,13 +35,12 @@ class Effort(NamedTuple):
     products: int  # multiply-adds
     tiles: int  # maps
     filters: int  # maps
-    far: int  # bytes
-    speed: int  # at which those are moved, bytes in a cycle
+    far: int  # bytes of memory
 
     @property
     def cycles(self) -> int:
-        """To compare tilings."""
-        return self.products + self.tiles + self.filters + self.far // self.speed
+        """To compare tilings: the cycles of a machine that moves 8 bytes of memory in each."""
+        return self.products + self.tiles + self.filters + self.far // 8
 
 
 def staggered(row_bytes: int) -> int:
@@ -83,18 +80,20 @@ class TileGrid:
         filters = c.groups * self.depth * lanes
         products = tiling.components * (self.depth + _SETUP) * lanes
         tiles = self.tiles * c.groups
-        # Components are stored and loaded again; what does not fit the cache goes to memory (and
-        # comes back while others are multiplied).  Filters need not where there are few tiles.
+        # Components are stored and loaded again; what does not fit the cache goes to the last one,
+        # and comes back while others are multiplied (tasks take no more tiles than that holds);
+        # a weight gradient's, whose sums may be too many for it, to memory.  Filters need not where
+        # there are few tiles.
         pixel = vector * itemsize * tiling.components
         tile = pixel * (-(-self.depth // vector) + lanes)
         passed = [(tiles * tile, 56 * tile)]
         if _FEW_VECTORS * self.tiles * pixel > machine().l2 // 2:
             passed.append((pixel * filters,) * 2)
         far = sum(n for n, near in passed if near > machine().l2)
+        far = 2 * far if weight else 2 * far // _LAST_CACHE
         return Effort(
-            tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), 2 * far,
-            _MEMORY if weight else _LAST_CACHE,
-        )  # fmt: skip
+            tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), far
+        )
 
     def segment(self, share: int, channels: int, vector: int, pixel: int) -> int:
         """Most tiles whose inputs are copied together, in tasks of ``share``.
