@@ -51,6 +51,14 @@ settings.register_profile(
 settings.load_profile("fastconv")
 
 
+@pytest.fixture
+def planned_anew():
+    """Plans are kept: a test that changes what they depend on has its own, and leaves none."""
+    _product.parts_of.cache_clear()
+    yield
+    _product.parts_of.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def fences(monkeypatch):
     """NaN in all scratch and in all results, and a check that no kernel wrote beyond them."""

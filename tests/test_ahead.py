@@ -111,14 +111,6 @@ CASES = (
 )
 
 
-@pytest.fixture
-def planned_anew():
-    """Plans of before are not used, nor those that a test changes afterwards."""
-    parts_of.cache_clear()
-    yield
-    parts_of.cache_clear()
-
-
 @pytest.mark.usefixtures("no_second_try", "planned_anew")
 @pytest.mark.parametrize("order", FORMATS)
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])

@@ -185,12 +185,10 @@ FORCED += [("fft", tiling) for tiling in Fft().tilings(3, 5)]
 
 
 @pytest.fixture
-def tiling(request, monkeypatch):
+def tiling(request, monkeypatch, planned_anew):
     """Every bilinear algorithm takes this tiling."""
-    _product.parts_of.cache_clear()
     monkeypatch.setattr(_bilinear, "_best_tiling", lambda algorithm, problem: request.param[1])
-    yield request.param
-    _product.parts_of.cache_clear()
+    return request.param
 
 
 @pytest.mark.parametrize("tiling", FORCED, ids=str, indirect=True)
@@ -270,15 +268,14 @@ def test_a_plan_for_more_threads_than_tasks(algorithm, direction):
 
 @directions
 @pytest.mark.parametrize("algorithm", BILINEAR)
+@pytest.mark.usefixtures("planned_anew")
 def test_pieces_where_the_workspace_is_exceeded(algorithm, direction, monkeypatch):
     monkeypatch.setattr(_product, "WORKSPACE", 1 << 18)
-    _product.parts_of.cache_clear()
     case = Case("pieces", 1, 66, 12, 13, 98, 3, 3, padding=1)
     trial = Trial(case, direction)
     assert len(_product.parts_of(ALGORITHMS[algorithm], trial.problem, 1)) > 1
     result = np.full(trial.expected.shape, np.nan, np.float32)
     ALGORITHMS[algorithm].plan(trial.problem, 1)(*trial.operands(), result, None, False)
-    _product.parts_of.cache_clear()
     assert_close(result, trial.expected, trial.bound(algorithm))
 
 

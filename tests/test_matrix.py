@@ -10,7 +10,7 @@ import pytest
 from harness import DTYPES, Trial, assert_close, fenced
 
 import fastconv as fc
-from fastconv.conv import _product
+from fastconv.conv._product import parts_of
 from fastconv.conv.direct import Direct
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
@@ -44,18 +44,11 @@ def test_results(case, dtype, direction):
     assert_close(trial.run("im2col", *trial.operands()), trial.expected, trial.bound("im2col"))
 
 
-@pytest.fixture
-def new_plans():
-    """Plans are kept; those of a test that changes the machine are its own."""
-    _product.parts_of.cache_clear()
-    yield
-    _product.parts_of.cache_clear()
-
-
+@pytest.mark.usefixtures("planned_anew")
 @pytest.mark.parametrize(("l2", "most"), [(1, 1), (1 << 16, 16), (1 << 30, 24)])
 @pytest.mark.parametrize("channels", [1, 6, TERMS + 5])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_bundles_of_tiles(channels, dtype, l2, most, monkeypatch, new_plans):
+def test_bundles_of_tiles(channels, dtype, l2, most, monkeypatch):
     """As many as the cache has room for; a line has several, and pixels that are no whole tile."""
     monkeypatch.setattr(matrix, "machine", lambda: SimpleNamespace(l2=l2))
     case = cases.Case("bundles", 2, channels, 13, 41, 77, 1, 1)
@@ -64,7 +57,7 @@ def test_bundles_of_tiles(channels, dtype, l2, most, monkeypatch, new_plans):
     bias = np.linspace(-1, 1, case.K).astype(dtype)
     y = fenced(np.full(case.y_shape, np.nan), dtype, "nhwc")
     ALGORITHMS["direct"].plan(problem, 2)(*trial.operands(), y, bias, True)
-    ((_, (part,)),) = _product.parts_of(ALGORITHMS["direct"], problem, 2)
+    ((_, (part,)),) = parts_of(ALGORITHMS["direct"], problem, 2)
     bundle = part._bundle()
     assert bundle == 1 if l2 == 1 or channels > TERMS else 1 < bundle <= most
     expected = np.maximum(trial.expected + bias[:, None, None], 0)

@@ -128,21 +128,18 @@ FLAT = (
 )
 
 
+@pytest.mark.usefixtures("planned_anew")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", FLAT, ids=lambda case: case.name)
 def test_rows_of_flat_planes_follow_one_another(case, dtype, monkeypatch):
     """Vectors end anywhere in a row, the last of them a vector before the end of the task."""
     monkeypatch.setattr(PlanarCorrelation, "_forms", (True,))
     trial = Trial(case, "forward", dtype, "nchw")
-    parts_of.cache_clear()
-    try:
-        ((_, (part,)),) = parts_of(Direct(), trial.problem, 1)
-        assert part.flat and part.nv <= len(part.places)
-        places = part.places // part.itemsize
-        assert places[-1] == part.rows * part.c.columns.outputs - lanes(part.itemsize)
-        result = trial.run("direct", *trial.operands())
-    finally:
-        parts_of.cache_clear()
+    ((_, (part,)),) = parts_of(Direct(), trial.problem, 1)
+    assert part.flat and part.nv <= len(part.places)
+    places = part.places // part.itemsize
+    assert places[-1] == part.rows * part.c.columns.outputs - lanes(part.itemsize)
+    result = trial.run("direct", *trial.operands())
     assert_close(result, trial.expected, trial.bound("direct"))
 
 

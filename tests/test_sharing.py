@@ -132,6 +132,7 @@ def test_results_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
 
 @pytest.mark.parametrize("order", ["nchw", "nhwc"])
 @pytest.mark.parametrize("algorithm", ["direct", "im2col", "bf16x3"])
+@pytest.mark.usefixtures("planned_anew")
 def test_parts_of_large_sums_do_not_depend_on_who_is_early(algorithm, order, monkeypatch):
     monkeypatch.setattr(sharing, "machine", lambda: SimpleNamespace(l2=1, l3=1))
     case = Case("many-units", 3, 128, 12, 14, 256, 3, 3, padding=1)
@@ -158,6 +159,7 @@ def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
     assert all(workers == 2 < copies * parts for workers, copies, parts in shared), shared
 
 
+@pytest.mark.usefixtures("planned_anew")
 @pytest.mark.parametrize(("algorithm", "images"), [("direct", 1), ("im2col", 1), ("winograd", 2)])
 def test_workers_with_parts_of_the_same_copy(algorithm, images, monkeypatch):
     """Sums too large for a cache, of pixels enough for two copies: two of four workers to each."""
