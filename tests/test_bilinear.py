@@ -187,7 +187,11 @@ FORCED += [("fft", tiling) for tiling in Fft().tilings(3, 5)]
 @pytest.fixture
 def tiling(request, monkeypatch, planned_anew):
     """Every bilinear algorithm takes this tiling."""
-    monkeypatch.setattr(_bilinear, "_best_tiling", lambda algorithm, problem: request.param[1])
+
+    def only(algorithm, problem):
+        return TileGrid(_bilinear._correlation(problem), request.param[1])
+
+    monkeypatch.setattr(_bilinear, "_best_grid", only)
     return request.param
 
 

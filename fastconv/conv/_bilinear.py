@@ -17,6 +17,8 @@ from fastconv.core.problem import ConvProblem
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
 from fastconv.plans.bilinear.few_tiles_weight import bilinear_weight
 from fastconv.plans.bilinear.grid import TileGrid
+from fastconv.plans.bilinear.line import BilinearLine
+from fastconv.plans.bilinear.line_grid import LineGrid
 from fastconv.plans.bilinear.weight import BilinearWeight
 from fastconv.plans.correlation import Correlation, joined_parities, unfolded
 from fastconv.simd.vector import lanes
@@ -28,6 +30,7 @@ from .direct import Direct, or_direct
 
 _LARGE_GROWTH = 100  # of the predicted errors, from which on measured ones grow in proportion
 _ARITHMETIC = 0.35  # of the instructions of a map; the rest load and store
+_CORRELATIONS = {TileGrid: BilinearCorrelation, LineGrid: BilinearLine}
 
 
 class BilinearAlgorithm(ProductAlgorithm):
@@ -36,6 +39,10 @@ class BilinearAlgorithm(ProductAlgorithm):
     def tilings(self, r_rows: int, r_columns: int) -> Iterable[Tiling]:
         """The tilings to choose from, for so many taps; none if it cannot run them."""
         raise NotImplementedError
+
+    def line_tilings(self, r_columns: int) -> Iterable[Tiling]:
+        """Those of lines, whose sums stay in registers."""
+        return ()
 
     def growth(self, tiling: Tiling) -> float:
         """How much larger rounding errors are than those of a direct sum."""
@@ -47,13 +54,13 @@ class BilinearAlgorithm(ProductAlgorithm):
         taps = _taps(_correlation(problem))
         if taps == (1, 1):
             return "with one tap for every input there is nothing to save"
-        if _best_tiling(self, problem) is None:
+        if _best_grid(self, problem) is None:
             return f"it has no tiles for {taps[0]}×{taps[1]} taps"
         return super().refuses(problem)
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         problem = problem._replace(N=max(1, problem.N))  # an empty batch costs what one image does
-        error = _error(self, problem, _best_tiling(self, problem))
+        error = _error(self, problem, _best_grid(self, problem))
         return or_direct(super().cost(problem, threads)._replace(error=error), problem, threads)
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
@@ -68,12 +75,12 @@ class BilinearAlgorithm(ProductAlgorithm):
         )
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
-        tiling = _best_tiling(self, problem)
+        grid = _best_grid(self, problem)
         if problem.direction == "backward_weight":
-            return [bilinear_weight(problem, tiling, threads)]
+            return [bilinear_weight(problem, grid.tiling, threads)]
         out = problem.x_format if problem.direction == "backward_input" else problem.y_format
-        c = _correlation(problem)
-        return [BilinearCorrelation(c, problem.itemsize, out, tiling, threads)]
+        build = _CORRELATIONS[type(grid)]
+        return [build(grid.c, problem.itemsize, out, grid.tiling, threads)]
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
         # The maps mix the values of a tile, and spread NaN and Inf too far.
@@ -91,16 +98,17 @@ def _taps(c: Correlation) -> tuple[int, int]:
     return rows, columns
 
 
-def _error(algorithm: BilinearAlgorithm, problem: ConvProblem, tiling: Tiling) -> float:
+def _error(algorithm: BilinearAlgorithm, problem: ConvProblem, grid: TileGrid | LineGrid) -> float:
     """The bound of errors: those of n summed products grow as √n, times the maps'.
 
     Measured over random, constant, offset and badly scaled data, the latter follow the root of the
     predicted growth until that is large.
     """
-    c, weight = _correlation(problem), problem.direction == "backward_weight"
-    terms = bilinear_weight(problem, tiling, 1).summed if weight else TileGrid(c, tiling).depth
+    weight, tiling = problem.direction == "backward_weight", grid.tiling
+    terms = bilinear_weight(problem, tiling, 1).summed if weight else grid.depth
     growth = algorithm.growth(tiling)
-    factor = 3 * growth**0.5 * max(1, growth / _LARGE_GROWTH) * _thinness(c, tiling, weight) ** 0.5
+    thinness = _thinness(grid.c, tiling, weight)
+    factor = 3 * growth**0.5 * max(1, growth / _LARGE_GROWTH) * thinness**0.5
     return float(factor * (6 + terms**0.5) * np.finfo(problem.dtype).eps)
 
 
@@ -119,22 +127,29 @@ def _thinness(c: Correlation, tiling: Tiling, weight: bool) -> float:
     return math.prod(max(1, wanted / max(1, there)) for wanted, there in pairs)
 
 
+def _grids(algorithm: BilinearAlgorithm, problem: ConvProblem) -> list[TileGrid | LineGrid]:
+    """What tiles of the algorithm a problem may have: in both dimensions, or along lines."""
+    c = _correlation(problem)
+    rows, columns = _taps(c)
+    grids: list[TileGrid | LineGrid] = [TileGrid(c, t) for t in algorithm.tilings(rows, columns)]
+    if problem.direction != "backward_weight" and LineGrid.applies(c, problem.itemsize):
+        grids += [LineGrid(c, t) for t in algorithm.line_tilings(columns)]
+    return grids
+
+
 @functools.lru_cache(maxsize=1024)
-def _best_tiling(algorithm: BilinearAlgorithm, problem: ConvProblem) -> Tiling | None:
-    """The tiling with the least work that keeps the default accuracy, or else the most accurate.
+def _best_grid(algorithm: BilinearAlgorithm, problem: ConvProblem) -> TileGrid | LineGrid | None:
+    """The tiles with the least work that keep the default accuracy, or else the most accurate.
 
     None if the algorithm offers none.
     """
     problem = problem._replace(N=max(1, problem.N))
-    c, vector = _correlation(problem), lanes(problem.itemsize)
-    weight = problem.direction == "backward_weight"
+    vector, weight = lanes(problem.itemsize), problem.direction == "backward_weight"
     limit = ACCURACIES["default"] * np.finfo(problem.dtype).eps
-    errors = {t: _error(algorithm, problem, t) for t in algorithm.tilings(*_taps(c))}
+    errors = {grid: _error(algorithm, problem, grid) for grid in _grids(algorithm, problem)}
     if not errors:
         return None
-    accurate = [t for t, error in errors.items() if error <= limit]
+    accurate = [grid for grid, error in errors.items() if error <= limit]
     if not accurate:
         return min(errors, key=errors.__getitem__)
-    return min(
-        accurate, key=lambda t: TileGrid(c, t).effort(vector, problem.itemsize, weight).cycles
-    )
+    return min(accurate, key=lambda grid: grid.effort(vector, problem.itemsize, weight).cycles)

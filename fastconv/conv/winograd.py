@@ -35,6 +35,10 @@ class Winograd(BilinearAlgorithm):
         axes = [[(m, r) for m in self._outputs(r)] for r in (r_rows, r_columns)]
         return [Tiling(*rows, *columns) for rows, columns in itertools.product(*axes)]
 
+    def line_tilings(self, r_columns: int) -> Iterable[Tiling]:
+        some = self._outputs(r_columns) if r_columns > 1 else []
+        return [Tiling(1, 1, m, r_columns) for m in some]
+
     def _outputs(self, r: int) -> list[int]:
         """Outputs of a tile along an axis with r taps."""
         if r == 1:

@@ -26,6 +26,41 @@ def _pick(v: Vectors, values: list, elements: list[tuple[int, int]]):
     return result
 
 
+def _factor(number: int) -> int:
+    """The least prime factor."""
+    return next(n for n in range(2, number + 1) if number % n == 0)
+
+
+def _joined(v: Vectors, planes: list) -> list:
+    """A vector of each plane as vectors of pixels, by as many rounds as that has prime factors."""
+    if len(planes) == 1:
+        return planes
+    factor = _factor(len(planes))
+    streams = [_joined(v, planes[first::factor]) for first in range(factor)]
+    places = [divmod(place, factor) for place in range(factor * v.lanes)]
+    return [
+        _pick(v, list(values), places[first : first + v.lanes])
+        for values in zip(*streams, strict=True)
+        for first in range(0, len(places), v.lanes)
+    ]
+
+
+def _separated(v: Vectors, values: list) -> list:
+    """Vectors of pixels of as many elements as a vector of each plane: the inverse."""
+    if len(values) == 1:
+        return values
+    factor = _factor(len(values))
+    planes = [v.zero] * len(values)
+    for first in range(factor):
+        places = [divmod(lane * factor + first, v.lanes) for lane in range(v.lanes)]
+        elements = [(lane, number) for number, lane in places]
+        stream = [
+            _pick(v, values[at : at + factor], elements) for at in range(0, len(values), factor)
+        ]
+        planes[first::factor] = _separated(v, stream)
+    return planes
+
+
 def _interleave(v: Vectors, planes: int, target, source, plane, count):
     builder = v.builder
 
@@ -34,10 +69,8 @@ def _interleave(v: Vectors, planes: int, target, source, plane, count):
         at = builder.add(source, near)
         values = [v.load(builder.add(at, builder.mul(plane, i64(p)))) for p in range(planes)]
         to = builder.add(target, builder.mul(near, i64(planes)))
-        for number in range(planes):
-            first = number * v.lanes
-            elements = [divmod(first + lane, planes) for lane in range(v.lanes)]
-            v.store(_pick(v, values, elements), to, number)
+        for number, value in enumerate(_joined(v, values)):
+            v.store(value, to, number)
 
     whole_vectors(v, count, body)
 
@@ -50,9 +83,7 @@ def _separate(v: Vectors, planes: int, target, source, plane, count):
         at = builder.add(source, builder.mul(near, i64(planes)))
         values = [v.load(at, number) for number in range(planes)]
         to = builder.add(target, near)
-        for p in range(planes):
-            places = [divmod(lane * planes + p, v.lanes) for lane in range(v.lanes)]
-            value = _pick(v, values, [(lane, number) for number, lane in places])
+        for p, value in enumerate(_separated(v, values)):
             v.store(value, builder.add(to, builder.mul(plane, i64(p))))
 
     whole_vectors(v, count, body)

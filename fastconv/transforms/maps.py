@@ -21,7 +21,7 @@ from .program import ZERO, Program
 from .tile_map import OUTPUT, WEIGHT_GRADIENT, Rows, TileMap, Tiling, tile_map
 
 
-def _emit(v: Vectors, program: Program, values: list) -> list:
+def emit(v: Vectors, program: Program, values: list) -> list:
     """One vector instruction for each operation; the outputs."""
     known = list(values)
     for a, x, b, y in program.ops:
@@ -56,7 +56,7 @@ def spread_columns(v: Vectors, m: TileMap, tile, row_step, column_step, temp):
     def column(j, carried):
         tile, to = carried
         values = [v.load(at) for at in _steps(v, tile, row_step, m.rows)]
-        for i, value in enumerate(_emit(v, m.vertical, values)):
+        for i, value in enumerate(emit(v, m.vertical, values)):
             v.store(value, to, i * m.columns)
         return [v.builder.add(tile, column_step), v.offset(to, v.nbytes)]
 
@@ -69,7 +69,7 @@ def spread_line(v: Vectors, m: TileMap, rows: Rows, at, targets: Sequence, store
     ``store`` is a way of storing vectors other than ``v.store``.
     """
     values = [v.load(at, i) for i in _interleaved(m.columns, rows.lines)]
-    for value, target in zip(_emit(v, rows.program, values), targets, strict=True):
+    for value, target in zip(emit(v, rows.program, values), targets, strict=True):
         (store or v.store)(value, target)
     return v.offset(at, rows.program.inputs * v.nbytes)
 
@@ -91,7 +91,7 @@ def spread_tile(
 
 def gather_line(v: Vectors, m: TileMap, rows: Rows, sources: Sequence, to):
     """Map components to interleaved rows at ``to``; the address of the next."""
-    values = _emit(v, rows.program, [v.load(source) for source in sources])
+    values = emit(v, rows.program, [v.load(source) for source in sources])
     for i, value in zip(_interleaved(m.columns, rows.lines), values, strict=True):
         v.store(value, to, i)
     return v.offset(to, len(values) * v.nbytes)
@@ -105,7 +105,7 @@ def gather_columns(v: Vectors, m: TileMap, temp, tile, row_step, column_step, st
         at, tile, spoilt = carried
         values = [v.load(at, i * m.columns) for i in range(m.vertical.inputs)]
         targets = _steps(v, tile, row_step, m.rows)
-        for value, target in zip(_emit(v, m.vertical, values), targets, strict=True):
+        for value, target in zip(emit(v, m.vertical, values), targets, strict=True):
             value = builder.fadd(value, start)
             spoilt = v.fma(value, v.zero, spoilt)  # NaN from the first NaN or Inf on
             v.store(v.at_least(value, floor), target)

@@ -100,14 +100,15 @@ def _matrix(which: int, m: int, r: int) -> Matrix:
 
 
 @functools.cache
-def _program(which: int, m: int, r: int) -> Program:
+def axis_program(which: int, m: int, r: int) -> Program:
+    """A map along one axis."""
     return from_matrix(_matrix(which, m, r))
 
 
 @functools.cache
 def _cook_toom_map(which: int, t: Tiling) -> TileMap:
-    vertical = _program(which, t.m_rows, t.r_rows)
-    horizontal = _program(which, t.m_columns, t.r_columns)
+    vertical = axis_program(which, t.m_rows, t.r_rows)
+    horizontal = axis_program(which, t.m_columns, t.r_columns)
     if _gathers(which):
         rows, columns, middle = len(vertical.results), len(horizontal.results), vertical.inputs
     else:

@@ -1,6 +1,7 @@
 """Filters of a bilinear correlation: ``[group][component][tile][channel][lane]``.
 
-Packed block by block into the cache, and mapped from there.
+Or ``[group][tile][channel][component][lane]`` where one register tile has sums of all components.
+They are packed block by block into the cache, and mapped from there.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from fastconv.transforms.maps import spread
 from fastconv.transforms.tile_map import WEIGHT
 
 from .grid import TileGrid
+from .line_grid import LineGrid
 
 LAYOUT = record(
-    "profile scratch scratch_bytes map weight_map tap_columns w_group w_tile w_component",
+    "profile scratch scratch_bytes map weight_map tap_columns w_group w_tile w_component w_channel",
     packing=PACKING,
 )
 
@@ -62,8 +64,8 @@ def map_filters(itemsize: int) -> Function:
         for c in range(min(packing.block, packing.channels - first)):
             call(
                 a.weight_map, row // pixel, packed + c * row, pixel,
-                a.tap_columns * packing.block * row, packing.block * row, target + c * row, pixel,
-                component, temp,
+                a.tap_columns * packing.block * row, packing.block * row, target + c * a.w_channel,
+                pixel, component, temp,
             )  # fmt: skip
 
     return map_block
@@ -76,7 +78,6 @@ def map_all_filters(itemsize: int) -> Kernel:
     @kernel(LAYOUT)
     def map_all(worker, a):
         packing = a.packing
-        row = packing.tile * itemsize
         packed = a.scratch + worker * a.scratch_bytes
         clock = started(a.profile)
         while True:
@@ -87,7 +88,7 @@ def map_all_filters(itemsize: int) -> Kernel:
             phase, block = block // packing.phase_blocks, block % packing.phase_blocks
             channel = phase * packing.channels + block * packing.block
             target = packing.target + tile // packing.tiles * a.w_group
-            target += tile % packing.tiles * a.w_tile + channel * row
+            target += tile % packing.tiles * a.w_tile + channel * a.w_channel
             call(a.map, address_of(a), task, target, a.w_component, packed)
         fence()
         lap(a.profile, worker, WEIGHT_PHASE, clock)
@@ -100,11 +101,18 @@ class MappedFilters(PackedFilters):
 
     They are mapped ``within`` the tasks that need them, so few channels at a time that what is
     packed stays in the first-level cache; or else before, so many that memory is written in long
-    stretches, though there are as many of those as components.
+    stretches, though there are as many of those as components (unless those of a channel stand
+    ``together``).
     """
 
     def __init__(
-        self, grid: TileGrid, itemsize: int, width: int, threads: int, within: bool = False
+        self,
+        grid: TileGrid | LineGrid,
+        itemsize: int,
+        width: int,
+        threads: int,
+        within: bool = False,
+        together: bool = False,
     ):
         c, tiling = grid.c, grid.tiling
         taps = tiling.r_rows * tiling.r_columns
@@ -117,9 +125,15 @@ class MappedFilters(PackedFilters):
         self.phase_blocks = self.n_blocks
         self.n_blocks *= grid.phases[0] * grid.phases[1]
         self.block_bytes = taps * block * width * itemsize
-        self.tile_bytes = grid.depth * width * itemsize
-        self.component_bytes = odd_lines(self.tiles * self.tile_bytes)
-        self.group_bytes = tiling.components * self.component_bytes
+        row = width * itemsize
+        if together:
+            self.component_bytes, self.channel_bytes = row, tiling.components * row
+            self.tile_bytes = grid.depth * self.channel_bytes
+            self.group_bytes = self.tiles * self.tile_bytes
+        else:
+            self.channel_bytes, self.tile_bytes = row, grid.depth * row
+            self.component_bytes = odd_lines(self.tiles * self.tile_bytes)
+            self.group_bytes = tiling.components * self.component_bytes
         temp = tiling.components * lanes(itemsize) * itemsize
         self.worker_bytes = aligned(self.block_bytes + temp)
         self.mapped_bytes = aligned(c.groups * self.group_bytes)
@@ -155,13 +169,14 @@ class MappedFilters(PackedFilters):
             w_group=self.group_bytes,
             w_tile=self.tile_bytes,
             w_component=self.component_bytes,
+            w_channel=self.channel_bytes,
         )
 
     def _arguments(self, packed: Address) -> dict[str, Address]:
         return dict(target=packed, scratch=packed + self.mapped_bytes)
 
 
-def _phase_taps(taps: np.ndarray, grid: TileGrid) -> np.ndarray:
+def _phase_taps(taps: np.ndarray, grid: TileGrid | LineGrid) -> np.ndarray:
     """``taps[fold, window]`` as [phase · fold, taps of a phase]; -1 where a phase has none."""
     c = grid.c
     (down, across), (rows, columns) = grid.phases, (grid.tiling.r_rows, grid.tiling.r_columns)

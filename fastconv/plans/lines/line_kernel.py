@@ -49,7 +49,7 @@ def _multiply(a, row, x, j, pitch, line, index, ahead, fetched, apart, target, t
 
 
 @inner
-def _behind(a, image, i0):
+def behind_window(a, image, i0):
     """What follows the window of a task in x, which the next one reads: where, and how many bytes.
 
     None of planes.
@@ -159,7 +159,7 @@ def line_kernel(itemsize: int) -> Kernel:
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
                 rows = min(a.task_i, a.I - i0)
-                behind, nbytes = _behind(a, image, i0)
+                behind, nbytes = behind_window(a, image, i0)
                 n_lines = nbytes // (rows * tiles_across * a.tiles * LINE) + (nbytes > 0)
                 for i in range(0, rows, a.lines):
                     x = buffer + i * a.row_advance * line

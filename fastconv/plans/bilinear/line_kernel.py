@@ -1,0 +1,151 @@
+"""The kernel of minimal filtering along lines: a window's components, then lines of outputs."""
+
+from __future__ import annotations
+
+import functools
+
+from fastconv.core.jit import Kernel, call, inner, kernel, record
+from fastconv.core.profile import INPUT, MULTIPLY
+from fastconv.gemm.windows import WINDOW, pack_block
+from fastconv.plans.lines.line_kernel import behind_window
+from fastconv.simd.copying import LINE, copy, fetch
+from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
+from fastconv.simd.tiles import TILE
+from fastconv.simd.transposing import transpose_tile
+from fastconv.simd.vector import element, lanes
+
+LAYOUT = record(
+    # whether results go to planes, so many lines at a time; bytes of room for them
+    "counter profile tasks scratch scratch_bytes relu flag y yn yg yk yh yw I J planes lines "
+    "room_bytes "
+    # mapped filters, bytes of a tile of them
+    "w bias w_tile tiles filters groups "
+    # the window: its rows; input rows from one to the next, from output to output
+    "window_rows row_spread row_advance "
+    # output rows of a task, tasks of an image; the buffer of their window
+    "task_i tasks_i buffer_rows buffer_columns "
+    # tiles of a line, and of those of the window; outputs and components of each; terms of a row
+    "across pitch m components terms "
+    # elements of a line between two outputs of a tile, and the functions that separate and map
+    # those; bytes of the window, and from one to the next of what they make
+    "apart separate input_map window_bytes residue component "
+    # what is fetched meanwhile: with every row of the window so many pixels of the next line of
+    # outputs; whether the lines of the next task
+    "fetched fetches_lines",
+    tile=TILE,
+    input=WINDOW,
+)
+
+
+@inner
+def _spread(like, a, item, vector, image, group, i0, window):
+    """The components of a task's window; where they are."""
+    pack_block(
+        like, a.input, item, window, image, group, 0, a.input.row_first + i0 * a.row_advance,
+        a.buffer_rows, a.input.column_first, a.buffer_columns,
+    )  # fmt: skip
+    vectors = -(-a.buffer_rows * a.pitch // vector)
+    residues = window + a.window_bytes
+    planes = a.m * a.apart
+    components = residues + planes * a.residue
+    call(a.separate, residues, a.residue, window, planes * item, vectors * vector)
+    for term in range(a.terms):
+        call(
+            a.input_map, vectors, residues + term * a.residue, a.apart * a.residue,
+            components + term * a.components * a.component, a.component,
+        )  # fmt: skip
+    return components
+
+
+@inner
+def _multiply(a, item, row, x, t, count, index, ahead, target, to):
+    """Some tiles of a line from the ``t``-th on by one tile of filters."""
+    call(
+        a.tile.multiply, count, x + t * item, a.row_spread * a.pitch * item, a.component,
+        a.window_rows, a.terms, a.w + index * a.w_tile, ahead, a.fetched, a.yw,
+        a.bias + index * row, a.relu, target, to, a.flag,
+    )  # fmt: skip
+
+
+@inner
+def _line_to_rows(a, item, mt, row, x, y, group, tile):
+    """A line of channels-last pixels; the next one is fetched meanwhile."""
+    together = mt * a.m
+    for f in range(a.tiles):
+        index = group * a.tiles + f
+        left = min(row, a.filters * item - f * row)
+        whole = a.J // together if left == row else 0
+        to = y + f * row
+        _multiply(a, item, row, x, 0, whole, index, to + a.yh, to, a.yw)
+        for start in range(whole * mt, a.across, mt):
+            t = min(start, a.across - mt)
+            at = to + t * a.m * a.yw
+            _multiply(a, item, row, x, t, 1, index, at + a.yh, tile, row)
+            for j in range(min(together, a.J - t * a.m)):
+                copy(at + j * a.yw, tile + j * row, left)
+
+
+@inner
+def _lines_to_planes(like, a, item, vector, mt, row, x, n_lines, y, group, pixels):
+    """Some lines of every plane, one behind the other, out of all pixels of a tile of filters."""
+    width, count = row // item, n_lines * a.J
+    for f in range(a.tiles):
+        index = group * a.tiles + f
+        for i in range(n_lines):
+            source, to = x + i * a.row_advance * a.pitch * item, pixels + i * a.J * row
+            whole = a.across // mt
+            _multiply(a, item, row, source, 0, whole, index, to, to, row)
+            if whole * mt < a.across:
+                t = a.across - mt
+                _multiply(a, item, row, source, t, 1, index, to, to + t * a.m * row, row)
+        first = f * width
+        for lane in range(0, min(width, a.filters - first), vector):
+            for j in range(0, count, vector):
+                transpose_tile(
+                    like, y + (first + lane) * a.yk + j * item, a.yk,
+                    pixels + j * row + lane * item, row, min(vector, count - j),
+                    min(vector, a.filters - first - lane),
+                )  # fmt: skip
+
+
+@functools.cache
+def line_kernel(itemsize: int) -> Kernel:
+    """Register tiles of some tiles of one line × vectors of filters, mapped before they are stored.
+
+    The last of a line begins so many tiles before its end, and computes some again.
+    """
+    vector = lanes(itemsize)
+
+    @kernel(LAYOUT)
+    def lines(worker, a):
+        like = element(itemsize)
+        mt, row = a.tile.mr, a.tile.nr * itemsize
+        room = a.scratch + worker * a.scratch_bytes
+        step = a.row_advance * a.pitch * itemsize
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter, worker, a.tasks)
+            if task >= a.tasks:
+                break
+            i0, rest = task % a.tasks_i * a.task_i, task // a.tasks_i
+            group, image = rest % a.groups, rest // a.groups
+            window = room + a.room_bytes
+            x = _spread(like, a, itemsize, vector, image, group, i0, window)
+            clock = lap(a.profile, worker, INPUT, clock)
+            rows = min(a.task_i, a.I - i0)
+            behind, nbytes = behind_window(a, image, i0)
+            behind_lines = nbytes // (rows * LINE) + (nbytes > 0)
+            for i in range(0, rows, a.lines):
+                fetch(behind + i * behind_lines * LINE, a.lines * behind_lines, LINE)
+                y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
+                if a.planes:
+                    _lines_to_planes(
+                        like, a, itemsize, vector, mt, row, x + i * step, min(a.lines, rows - i), y,
+                        group, room,
+                    )  # fmt: skip
+                else:
+                    _line_to_rows(a, itemsize, mt, row, x + i * step, y, group, room)
+            clock = lap(a.profile, worker, MULTIPLY, clock)
+
+    return lines

@@ -1,0 +1,149 @@
+"""Minimal filtering along lines of pixels: what the sums of its components do not leave registers.
+
+A window's rows, the phases of its stride and its channels are summed, all by components:
+
+    y_i = Σ_j Aᵀ_ij Σ_terms (G w)_j · (Bᵀ x)_j
+
+One function maps lines of the input, whose lanes are neighbouring tiles; another one multiplies
+some tiles by a vector of filters or more, and maps the sums before it stores the outputs.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from fastconv.core.jit import Function, callee
+from fastconv.simd.microkernel import prefetch_vectors
+from fastconv.simd.vector import Vectors, element, i64, lanes, literal
+
+from .maps import emit
+from .tile_map import INPUT, OUTPUT, axis_program
+
+
+def _spread(v: Vectors, m: int, r: int, count, source, residue, target, component):
+    builder, program = v.builder, axis_program(INPUT, m, r)
+
+    def vector(index, carried):
+        source, target = carried
+        residues = [builder.add(source, builder.mul(residue, i64(k))) for k in range(m)]
+        values = [
+            v.load(v.offset(residues[k % m], k // m * v.itemsize)) for k in range(program.inputs)
+        ]
+        for j, value in enumerate(emit(v, program, values)):
+            v.store(value, builder.add(target, builder.mul(component, i64(j))))
+        return [v.offset(source, v.nbytes), v.offset(target, v.nbytes)]
+
+    v.loop(count, [source, target], vector)
+
+
+def _multiply(
+    v: Vectors, m: int, r: int, mt: int, nv: int, count, a, a_step, component, n_rows, terms, b,
+    fetch, lines, apart, init, relu, c, c_pitch, flag,
+):  # fmt: skip
+    builder, program = v.builder, axis_program(OUTPUT, m, r)
+    n = program.inputs
+    starts, floor = [v.load(init, q) for q in range(nv)], v.floor(relu)
+
+    def term(index, carried):
+        at, b, *acc = carried
+        for j in range(n):
+            panel = [v.load(b, j * nv + q) for q in range(nv)]
+            for t in range(mt):
+                x = v.broadcast(v.offset(at, t * v.itemsize))
+                for q in range(nv):
+                    place = (t * nv + q) * n + j
+                    acc[place] = v.fma(x, panel[q], acc[place])
+            at = builder.add(at, component)
+        return [at, v.offset(b, n * nv * v.nbytes), *acc]
+
+    def pixel(index, carried):
+        prefetch_vectors(v, carried[0], nv)
+        return [builder.add(carried[0], apart)]
+
+    def row(index, carried):
+        a, b, fetch, *acc = carried
+        fetch = v.loop(lines, [fetch], pixel)[0]
+        _, b, *acc = v.loop(terms, [a, b, *acc], term)
+        return [builder.add(a, a_step), b, fetch, *acc]
+
+    def group(index, carried):
+        a, c, fetch, total = carried
+        acc = [v.zero] * (mt * nv * n)
+        _, _, fetch, *acc = v.loop(n_rows, [a, b, fetch, *acc], row)
+        for t in range(mt):
+            targets = [v.offset(c, builder.mul(c_pitch, i64(t * m + i))) for i in range(m)]
+            for q, start in enumerate(starts):
+                place = (t * nv + q) * n
+                values = emit(v, program, acc[place : place + n])
+                for value, target in zip(values, targets, strict=True):
+                    value = builder.fadd(value, start)
+                    total = builder.fadd(total, value)
+                    v.store(v.at_least(value, floor), target, q)
+        c = builder.add(c, builder.mul(c_pitch, i64(mt * m)))
+        return [v.offset(a, mt * v.itemsize), c, fetch, total]
+
+    # The total is not finite from the first result on that is not.
+    total = v.loop(count, [a, c, fetch, v.zero], group)[3]
+    v.raise_flag(v.fma(total, v.zero, v.zero), flag)
+
+
+_EMIT = {"spread": _spread, "multiply": _multiply}
+
+
+@intrinsic(prefer_literal=True)
+def _apply(typingctx, like, which, *words):
+    """What is emitted, given by its name and sizes."""
+
+    def codegen(context, builder, signature, arguments):
+        name, *sizes = literal(signature.args[1]).split()
+        values = cgutils.unpack_tuple(builder, arguments[2])
+        _EMIT[name](Vectors(builder, signature.args[0]), *map(int, sizes), *values)
+        return context.get_dummy_value()
+
+    return types.void(like, which, types.StarArgUniTuple(types.int64, len(words))), codegen
+
+
+@functools.cache
+def spread_line(itemsize: int, m: int, r: int) -> Function:
+    """Map ``count`` vectors of neighbouring tiles.
+
+    Elements k, k + m, … of a line stand together, ``residue`` bytes from those of k + 1; of the
+    tiles each component does, ``component`` bytes from the next.
+    """
+    which = f"spread {m} {r}"
+
+    @callee(5)
+    def spread(count, source, residue, target, component):
+        _apply(element(itemsize), which, count, source, residue, target, component)
+
+    return spread
+
+
+@functools.cache
+def tile_filtering(itemsize: int, m: int, r: int, mt: int, nv: int) -> dict[str, int]:
+    """``count`` times ``mt`` neighbouring tiles of a line × ``nv`` vectors of filters.
+
+    The components of the first tile, those of the ``terms`` one after the other, are ``component``
+    bytes apart from ``a`` on, and ``a_step`` bytes from those of the next of ``n_rows`` rows of the
+    window.  B is ``[row][term][component]``.  With every row so many cache lines are prefetched
+    from ``fetch`` on, ``apart`` bytes from one to the next.  Output i goes to ``c + i·c_pitch``.
+
+    Sets the word at ``flag`` if a result is not finite: the map mixes the sums of a tile, so one
+    NaN or Inf spoils outputs that it should not reach.
+    """
+    which = f"multiply {m} {r} {mt} {nv}"
+
+    @callee(15)
+    def multiply(
+        count, a, a_step, component, n_rows, terms, b, fetch, lines, apart, init, relu, c, c_pitch,
+        flag,
+    ):  # fmt: skip
+        _apply(
+            element(itemsize), which, count, a, a_step, component, n_rows, terms, b, fetch, lines,
+            apart, init, relu, c, c_pitch, flag,
+        )  # fmt: skip
+
+    return dict(multiply=multiply.address, mr=mt, nr=nv * lanes(itemsize))

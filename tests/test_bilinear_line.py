@@ -1,0 +1,185 @@
+"""``winograd`` along lines: for a few channels, its sums stay in registers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import Case
+from harness import DTYPES, FORMATS, Trial, assert_close
+
+import fastconv as fc
+from fastconv.conv import _bilinear, _product
+from fastconv.conv.algorithm import ACCURACIES
+from fastconv.conv.arguments import described
+from fastconv.conv.registry import ALGORITHMS
+from fastconv.conv.winograd import Winograd
+from fastconv.core.machine import machine
+from fastconv.plans.bilinear.correlation import BilinearCorrelation
+from fastconv.plans.bilinear.line import BilinearLine
+from fastconv.plans.bilinear.line_grid import LineGrid
+from fastconv.simd.vector import lanes
+
+VECTOR = lanes(4)
+
+
+@pytest.fixture
+def lines(request, monkeypatch, planned_anew):
+    """``winograd`` takes lines, by tiles of so many outputs if the test says so."""
+    m = getattr(request, "param", None)
+    grids = _bilinear._grids
+
+    def only(algorithm, problem):
+        found = [grid for grid in grids(algorithm, problem) if isinstance(grid, LineGrid)]
+        return [grid for grid in found if m in (None, grid.tiling.m_columns)]
+
+    monkeypatch.setattr(_bilinear, "_grids", only)
+    _bilinear._best_grid.cache_clear()
+    yield m
+    _bilinear._best_grid.cache_clear()
+
+
+def _check(trial):
+    """Run a case; its only plan."""
+    algorithm = ALGORITHMS["winograd"]
+    ((_, (part,)),) = _product.parts_of(algorithm, trial.problem, 2)
+    assert isinstance(part, BilinearLine)
+    result = trial.run("winograd", *trial.operands())
+    assert_close(result, trial.expected, algorithm.cost(trial.problem, 2).error)
+    return part
+
+
+TAPS = [(m, r) for r in (2, 3, 5, 7) for m in (2, 3, 4, 5, 6) if m + r - 1 <= 10]
+
+
+@pytest.mark.parametrize(("lines", "r"), TAPS, indirect=["lines"])
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize("order", FORMATS)
+def test_every_tile(order, direction, lines, r):
+    """The last tiles of a line have fewer outputs; the last vectors fewer filters."""
+    size = (r + 3, 3 * lines + r + 1)
+    few, many = 3, VECTOR + 3
+    channels = (few, many) if direction == "forward" else (many, few)
+    case = Case(f"line-{lines}-{r}", 2, channels[0], *size, channels[1], r, r, padding=1)
+    part = _check(Trial(case, direction, "float32", order))
+    assert part.tiling.m_columns == lines
+
+
+CASES = (
+    Case("line-one-channel", 3, 1, 28, 28, 2 * VECTOR, 5, 5, padding=2),
+    Case("line-many-channels", 2, VECTOR, 9, 23, VECTOR, 3, 3, padding=1),
+    Case("line-shorter-than-tile", 2, 3, 9, 3, VECTOR, 3, 3, padding=1),
+    Case("line-of-one-pixel", 2, 3, 5, 3, VECTOR, 3, 3),
+    Case("line-stride", 2, 3, 21, 45, VECTOR + 1, 7, 7, stride=2, padding=3),
+    Case("line-stride-of-rows", 2, 3, 21, 45, VECTOR, 3, 5, stride=(3, 1), padding=(1, 2)),
+    Case("line-stride-of-columns", 2, 2, 11, 45, VECTOR, 3, 7, stride=(1, 3), padding=(1, 3)),
+    Case("line-stride-with-short-phases", 2, 2, 11, 65, VECTOR, 2, 5, stride=(1, 4)),
+    Case("line-dilation-of-rows", 2, 3, 31, 27, VECTOR, 3, 3, padding=(3, 1), dilation=(3, 1)),
+    Case("line-groups", 2, 6, 15, 27, 2 * VECTOR + 2, 3, 3, padding=1, groups=2),
+    Case("line-uneven-padding", 2, 3, 13, 26, VECTOR, 4, 4, padding="same"),
+    Case("line-padding-beyond-window", 1, 2, 6, 11, VECTOR, 3, 3, padding=4),
+    Case("line-1x3", 2, 3, 1, 97, VECTOR, 1, 3, padding=(0, 1)),
+    Case("line-wide", 1, 3, 40, 1100, VECTOR, 3, 3, padding=1),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_shapes(dtype, order, case, lines):
+    part = _check(Trial(case, "forward", dtype, order))
+    assert 1 <= part.mt <= part.grid.across
+
+
+@pytest.mark.parametrize("order", FORMATS)
+def test_tasks_of_some_rows(order, lines):
+    """Components of a wide image are too many for the cache: those of some rows are made."""
+    part = _check(Trial(CASES[-1], "forward", "float32", order))
+    assert part.rows < 10 and part.tasks == part.tasks_i > 4
+
+
+def test_bias_and_relu(lines):
+    case = CASES[0]
+    trial = Trial(case, "forward", "float32", "nhwc")
+    x, w = trial.operands()
+    bias = np.linspace(-9, 9, case.w_shape[0], dtype=np.float32)
+    expected = np.maximum(trial.expected + bias[:, None, None].astype(float), 0)
+    out = np.full(expected.shape, np.nan, np.float32)
+    out = out.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    ALGORITHMS["winograd"].plan(trial.problem, 2)(x, w, out, bias, True)
+    assert 0 < (out == 0).mean() < 1
+    assert_close(out, expected, ALGORITHMS["winograd"].cost(trial.problem, 2).error)
+
+
+@pytest.mark.parametrize("order", FORMATS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_what_is_not_finite_reaches_only_its_own_sums(value, order, lines):
+    """Where maps would spread it to neighbours, or overflow, ``direct`` computes all again."""
+    trial = Trial(CASES[0], "forward", "float32", order)
+    x, w = trial.operands()
+    x[1, 0, 9, 14] = value
+    result = trial.run("winograd", x, w)
+    np.testing.assert_array_equal(result, trial.run("direct", x, w))
+    assert not np.isfinite(result).all() or value == 3e38
+
+
+def _part(x, w, *arguments, order="nhwc", direction="forward"):
+    problem = described(x, w, *arguments, direction, "float32", order)
+    (part,) = Winograd()._build(problem, 2)
+    return part
+
+
+@pytest.mark.skipif(machine().isa.registers < 32, reason="fewer sums stay in registers")
+@pytest.mark.parametrize(
+    ("x", "w", "direction"),
+    [
+        ((64, 1, 28, 28), (32, 1, 5, 5), "forward"),
+        ((8, 3, 32, 32), (16, 3, 3, 3), "forward"),
+        ((2, 64, 64, 64), (3, 64, 3, 3), "backward_input"),
+    ],
+)
+def test_few_channels_are_summed_along_lines(x, w, direction):
+    part = _part(x, w, 1, w[-1] // 2, 1, 1, direction=direction)
+    assert isinstance(part, BilinearLine)
+
+
+def test_many_channels_save_more_in_two_dimensions():
+    part = _part((2, 8 * VECTOR, 32, 32), (64, 8 * VECTOR, 3, 3), 1, 1, 1, 1)
+    assert isinstance(part, BilinearCorrelation)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ((2, 3, 9, 40), (VECTOR, 3, 3, 3), 1, 2, (1, 2), 1),  # pixels of a sum apart
+        ((2, 64 * VECTOR, 9, 40), (VECTOR, 64 * VECTOR, 3, 3), 1, 1, 1, 1),  # long sums
+    ],
+)
+def test_lines_refuse_what_they_cannot_run(arguments):
+    problem = described(*arguments, "forward", "float32", "nhwc")
+    assert not any(isinstance(g, LineGrid) for g in _bilinear._grids(Winograd(), problem))
+
+
+@pytest.mark.parametrize("m", [2, 4, 6])
+def test_a_forced_tile_is_kept(m):
+    problem = described((2, 1, 28, 28), (32, 1, 3, 3), 1, 1, 1, 1, "forward", "float32", "nhwc")
+    assert _bilinear._best_grid(Winograd(m), problem).tiling.m_columns == m
+
+
+def test_errors_are_those_of_one_dimension(lines):
+    """Fewer maps, fewer errors: lines keep an accuracy that squares of that side do not."""
+    algorithm = ALGORITHMS["winograd6"]
+    problem = described((2, 1, 28, 28), (32, 1, 5, 5), 1, 2, 1, 1, "forward", "float32", "nhwc")
+    assert algorithm.cost(problem, 2).error <= ACCURACIES["default"] * np.finfo("float32").eps
+
+
+def test_layers_keep_mapped_filters(lines):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2, 3, 20, 20), np.float32)
+    layer = fc.nn.Conv2d(3, VECTOR, 3, padding=1)
+    layer.eval()
+    with fc.options(algorithm="winograd"), fc.no_grad():
+        first = layer(fc.Tensor(x)).numpy()
+        np.testing.assert_array_equal(layer(fc.Tensor(x)).numpy(), first)
+        layer.weight.data[...] *= 2
+        layer.bias.data[...] *= 2
+        np.testing.assert_allclose(layer(fc.Tensor(x)).numpy(), 2 * first, rtol=1e-6)
