@@ -57,6 +57,7 @@ LAYERS = (
     Layer(1, 16, 40, 16, 7),
     Layer(1, 16, 40, 16, 11),
     Layer(1, 3, 112, 32, 7, stride=2),
+    Layer(8, 1, 28, 32, 5),
     Layer(2, 32, 28, 32, 1),
     Layer(4, 32, 28, 32, 3, groups=32),
     Layer(1, 16, 56, 16, 7, groups=16),

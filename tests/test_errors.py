@@ -19,6 +19,7 @@ LAYERS = {
     "long-sums": errors.LAYERS[2],
     "5x5": errors.LAYERS[5],
     "strided": errors.LAYERS[8],
+    "lines": errors.LAYERS[9],
     "depthwise": errors.LAYERS[-1],
 }
 

@@ -37,6 +37,8 @@ class Winograd(BilinearAlgorithm):
 
     def line_tilings(self, r_columns: int) -> Iterable[Tiling]:
         some = self._outputs(r_columns) if r_columns > 1 else []
+        if self.m is None:  # an even number of inputs has 0 among its points: shorter maps
+            some = [m for m in some if (m + r_columns) % 2]
         return [Tiling(1, 1, m, r_columns) for m in some]
 
     def _outputs(self, r: int) -> list[int]:

@@ -11,6 +11,7 @@ some tiles by a vector of filters or more, and maps the sums before it stores th
 from __future__ import annotations
 
 import functools
+import itertools
 
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -41,11 +42,13 @@ def _spread(v: Vectors, m: int, r: int, count, source, residue, target, componen
 
 def _multiply(
     v: Vectors, m: int, r: int, mt: int, nv: int, count, a, a_step, component, n_rows, terms, b,
-    fetch, lines, apart, init, relu, c, c_pitch, flag,
+    fetch, lines, apart, init, relu, c, c_pitch, pixels, columns, spare, flag,
 ):  # fmt: skip
     builder, program = v.builder, axis_program(OUTPUT, m, r)
     n = program.inputs
     starts, floor = [v.load(init, q) for q in range(nv)], v.floor(relu)
+    whole = builder.icmp_signed("==", columns, i64(nv * v.lanes))
+    masks = [v.first_lanes(builder.sub(columns, i64(q * v.lanes))) for q in range(nv)]
 
     def term(index, carried):
         at, b, *acc = carried
@@ -69,24 +72,40 @@ def _multiply(
         _, b, *acc = v.loop(terms, [a, b, *acc], term)
         return [builder.add(a, a_step), b, fetch, *acc]
 
+    def store(values, c, left):
+        """The outputs of a tile by the vectors of filters, so many of them."""
+        targets = []
+        for i in range(m):
+            target = builder.add(c, builder.mul(c_pitch, i64(i)))
+            targets.append(builder.select(builder.icmp_signed("<", i64(i), left), target, spare))
+        lines = list(itertools.product(range(nv), range(m)))
+        with builder.if_else(whole) as (then, otherwise):
+            with then:
+                for q, i in lines:
+                    v.store(values[q][i], targets[i], q)
+            with otherwise:
+                for q, i in lines:
+                    v.store_some(values[q][i], v.offset(targets[i], q * v.nbytes), masks[q])
+
     def group(index, carried):
-        a, c, fetch, total = carried
+        a, c, left, fetch, total = carried
         acc = [v.zero] * (mt * nv * n)
         _, _, fetch, *acc = v.loop(n_rows, [a, b, fetch, *acc], row)
         for t in range(mt):
-            targets = [v.offset(c, builder.mul(c_pitch, i64(t * m + i))) for i in range(m)]
+            values = []
             for q, start in enumerate(starts):
                 place = (t * nv + q) * n
-                values = emit(v, program, acc[place : place + n])
-                for value, target in zip(values, targets, strict=True):
-                    value = builder.fadd(value, start)
+                sums = emit(v, program, acc[place : place + n])
+                values.append([builder.fadd(value, start) for value in sums])
+                for value in values[-1]:
                     total = builder.fadd(total, value)
-                    v.store(v.at_least(value, floor), target, q)
-        c = builder.add(c, builder.mul(c_pitch, i64(mt * m)))
-        return [v.offset(a, mt * v.itemsize), c, fetch, total]
+            store([[v.at_least(value, floor) for value in some] for some in values], c, left)
+            c = builder.add(c, builder.mul(c_pitch, i64(m)))
+            left = builder.sub(left, i64(m))
+        return [v.offset(a, mt * v.itemsize), c, left, fetch, total]
 
     # The total is not finite from the first result on that is not.
-    total = v.loop(count, [a, c, fetch, v.zero], group)[3]
+    total = v.loop(count, [a, c, pixels, fetch, v.zero], group)[4]
     v.raise_flag(v.fma(total, v.zero, v.zero), flag)
 
 
@@ -129,21 +148,22 @@ def tile_filtering(itemsize: int, m: int, r: int, mt: int, nv: int) -> dict[str,
     The components of the first tile, those of the ``terms`` one after the other, are ``component``
     bytes apart from ``a`` on, and ``a_step`` bytes from those of the next of ``n_rows`` rows of the
     window.  B is ``[row][term][component]``.  With every row so many cache lines are prefetched
-    from ``fetch`` on, ``apart`` bytes from one to the next.  Output i goes to ``c + i·c_pitch``.
+    from ``fetch`` on, ``apart`` bytes from one to the next.  Output i goes to ``c + i·c_pitch``, of
+    it so many ``columns``; those from ``pixels`` on to ``spare``.
 
     Sets the word at ``flag`` if a result is not finite: the map mixes the sums of a tile, so one
     NaN or Inf spoils outputs that it should not reach.
     """
     which = f"multiply {m} {r} {mt} {nv}"
 
-    @callee(15)
+    @callee(18)
     def multiply(
         count, a, a_step, component, n_rows, terms, b, fetch, lines, apart, init, relu, c, c_pitch,
-        flag,
+        pixels, columns, spare, flag,
     ):  # fmt: skip
         _apply(
             element(itemsize), which, count, a, a_step, component, n_rows, terms, b, fetch, lines,
-            apart, init, relu, c, c_pitch, flag,
+            apart, init, relu, c, c_pitch, pixels, columns, spare, flag,
         )  # fmt: skip
 
     return dict(multiply=multiply.address, mr=mt, nr=nv * lanes(itemsize))

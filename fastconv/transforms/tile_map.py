@@ -149,11 +149,20 @@ def _cook_toom_work(which: int, t: Tiling) -> int:
     lines = len(vertical[0]) if _gathers(which) else len(vertical)
 
     def instructions(matrix: Matrix) -> int:
-        # Shared subexpressions save four in ten additions.
-        nonzero = sum(x != 0 for row in matrix for x in row)
-        return _moves(len(matrix[0]), len(matrix)) + 6 * nonzero // 10
+        return _moves(len(matrix[0]), len(matrix)) + _arithmetic(matrix)
 
     return columns * instructions(vertical) + lines * instructions(horizontal)
+
+
+def _arithmetic(matrix: Matrix) -> int:
+    """Shared subexpressions save four in ten additions."""
+    return 6 * sum(x != 0 for row in matrix for x in row) // 10
+
+
+@functools.cache
+def axis_instructions(which: int, m: int, r: int) -> int:
+    """About how many vector instructions a map along one axis takes, without loads and stores."""
+    return _arithmetic(_matrix(which, m, r))
 
 
 @functools.cache

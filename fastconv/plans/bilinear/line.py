@@ -44,9 +44,9 @@ class BilinearLine(Part):
         self.apart = c.columns.advance * c.channels
         self._share(threads)
         self.lines = self._lines() if self.planes else 1
-        together = self.mt * tiling.m_columns
+        # Behind the last line are what its last tile has too many of; or that alone.
         results = self.lines * c.columns.outputs if self.planes else 0
-        self.room_bytes = aligned((results + together) * self.width * itemsize)
+        self.room_bytes = aligned((results + tiling.m_columns) * self.width * itemsize)
         self.worker_bytes = self.room_bytes + self._window_bytes(self.rows)
         self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes

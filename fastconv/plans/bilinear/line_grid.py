@@ -9,7 +9,14 @@ from fastconv.gemm.tiling import even_split, round_up
 from fastconv.plans.correlation import Correlation
 from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.vector import lanes
-from fastconv.transforms.tile_map import INPUT, OUTPUT, WEIGHT, Tiling, map_instructions
+from fastconv.transforms.tile_map import (
+    INPUT,
+    OUTPUT,
+    WEIGHT,
+    Tiling,
+    axis_instructions,
+    map_instructions,
+)
 
 from .grid import Effort
 
@@ -53,27 +60,29 @@ class LineGrid:
 
     def tile(self, vector: int) -> _Tile:
         """The register tile that does best on a line."""
-        filters, components = -(-self.c.filters // vector), self.tiling.columns
+        t, filters = self.tiling, -(-self.c.filters // vector)
+        # Of an output, what begins it, what judges it, a ReLU.
+        outputs = axis_instructions(OUTPUT, t.m_columns, t.r_columns) + 3 * t.m_columns
         found = []
         for nv in range(1, min(filters, 4) + 1):
-            most = (machine().isa.registers - _SPARE - nv) // (nv * components)
+            most = (machine().isa.registers - _SPARE - nv) // (nv * t.columns)
             if most < 1:
                 continue
             mt = even_split(self.across, most)
             # A vector takes the time of an fma to load, an element less.
-            loads = components * (nv + 0.75 * mt)
-            step = max(mt * nv * components, loads, FEWEST_SUMS) + 0.25 * loads
+            loads = t.columns * (nv + 0.75 * mt)
+            step = max(mt * nv * t.columns, loads, FEWEST_SUMS) + 0.25 * loads
             calls = -(-self.across // mt) * -(-filters // nv)
-            found.append(_Tile(calls * step * self.depth, mt, nv))
+            found.append(_Tile(calls * (self.depth * step + mt * nv * outputs), mt, nv))
         return min(found)
 
     def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
         """What the steps take; nothing leaves the cache but the outputs, which registers map."""
-        c, lines = self.c, self.c.N * self.c.groups * self.c.rows.outputs
-        filters = -(-c.filters // vector)
-        products = int(lines * self.tile(vector).time)
-        products += lines * self.across * filters * map_instructions(OUTPUT, self.tiling)
+        c, t, lines = self.c, self.tiling, self.c.N * self.c.groups * self.c.rows.outputs
         positions = c.N * c.groups * round_up(self.rows(c.rows.outputs) * self.pitch, vector)
-        inputs = positions // vector * self.terms * map_instructions(INPUT, self.tiling)
-        maps = self.depth * filters * c.groups * map_instructions(WEIGHT, self.tiling)
-        return Effort(products, inputs, maps, 0)
+        # Separated, loaded, mapped and stored.
+        inputs = axis_instructions(INPUT, t.m_columns, t.r_columns) + 3 * (t.columns + t.m_columns)
+        inputs *= positions // vector * self.terms
+        filters = self.depth * -(-c.filters // vector) * c.groups
+        maps = filters * map_instructions(WEIGHT, t)
+        return Effort(int(lines * self.tile(vector).time), inputs, maps, 0)

@@ -8,7 +8,7 @@ from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.plans.lines.line_kernel import behind_window
-from fastconv.simd.copying import LINE, copy, fetch
+from fastconv.simd.copying import LINE, fetch
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -59,31 +59,26 @@ def _spread(like, a, item, vector, image, group, i0, window):
 
 
 @inner
-def _multiply(a, item, row, x, t, count, index, ahead, target, to):
-    """Some tiles of a line from the ``t``-th on by one tile of filters."""
-    call(
-        a.tile.multiply, count, x + t * item, a.row_spread * a.pitch * item, a.component,
-        a.window_rows, a.terms, a.w + index * a.w_tile, ahead, a.fetched, a.yw,
-        a.bias + index * row, a.relu, target, to, a.flag,
-    )  # fmt: skip
+def _multiply(a, item, mt, row, x, index, target, to, pixels, left, spare):
+    """A line of tiles by one tile of filters, of which so many bytes are ``left``.
+
+    The last tiles that are computed together begin so many before the end of the line.
+    """
+    for count, t in ((a.across // mt, 0), (int(a.across % mt > 0), a.across - mt)):
+        at = target + t * a.m * to
+        call(
+            a.tile.multiply, count, x + t * item, a.row_spread * a.pitch * item, a.component,
+            a.window_rows, a.terms, a.w + index * a.w_tile, at + a.yh, a.fetched, a.yw,
+            a.bias + index * row, a.relu, at, to, pixels - t * a.m, left // item, spare, a.flag,
+        )  # fmt: skip
 
 
 @inner
-def _line_to_rows(a, item, mt, row, x, y, group, tile):
+def _line_to_rows(a, item, mt, row, x, y, group, spare):
     """A line of channels-last pixels; the next one is fetched meanwhile."""
-    together = mt * a.m
     for f in range(a.tiles):
-        index = group * a.tiles + f
         left = min(row, a.filters * item - f * row)
-        whole = a.J // together if left == row else 0
-        to = y + f * row
-        _multiply(a, item, row, x, 0, whole, index, to + a.yh, to, a.yw)
-        for start in range(whole * mt, a.across, mt):
-            t = min(start, a.across - mt)
-            at = to + t * a.m * a.yw
-            _multiply(a, item, row, x, t, 1, index, at + a.yh, tile, row)
-            for j in range(min(together, a.J - t * a.m)):
-                copy(at + j * a.yw, tile + j * row, left)
+        _multiply(a, item, mt, row, x, group * a.tiles + f, y + f * row, a.yw, a.J, left, spare)
 
 
 @inner
@@ -91,14 +86,11 @@ def _lines_to_planes(like, a, item, vector, mt, row, x, n_lines, y, group, pixel
     """Some lines of every plane, one behind the other, out of all pixels of a tile of filters."""
     width, count = row // item, n_lines * a.J
     for f in range(a.tiles):
-        index = group * a.tiles + f
         for i in range(n_lines):
             source, to = x + i * a.row_advance * a.pitch * item, pixels + i * a.J * row
-            whole = a.across // mt
-            _multiply(a, item, row, source, 0, whole, index, to, to, row)
-            if whole * mt < a.across:
-                t = a.across - mt
-                _multiply(a, item, row, source, t, 1, index, to, to + t * a.m * row, row)
+            # Behind the last pixel is what the next line overwrites.
+            every = a.across * a.m
+            _multiply(a, item, mt, row, source, group * a.tiles + f, to, row, every, row, to)
         first = f * width
         for lane in range(0, min(width, a.filters - first), vector):
             for j in range(0, count, vector):
@@ -111,10 +103,7 @@ def _lines_to_planes(like, a, item, vector, mt, row, x, n_lines, y, group, pixel
 
 @functools.cache
 def line_kernel(itemsize: int) -> Kernel:
-    """Register tiles of some tiles of one line × vectors of filters, mapped before they are stored.
-
-    The last of a line begins so many tiles before its end, and computes some again.
-    """
+    """Register tiles of some tiles of a line × vectors of filters, mapped before being stored."""
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
