@@ -126,7 +126,7 @@ def test_bias_and_relu(case):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("planes", range(2, 13))
+@pytest.mark.parametrize("planes", range(2, 17))
 def test_pixels_become_planes_and_planes_pixels(planes, dtype):
     itemsize = np.dtype(dtype).itemsize
     for count in (lanes(itemsize), lanes(itemsize) + 1, 50):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import Case
-from harness import DTYPES, FORMATS, Trial, assert_close
+from harness import DTYPES, FORMATS, Trial, assert_close, assert_fused
 
 import fastconv as fc
 from fastconv.conv import _bilinear, _product
@@ -13,8 +13,10 @@ from fastconv.conv.algorithm import ACCURACIES
 from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.conv.winograd import Winograd
+from fastconv.core import workspace
 from fastconv.core.machine import machine
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
+from fastconv.plans.bilinear.grid import TileGrid
 from fastconv.plans.bilinear.line import BilinearLine
 from fastconv.plans.bilinear.line_grid import LineGrid
 from fastconv.simd.vector import lanes
@@ -38,10 +40,10 @@ def lines(request, monkeypatch, planned_anew):
     _bilinear._best_grid.cache_clear()
 
 
-def _check(trial):
+def _check(trial, workers=2):
     """Run a case; its only plan."""
     algorithm = ALGORITHMS["winograd"]
-    ((_, (part,)),) = _product.parts_of(algorithm, trial.problem, 2)
+    ((_, (part,)),) = _product.parts_of(algorithm, trial.problem, workers)
     assert isinstance(part, BilinearLine)
     result = trial.run("winograd", *trial.operands())
     assert_close(result, trial.expected, algorithm.cost(trial.problem, 2).error)
@@ -93,33 +95,63 @@ def test_shapes(dtype, order, case, lines):
 @pytest.mark.parametrize("order", FORMATS)
 def test_tasks_of_some_rows(order, lines):
     """Components of a wide image are too many for the cache: those of some rows are made."""
-    part = _check(Trial(CASES[-1], "forward", "float32", order))
-    assert part.rows < 10 and part.tasks == part.tasks_i > 4
+    with fc.options(num_threads=1):
+        part = _check(Trial(CASES[-1], "forward", "float32", order), 1)
+    near = machine().l2 // 4
+    assert part.rows < 10 and part.grid.window_bytes(part.rows, 4) <= near
+    assert part.grid.window_bytes(40, 4) > near and part.tasks == part.tasks_i > 4
 
 
-def test_bias_and_relu(lines):
-    case = CASES[0]
-    trial = Trial(case, "forward", "float32", "nhwc")
+def test_one_worker_has_tasks_of_many_rows(lines):
+    """Rows are shared by the workers that a call starts, not by all threads there are."""
+    problem = described((1, 1, 9, 9), (VECTOR, 1, 3, 3), 1, 1, 1, 1, "forward", "float32", "nhwc")
+    (part,) = Winograd()._build(problem, 16)
+    assert part.workers == 1 and part.rows == 3
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[9]], ids=lambda case: case.name)
+@pytest.mark.parametrize("order", FORMATS)
+def test_bias_and_relu(order, case, lines):
+    assert_fused(case, "winograd", order)
+
+
+@pytest.mark.parametrize("order", FORMATS)
+def test_results_whose_lines_are_apart(order, lines):
+    trial = Trial(CASES[1], "forward", "float32", order)
+    n, k, h, w = trial.expected.shape
+    wide = workspace.empty((n, k, h, w + 3), "float32", order)
+    out = wide[..., :w]
+    ALGORITHMS["winograd"].plan(trial.problem, 2)(*trial.operands(), out, None, False)
+    assert_close(out, trial.expected, ALGORITHMS["winograd"].cost(trial.problem, 2).error)
+    assert np.isnan(wide[..., w:]).all()
+
+
+def test_images_in_any_strides(lines):
+    trial = Trial(CASES[1], "forward", "float32", "nhwc")
     x, w = trial.operands()
-    bias = np.linspace(-9, 9, case.w_shape[0], dtype=np.float32)
-    expected = np.maximum(trial.expected + bias[:, None, None].astype(float), 0)
-    out = np.full(expected.shape, np.nan, np.float32)
-    out = out.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
-    ALGORITHMS["winograd"].plan(trial.problem, 2)(x, w, out, bias, True)
-    assert 0 < (out == 0).mean() < 1
-    assert_close(out, expected, ALGORITHMS["winograd"].cost(trial.problem, 2).error)
+    with fc.options(algorithm="winograd"):
+        expected = fc.conv2d(x, w, padding=1)
+        turned = np.ascontiguousarray(x[:, ::-1, ::-1, ::-1])[:, ::-1, ::-1, ::-1]
+        np.testing.assert_array_equal(fc.conv2d(turned, w, padding=1), expected)
+        one = np.broadcast_to(x[:1], x.shape)
+        np.testing.assert_array_equal(fc.conv2d(one, w, padding=1)[1], expected[0])
+        assert fc.conv2d(x[:0], w, padding=1).shape == (0, *expected.shape[1:])
 
 
 @pytest.mark.parametrize("order", FORMATS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
 def test_what_is_not_finite_reaches_only_its_own_sums(value, order, lines):
-    """Where maps would spread it to neighbours, or overflow, ``direct`` computes all again."""
+    """Where maps would spread it to neighbours, or overflow, ``direct`` computes all again.
+
+    Wherever in a tile it is.
+    """
     trial = Trial(CASES[0], "forward", "float32", order)
-    x, w = trial.operands()
-    x[1, 0, 9, 14] = value
-    result = trial.run("winograd", x, w)
-    np.testing.assert_array_equal(result, trial.run("direct", x, w))
-    assert not np.isfinite(result).all() or value == 3e38
+    for column in range(10, 20):
+        x, w = trial.operands()
+        x[1, 0, 9, column] = value
+        result = trial.run("winograd", x, w)
+        np.testing.assert_array_equal(result, trial.run("direct", x, w))
+        assert not np.isfinite(result).all() or value == 3e38
 
 
 def _part(x, w, *arguments, order="nhwc", direction="forward"):
@@ -159,17 +191,38 @@ def test_lines_refuse_what_they_cannot_run(arguments):
     assert not any(isinstance(g, LineGrid) for g in _bilinear._grids(Winograd(), problem))
 
 
-@pytest.mark.parametrize("m", [2, 4, 6])
+@pytest.mark.parametrize("order", FORMATS)
+def test_lines_must_be_near(order):
+    """Windows, or results on their way to planes, that leave the cache take longer."""
+
+    def of(width):
+        x, w = (1, 1, 5, width), (VECTOR, 1, 5, 5)
+        problem = described(x, w, 1, 2, 1, 1, "forward", "float32", order)
+        return any(isinstance(g, LineGrid) for g in _bilinear._grids(Winograd(), problem))
+
+    assert of(1000) and not of(200_000)
+    assert _part((1, 1, 5, 200_000), (VECTOR, 1, 5, 5), 1, 2, 1, 1, order=order)
+
+
+@pytest.mark.parametrize("m", [2, 3, 4, 5, 6])
 def test_a_forced_tile_is_kept(m):
+    """Without force, tiles of an odd number of inputs are left out."""
     problem = described((2, 1, 28, 28), (32, 1, 3, 3), 1, 1, 1, 1, "forward", "float32", "nhwc")
     assert _bilinear._best_grid(Winograd(m), problem).tiling.m_columns == m
+    grids = _bilinear._grids(Winograd(), problem)
+    assert any(isinstance(g, LineGrid) and g.tiling.m_columns == m for g in grids) == (m % 2 == 0)
 
 
-def test_errors_are_those_of_one_dimension(lines):
-    """Fewer maps, fewer errors: lines keep an accuracy that squares of that side do not."""
+def test_errors_are_those_of_one_dimension():
+    """Lines keep an accuracy that squares of that side do not."""
     algorithm = ALGORITHMS["winograd6"]
-    problem = described((2, 1, 28, 28), (32, 1, 5, 5), 1, 2, 1, 1, "forward", "float32", "nhwc")
-    assert algorithm.cost(problem, 2).error <= ACCURACIES["default"] * np.finfo("float32").eps
+    problem = described((2, 8, 28, 28), (32, 8, 5, 5), 1, 2, 1, 1, "forward", "float32", "nhwc")
+    limit = ACCURACIES["default"] * np.finfo("float32").eps
+    bounds = {
+        type(grid): _bilinear._error(algorithm, problem, grid)
+        for grid in _bilinear._grids(algorithm, problem)
+    }
+    assert bounds[LineGrid] <= limit < bounds[TileGrid]
 
 
 def test_layers_keep_mapped_filters(lines):
@@ -179,6 +232,7 @@ def test_layers_keep_mapped_filters(lines):
     layer.eval()
     with fc.options(algorithm="winograd"), fc.no_grad():
         first = layer(fc.Tensor(x)).numpy()
+        assert layer._filters.nbytes > 0
         np.testing.assert_array_equal(layer(fc.Tensor(x)).numpy(), first)
         layer.weight.data[...] *= 2
         layer.bias.data[...] *= 2

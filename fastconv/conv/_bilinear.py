@@ -78,7 +78,7 @@ class BilinearAlgorithm(ProductAlgorithm):
         grid = _best_grid(self, problem)
         if problem.direction == "backward_weight":
             return [bilinear_weight(problem, grid.tiling, threads)]
-        out = problem.x_format if problem.direction == "backward_input" else problem.y_format
+        out = _output_format(problem)
         build = _CORRELATIONS[type(grid)]
         return [build(grid.c, problem.itemsize, out, grid.tiling, threads)]
 
@@ -133,8 +133,14 @@ def _grids(algorithm: BilinearAlgorithm, problem: ConvProblem) -> list[TileGrid 
     rows, columns = _taps(c)
     grids: list[TileGrid | LineGrid] = [TileGrid(c, t) for t in algorithm.tilings(rows, columns)]
     if problem.direction != "backward_weight" and LineGrid.applies(c, problem.itemsize):
-        grids += [LineGrid(c, t) for t in algorithm.line_tilings(columns)]
+        planes = _output_format(problem) == "nchw"
+        lines = [LineGrid(c, t) for t in algorithm.line_tilings(columns)]
+        grids += [grid for grid in lines if grid.near(problem.itemsize, planes)]
     return grids
+
+
+def _output_format(problem: ConvProblem) -> str:
+    return problem.x_format if problem.direction == "backward_input" else problem.y_format
 
 
 @functools.lru_cache(maxsize=1024)

@@ -23,7 +23,10 @@ _LARGEST = 10  # inputs of a tile along an axis: beyond, rounding errors are too
 
 
 class Winograd(BilinearAlgorithm):
-    """Tiles of ``m`` outputs along each axis; of the shape with the least work if m is None."""
+    """Tiles of ``m`` outputs along each axis; of the shape with the least work if m is None.
+
+    Or along lines alone, if channels are few (:mod:`fastconv.plans.bilinear.line`).
+    """
 
     def __init__(self, m: int | None = None):
         self.m = m

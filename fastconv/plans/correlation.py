@@ -40,6 +40,10 @@ class Axis(NamedTuple):
     def window(self) -> int:
         return len(self.taps[0])
 
+    def reach(self, outputs: int) -> int:
+        """Positions of the input that so many outputs in a row have a part of."""
+        return (outputs - 1) * self.advance + (self.window - 1) * self.spread + 1
+
     @property
     def inside(self) -> bool:
         """Whether the first tap of every output is inside the input."""

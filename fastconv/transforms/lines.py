@@ -104,7 +104,8 @@ def _multiply(
             left = builder.sub(left, i64(m))
         return [v.offset(a, mt * v.itemsize), c, left, fetch, total]
 
-    # The total is not finite from the first result on that is not.
+    # The total is not finite from the first result on that is not.  (These are stored as well: the
+    # optimiser, which may reorder sums, does not take them apart to cancel terms.)
     total = v.loop(count, [a, c, pixels, fetch, v.zero], group)[4]
     v.raise_flag(v.fma(total, v.zero, v.zero), flag)
 
@@ -126,7 +127,7 @@ def _apply(typingctx, like, which, *words):
 
 
 @functools.cache
-def spread_line(itemsize: int, m: int, r: int) -> Function:
+def line_map(itemsize: int, m: int, r: int) -> Function:
     """Map ``count`` vectors of neighbouring tiles.
 
     Elements k, k + m, … of a line stand together, ``residue`` bytes from those of k + 1; of the

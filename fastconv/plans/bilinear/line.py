@@ -7,25 +7,27 @@ channels to sum, that takes longer than the products.
 from __future__ import annotations
 
 import functools
-import math
 
 from fastconv.core.machine import machine
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
-from fastconv.core.workspace import aligned, odd_lines
-from fastconv.gemm.tiling import even_split, round_up
+from fastconv.core.workspace import aligned
+from fastconv.gemm.tiling import round_up
 from fastconv.plans.arrays import Setting, input_words
 from fastconv.plans.correlation import Correlation
+from fastconv.plans.lines.line import lines_of_planes
 from fastconv.plans.packed_filters import Prepared
 from fastconv.plans.part import Part
 from fastconv.simd.interleaving import separator
 from fastconv.simd.vector import lanes
-from fastconv.transforms.lines import spread_line, tile_filtering
+from fastconv.transforms.lines import line_map, tile_filtering
 from fastconv.transforms.tile_map import Tiling
 
 from .filters import MappedFilters
 from .line_grid import LineGrid
 from .line_kernel import line_kernel
+
+_FEW_ROWS = 4  # of a task
 
 
 class BilinearLine(Part):
@@ -41,50 +43,26 @@ class BilinearLine(Part):
         _, self.mt, self.nv = grid.tile(self.vector)
         self.width = self.nv * self.vector
         self.filters = MappedFilters(grid, itemsize, self.width, threads, together=True)
-        self.apart = c.columns.advance * c.channels
         self._share(threads)
-        self.lines = self._lines() if self.planes else 1
+        self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
+        self._share(self.workers)
+        self.lines = 1
+        if self.planes:
+            self.lines = lines_of_planes(self.rows, c.columns.outputs, self.width, itemsize)
         # Behind the last line are what its last tile has too many of; or that alone.
         results = self.lines * c.columns.outputs if self.planes else 0
         self.room_bytes = aligned((results + tiling.m_columns) * self.width * itemsize)
-        self.worker_bytes = self.room_bytes + self._window_bytes(self.rows)
-        self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
+        self.worker_bytes = self.room_bytes + grid.window_bytes(self.rows, itemsize)
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
-    def _share(self, threads: int) -> None:
-        """The rows of a task, whose components stay in the cache."""
+    def _share(self, workers: int) -> None:
+        """The rows of a task; windows of a few have too many rows more."""
         c, rows = self.c, self.c.rows.outputs
-        fair = max(1, c.N * c.groups * rows // (4 * threads))
-        most = min(rows, fair)
-        while most > 1 and self._window_bytes(most) > machine().l2 // 4:
-            most -= 1
-        self.rows = even_split(rows, most)
+        lines = c.N * c.groups * rows
+        fair = max(lines // (4 * workers), min(_FEW_ROWS, lines // workers))
+        self.rows = self.grid.task_rows(max(1, min(rows, fair)), self.itemsize)
         self.tasks_i = -(-rows // self.rows)
         self.tasks = c.N * c.groups * self.tasks_i
-
-    def _positions(self, rows: int) -> int:
-        """Tiles of a task's window, in whole vectors."""
-        return round_up(self.grid.rows(rows) * self.grid.pitch, self.vector)
-
-    def _stretches(self, rows: int) -> tuple[int, int, int]:
-        """Bytes of a window, and from one to the next of its residues and of its components."""
-        window = self._positions(rows) * self.tiling.m_columns * self.apart * self.itemsize
-        line = self._positions(rows) * self.itemsize
-        beyond = self.grid.pitch * self.itemsize  # which a map reads with the last tiles
-        return aligned(window), odd_lines(line + beyond), odd_lines(line)
-
-    def _window_bytes(self, rows: int) -> int:
-        """Scratch for a task of so many rows."""
-        window, residue, component = self._stretches(rows)
-        components = self.grid.terms * self.tiling.columns * component
-        return aligned(window + self.tiling.m_columns * self.apart * residue + components)
-
-    def _lines(self) -> int:
-        """How many lines of a plane are stored at a time: whole vectors, if they are near."""
-        columns = self.c.columns.outputs
-        whole = self.vector // math.gcd(self.vector, columns)
-        most = max(1, machine().l1 // 2 // (columns * self.width * self.itemsize))
-        return min(self.rows, whole if whole <= most else most)
 
     @property
     def outputs(self) -> int:
@@ -107,8 +85,7 @@ class BilinearLine(Part):
     def stage(self) -> Stage:
         """The kernel and its arguments; compiled when first asked for."""
         c, grid, t = self.c, self.grid, self.tiling
-        window, residue, component = self._stretches(self.rows)
-        planes = t.m_columns * self.apart
+        window, residue, component = grid.stretches(self.rows, self.itemsize)
         return Stage(
             line_kernel(self.itemsize),
             self.workers,
@@ -128,16 +105,16 @@ class BilinearLine(Part):
             row_advance=c.rows.advance,
             task_i=self.rows,
             tasks_i=self.tasks_i,
-            buffer_rows=grid.rows(self.rows),
+            buffer_rows=c.rows.reach(self.rows),
             buffer_columns=grid.pitch * t.m_columns * c.columns.advance,
             across=grid.across,
             pitch=grid.pitch,
             m=t.m_columns,
             components=t.columns,
             terms=grid.terms,
-            apart=self.apart,
-            separate=separator(self.itemsize, planes, planes <= self.vector).address,
-            input_map=spread_line(self.itemsize, t.m_columns, t.r_columns).address,
+            apart=grid.elements // t.m_columns,
+            separate=separator(self.itemsize, grid.elements, grid.elements <= self.vector).address,
+            input_map=line_map(self.itemsize, t.m_columns, t.r_columns).address,
             window_bytes=window,
             residue=residue,
             component=component,

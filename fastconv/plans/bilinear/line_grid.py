@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import NamedTuple
 
 from fastconv.core.machine import machine
+from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.tiling import even_split, round_up
 from fastconv.plans.correlation import Correlation
+from fastconv.plans.lines.line import channels_are_few, results_are_near
 from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.vector import lanes
 from fastconv.transforms.tile_map import (
@@ -20,8 +23,6 @@ from fastconv.transforms.tile_map import (
 
 from .grid import Effort
 
-_MOST_TERMS = 512  # of a sum
-_MOST_CHANNELS = 2  # vectors of them
 _SPARE = 3  # registers beside sums and weights, or LLVM spills
 
 
@@ -49,14 +50,44 @@ class LineGrid:
 
     @staticmethod
     def applies(c: Correlation, itemsize: int) -> bool:
-        """Whether channels are few, sums short, and outputs of a line side by side."""
-        few = c.channels <= _MOST_CHANNELS * lanes(itemsize) and c.steps <= _MOST_TERMS
-        return few and not c.folded and c.columns.spread == c.columns.step == 1
+        """Whether channels are few, and what a line reads and writes is side by side."""
+        straight = c.columns.spread == c.columns.step == c.rows.step == 1
+        return channels_are_few(c, itemsize) and straight and not c.folded
 
-    def rows(self, outputs: int) -> int:
-        """Rows of the input that so many rows of outputs reach."""
-        axis = self.c.rows
-        return (outputs - 1) * axis.advance + (axis.window - 1) * axis.spread + 1
+    def near(self, itemsize: int, planes: bool) -> bool:
+        """Whether the windows of lines stay in the cache, and these on their way to planes."""
+        if self.window_bytes(1, itemsize) > machine().l2 // 2:
+            return False
+        vector = lanes(itemsize)
+        return not planes or results_are_near(self.c, itemsize, self.tile(vector).nv)
+
+    def stretches(self, rows: int, itemsize: int) -> tuple[int, int, int]:
+        """Of a task of so many rows: bytes of its window, and from one residue to the next of the
+        elements of a tile, from one component to the next."""
+        line = self._positions(rows, lanes(itemsize)) * itemsize
+        beyond = self.pitch * itemsize  # which a map reads with the last tiles
+        return aligned(line * self.elements), odd_lines(line + beyond), odd_lines(line)
+
+    def window_bytes(self, rows: int, itemsize: int) -> int:
+        """Scratch for a task of so many rows."""
+        window, residue, component = self.stretches(rows, itemsize)
+        components = self.terms * self.tiling.columns * component
+        return aligned(window + self.elements * residue + components)
+
+    def task_rows(self, most: int, itemsize: int) -> int:
+        """Rows of a task, evenly shared, whose windows stay in the cache."""
+        rows = range(1, most + 1)
+        near = bisect_right(rows, machine().l2 // 4, key=lambda n: self.window_bytes(n, itemsize))
+        return even_split(self.c.rows.outputs, near)
+
+    @property
+    def elements(self) -> int:
+        """Of a line from a tile to the next one."""
+        return self.tiling.m_columns * self.c.columns.advance * self.c.channels
+
+    def _positions(self, rows: int, vector: int) -> int:
+        """Tiles of the window of so many rows, in whole vectors."""
+        return round_up(self.c.rows.reach(rows) * self.pitch, vector)
 
     def tile(self, vector: int) -> _Tile:
         """The register tile that does best on a line."""
@@ -78,11 +109,15 @@ class LineGrid:
 
     def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
         """What the steps take; nothing leaves the cache but the outputs, which registers map."""
-        c, t, lines = self.c, self.tiling, self.c.N * self.c.groups * self.c.rows.outputs
-        positions = c.N * c.groups * round_up(self.rows(c.rows.outputs) * self.pitch, vector)
+        c, t, images = self.c, self.tiling, self.c.N * self.c.groups
+        rows = self.task_rows(c.rows.outputs, itemsize)
+        vectors = images * -(-c.rows.outputs // rows) * self._positions(rows, vector) // vector
         # Separated, loaded, mapped and stored.
         inputs = axis_instructions(INPUT, t.m_columns, t.r_columns) + 3 * (t.columns + t.m_columns)
-        inputs *= positions // vector * self.terms
         filters = self.depth * -(-c.filters // vector) * c.groups
-        maps = filters * map_instructions(WEIGHT, t)
-        return Effort(int(lines * self.tile(vector).time), inputs, maps, 0)
+        return Effort(
+            int(images * c.rows.outputs * self.tile(vector).time),
+            vectors * self.terms * inputs,
+            filters * map_instructions(WEIGHT, t),
+            0,
+        )

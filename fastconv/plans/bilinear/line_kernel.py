@@ -7,12 +7,11 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.plans.lines.line_kernel import behind_window
+from fastconv.plans.lines.line_kernel import behind_window, pixels_to_planes
 from fastconv.simd.copying import LINE, fetch
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
-from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
@@ -66,11 +65,12 @@ def _multiply(a, item, mt, row, x, index, target, to, pixels, left, spare):
     """
     for count, t in ((a.across // mt, 0), (int(a.across % mt > 0), a.across - mt)):
         at = target + t * a.m * to
-        call(
-            a.tile.multiply, count, x + t * item, a.row_spread * a.pitch * item, a.component,
-            a.window_rows, a.terms, a.w + index * a.w_tile, at + a.yh, a.fetched, a.yw,
-            a.bias + index * row, a.relu, at, to, pixels - t * a.m, left // item, spare, a.flag,
-        )  # fmt: skip
+        if count > 0:
+            call(
+                a.tile.multiply, count, x + t * item, a.row_spread * a.pitch * item, a.component,
+                a.window_rows, a.terms, a.w + index * a.w_tile, at + a.yh, a.fetched, a.yw,
+                a.bias + index * row, a.relu, at, to, pixels - t * a.m, left // item, spare, a.flag,
+            )  # fmt: skip
 
 
 @inner
@@ -84,21 +84,14 @@ def _line_to_rows(a, item, mt, row, x, y, group, spare):
 @inner
 def _lines_to_planes(like, a, item, vector, mt, row, x, n_lines, y, group, pixels):
     """Some lines of every plane, one behind the other, out of all pixels of a tile of filters."""
-    width, count = row // item, n_lines * a.J
     for f in range(a.tiles):
         for i in range(n_lines):
             source, to = x + i * a.row_advance * a.pitch * item, pixels + i * a.J * row
             # Behind the last pixel is what the next line overwrites.
             every = a.across * a.m
             _multiply(a, item, mt, row, source, group * a.tiles + f, to, row, every, row, to)
-        first = f * width
-        for lane in range(0, min(width, a.filters - first), vector):
-            for j in range(0, count, vector):
-                transpose_tile(
-                    like, y + (first + lane) * a.yk + j * item, a.yk,
-                    pixels + j * row + lane * item, row, min(vector, count - j),
-                    min(vector, a.filters - first - lane),
-                )  # fmt: skip
+        first = f * (row // item)
+        pixels_to_planes(like, a, item, vector, row, y, first, pixels, n_lines * a.J)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score
 from fastconv.plans.arrays import Setting, input_words
-from fastconv.plans.correlation import Axis, Correlation
+from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.tiles import tile_line
@@ -48,29 +48,34 @@ def _best_tile(c: Correlation, vector: int, together: int) -> LineTile:
     )  # fmt: skip
 
 
-def _extent(axis: Axis, outputs: int) -> int:
-    """Positions of the input that so many outputs in a row reach."""
-    return (outputs - 1) * axis.advance + (axis.window - 1) * axis.spread + 1
-
-
 def _window_bytes(c: Correlation, rows: int, itemsize: int) -> int:
     """What so many rows of outputs read."""
-    pixels = _extent(c.rows, rows) * _extent(c.columns, c.columns.outputs)
+    pixels = c.rows.reach(rows) * c.columns.reach(c.columns.outputs)
     return pixels * c.channels * itemsize
 
 
+def channels_are_few(c: Correlation, itemsize: int) -> bool:
+    """And sums short."""
+    return c.channels <= _MOST_CHANNELS * lanes(itemsize) and c.steps <= _MOST_TERMS
+
+
 def windows_are_near(c: Correlation, itemsize: int, together: int) -> bool:
-    """Whether channels are few, sums short, and the window of a row stays in the cache."""
-    return (
-        c.channels <= _MOST_CHANNELS * lanes(itemsize)
-        and c.steps <= _MOST_TERMS
-        and together * _window_bytes(c, 1, itemsize) <= machine().l2 // 2
-    )
+    """Whether channels are few, and the window of a row stays in the cache."""
+    near = together * _window_bytes(c, 1, itemsize) <= machine().l2 // 2
+    return near and channels_are_few(c, itemsize)
 
 
 def results_are_near(c: Correlation, itemsize: int, nv: int) -> bool:
     """Whether a line of so many vectors a pixel stays in the cache, on its way to planes."""
     return c.columns.outputs * nv * lanes(itemsize) * itemsize <= machine().l2
+
+
+def lines_of_planes(rows: int, columns: int, width: int, itemsize: int) -> int:
+    """How many of so many lines are stored at a time: whole vectors, if they are near."""
+    vector = lanes(itemsize)
+    whole = vector // math.gcd(vector, columns)
+    most = max(1, machine().l1 // 2 // (columns * width * itemsize))
+    return min(rows, whole if whole <= most else most)
 
 
 class LineCorrelation(UnfoldedCorrelation):
@@ -87,7 +92,7 @@ class LineCorrelation(UnfoldedCorrelation):
         joined = c._replace(groups=c.groups // together, filters=together * c.filters)
         self.filters = PackedFilters(joined, itemsize, self.width, c.channels, threads)
         self.c = joined._replace(channels=together * c.channels)
-        self.columns = _extent(c.columns, c.columns.outputs)
+        self.columns = c.columns.reach(c.columns.outputs)
         self._share(threads)
         self.lines = self._lines() if self.planes else 1
         results = self.lines * c.columns.outputs if self.planes else self.mr
@@ -120,7 +125,7 @@ class LineCorrelation(UnfoldedCorrelation):
         fair = max(1, few if stay else max(fair, min(_FEW_ROWS, few)))
         self.rows = even_split(c.rows.outputs, min(most, fair))
         self.tasks_i = -(-c.rows.outputs // self.rows)
-        self.buffer_rows = _extent(c.rows, self.rows)
+        self.buffer_rows = c.rows.reach(self.rows)
         self.task_g = 1
         if not self.planes:
             fair = max(1, c.N * self.tasks_i * c.groups // (4 * threads))
@@ -130,11 +135,7 @@ class LineCorrelation(UnfoldedCorrelation):
         self.tasks = c.N * self.tasks_g * self.tasks_i
 
     def _lines(self) -> int:
-        """How many lines of a plane are stored at a time: whole vectors, if they are near."""
-        columns = self.c.columns.outputs
-        whole = self.vector // math.gcd(self.vector, columns)
-        most = max(1, machine().l1 // 2 // (columns * self.width * self.itemsize))
-        return min(self.rows, whole if whole <= most else most)
+        return lines_of_planes(self.rows, self.c.columns.outputs, self.width, self.itemsize)
 
     @staticmethod
     def applies(c: Correlation, itemsize: int, y_format: str) -> bool:

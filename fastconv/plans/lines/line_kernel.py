@@ -106,6 +106,18 @@ def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile, behi
 
 
 @inner
+def pixels_to_planes(like, a, item, vector, row, y, first, pixels, count):
+    """``count`` pixels of a tile of filters, from the ``first`` on, to as many planes."""
+    filters = min(row // item, a.filters - first)
+    for lane in range(0, filters, vector):
+        for j in range(0, count, vector):
+            transpose_tile(
+                like, y + (first + lane) * a.yk + j * item, a.yk, pixels + j * row + lane * item,
+                row, min(vector, count - j), min(vector, filters - lane),
+            )  # fmt: skip
+
+
+@inner
 def _lines_to_planes(like, a, item, vector, mr, row, x, pitch, line, n_lines, y, group, pixels):
     """Some lines of every plane, one behind the other, out of all pixels of a tile of filters."""
     width, count = row // item, n_lines * a.J
@@ -118,14 +130,7 @@ def _lines_to_planes(like, a, item, vector, mr, row, x, pitch, line, n_lines, y,
                 _multiply(
                     a, row, source, j, pitch, line, group * a.tiles + t, target, 0, 0, target, row
                 )
-        first = t * width
-        for lane in range(0, min(width, a.filters - first), vector):
-            for j in range(0, count, vector):
-                transpose_tile(
-                    like, y + (first + lane) * a.yk + j * item, a.yk,
-                    pixels + j * row + lane * item, row, min(vector, count - j),
-                    min(vector, a.filters - first - lane),
-                )  # fmt: skip
+        pixels_to_planes(like, a, item, vector, row, y, t * width, pixels, count)
 
 
 @functools.cache
