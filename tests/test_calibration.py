@@ -44,10 +44,12 @@ COSTS = [  # stages, seconds
     ([Work("product", 0, L2)], L2 / 1e12 + _CALL),  # in cache
     ([Work("product", 0, L2, workers=2)], L2 / 2e12 + _CALL + 1e-5),
     ([Work("gather", 0, 10**9)], 1e-3 + _CALL),  # near, however much it is
-    ([Work("copy", 0, L2), Work("copy", 0, L2)], 2 * (L2 / 1e10 + _CALL)),  # together too much
+    ([Work("copy", 0, L2), Work("copy", 0, L2)], 2 * L2 / 1e10 + _CALL),  # together too much
     ([Work("gather", 0, 10**9, launches=0), Work("copy", 0, L2)], 1e-3 + L2 / 1e12 + _CALL),
-    ([Work("copy", 0, 0, launches=3)], 3 * _CALL),
-    ([], 0),
+    ([Work("copy", 0, 0, workers=2, launches=3)], _CALL + 3e-5),
+    ([Work("transform", 10**8, 0)], 1e8 / (0.35 * 1e11) + _CALL),  # all of it in cache
+    ([Work("transform", 10**8, 0), Work("copy", 0, 2 * L2)], 1e8 / 1.1e10 + 2 * L2 / 1e10 + _CALL),
+    ([], _CALL),
 ]
 
 

@@ -88,8 +88,8 @@ def fakes(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(_contest, "clock", clock)
     with only(
-        Fake("first", clock, 4e-3, 4e-3),
-        Fake("second", clock, 5e-3, 2e-3, workspace=3 << 20),
+        Fake("first", clock, 4.01e-3, 4e-3),
+        Fake("second", clock, 5.01e-3, 2e-3, workspace=3 << 20),
         Fake("tight", clock, 1e-3, error=2e-4),
         Fake("never", clock, 1e-3, reason="it needs wings"),
         Fake("last", clock, 0.25, fallback=True, error=1.2e-7),
@@ -103,8 +103,8 @@ float32, nchw, 1 thread; 2.07e-05 GFLOP; accuracy 'default' (error ≤ 5.0e-05)
 
   algorithm  predicted  measured  GFLOP  scratch  error ≤
 ─────────────────────────────────────────────────────────
-● first        4.00 ms            0.339   1000 B  1.0e-06
-  second       5.00 ms            0.424    3 MiB  1.0e-06
+● first        4.01 ms             0.34   1000 B  1.0e-06
+  second       5.01 ms            0.425    3 MiB  1.0e-06
   last          250 ms             21.2   1000 B  1.2e-07
   tight       its error bound 2.0e-04 exceeds the 5.0e-05 of accuracy='default'; accuracy='fast' allows it
   never       it needs wings
@@ -122,8 +122,8 @@ def test_table(fakes):
         after = str(fc.explain(*shapes, **how)).splitlines()
     assert before + "\n" == BEFORE
     first, second = (" ".join(line.split()) for line in after[5:7])
-    assert re.fullmatch(r"● second 5.00 ms 2(.00)? ms 0.424 3 MiB 1.0e-06", first)
-    assert re.fullmatch(r"first 4.00 ms 4(.00)? ms 0.339 1000 B 1.0e-06", second)
+    assert re.fullmatch(r"● second 5.01 ms 2(.00)? ms 0.425 3 MiB 1.0e-06", first)
+    assert re.fullmatch(r"first 4.01 ms 4(.00)? ms 0.34 1000 B 1.0e-06", second)
     assert after[-1] == "● second: measured"
 
 

@@ -1,6 +1,6 @@
 """This host in four numbers, measured once and kept; and what a cost takes on it.
 
-    t = Σ stages max(flops / (η·peak·workers), bytes / bandwidth) + launches·t₀
+    t = t_call + Σ stages max(flops / (η·peak·workers), bytes / bandwidth) + launches·t₀
 
 η belongs to the kernels, everything else to the host.
 """
@@ -24,6 +24,7 @@ class Kind(NamedTuple):
 
     efficiency: float
     near: bool = False  # its bytes never leave the caches
+    resident: float | None = None  # the share where nothing else leaves them, if that is another
 
 
 KINDS = {
@@ -32,7 +33,8 @@ KINDS = {
     "matrix sums": Kind(2.8),  # the same over the pixels
     "split": Kind(1.0, near=True),  # operands in halves, transposed or not
     "taps": Kind(0.5),  # one multiply-add for each load
-    "transform": Kind(0.11, near=True),  # additions and multiplications of tiles, and moving them
+    # Additions and multiplications of tiles, and moving them.
+    "transform": Kind(0.11, near=True, resident=0.35),
     "spectrum": Kind(0.2, near=True),  # the same for one channel alone, products included
     "gather": Kind(1.0, near=True),  # no arithmetic: columns copied out of a window
     "copy": Kind(1.0),  # no arithmetic: operands packed
@@ -41,7 +43,7 @@ KINDS = {
 _SECONDS = (0.01, 0.02, 0.01, 0.01)  # of measuring the peak, the memory, a cache, a launch
 _ROUNDS = 3  # of all but the memory; the best counts, for others slow a host down by turns
 _LONGEST_LAUNCH = 500e-6  # seconds; the slowest threading layer takes a quarter of that
-_CALL = 10e-6  # seconds of Python that every stage of a call costs
+_CALL = 6e-6  # seconds of Python that a call costs
 
 
 class Host(NamedTuple):
@@ -113,12 +115,13 @@ def seconds(cost: Cost, host: Host) -> float:
     """What the model predicts for one call."""
     far = sum(work.nbytes for work in cost.stages if not KINDS[work.kind].near)
     resident = far <= machine().l2 * max((work.workers for work in cost.stages), default=1)
-    return sum(_seconds(work, host, resident) for work in cost.stages)
+    return _CALL + sum(_seconds(work, host, resident) for work in cost.stages)
 
 
 def _seconds(work: Work, host: Host, resident: bool) -> float:
     kind = KINDS[work.kind]
-    arithmetic = work.flops / (kind.efficiency * host.peak * work.workers)
+    efficiency = kind.resident if resident and kind.resident is not None else kind.efficiency
+    arithmetic = work.flops / (efficiency * host.peak * work.workers)
     bandwidth = host.cache * work.workers if kind.near or resident else host.memory
-    start = _CALL + (host.launch if work.workers > 1 else 0)
+    start = host.launch if work.workers > 1 else 0
     return max(arithmetic, work.nbytes / bandwidth) + work.launches * start
