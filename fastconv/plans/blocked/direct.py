@@ -60,8 +60,9 @@ class DirectCorrelation(BlockedCorrelation):
         return max(1, min(self.filters.n_blocks, _PANEL_BYTES // self.filters.block_bytes))
 
     def _window_bytes(self, n: int, i: int, j: int) -> int:
-        if self.in_place:
-            return 0
+        if self.in_place:  # read again by every tile of filters, unless a task has few of them
+            many = self.c.pixels > self.few_pixels
+            return many * n * i * j * self.c.channels * self.itemsize
         return n * self._positions(i, j) * self.chunk * self.block * self.itemsize
 
     def _arrange(self) -> None:
@@ -93,7 +94,8 @@ class DirectCorrelation(BlockedCorrelation):
             partial = -(-self.filters.tiles // self.splits) * self.most * row
         runs = 16 * self.chunk * self.c.rows.window * self.c.columns.window
         tiles = self.mr * row + partial
-        window = aligned(tiles + self._window_bytes(*self.share))
+        copied = 0 if self.in_place else self._window_bytes(*self.share)
+        window = aligned(tiles + copied)
         return aligned(8 * self.mr + runs + 64 + window + self.panel_bytes)
 
     def _reading(self, x_strides) -> np.ndarray:
