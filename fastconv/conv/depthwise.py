@@ -14,6 +14,8 @@ from fastconv.gemm.sharing import workers_for
 from fastconv.plans import correlation
 from fastconv.plans.clearing import start_of
 from fastconv.plans.depthwise.correlation import DepthwiseSum
+from fastconv.plans.depthwise.flat import FlatSum
+from fastconv.plans.depthwise.flat_weight import FlatWeight
 from fastconv.plans.depthwise.line import DepthwiseLine
 from fastconv.plans.depthwise.weight import DepthwiseWeight
 from fastconv.simd.vector import lanes
@@ -25,14 +27,18 @@ from .algorithm import Algorithm, Cost, Plan, Work, summation_error, too_large
 def _parts(problem: ConvProblem, threads: int) -> list:
     """The plans of a problem's parts; for an empty batch, those of one image."""
     problem = problem._replace(N=max(1, problem.N))
+    channels_last = problem.x_format == problem.y_format == "nhwc"
     if problem.direction == "backward_weight":
-        return [DepthwiseWeight(problem, threads)]
+        flat = channels_last and FlatWeight.applies(problem)
+        return [(FlatWeight if flat else DepthwiseWeight)(problem, threads)]
     if problem.direction == "forward":
         parts, order = [correlation.unfolded(problem)], problem.x_format
     else:
         parts, order = correlation.parities(problem), problem.y_format
     if not parts:
         return []
+    if len(parts) == 1 and channels_last and FlatSum.applies(parts[0], problem.itemsize):
+        return [FlatSum(parts[0], problem.itemsize, threads)]
     if DepthwiseLine.applies(parts, order, problem.itemsize):
         return [DepthwiseLine(parts, problem.itemsize, threads)]
     return [DepthwiseSum(parts, problem.itemsize, order, threads)]

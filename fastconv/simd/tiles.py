@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from fastconv.core.jit import Function, callee, record
 
 from .dots import emit_dots, emit_tap_dots
+from .flat import emit_flat, emit_flat_products
 from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
 from .vector import Vectors, element, lanes, literal
 from .window_tiles import emit_lanes, emit_line, emit_parities, emit_planar, emit_sliding
@@ -45,6 +46,8 @@ _KINDS = {
     "panel": emit_panel,
     "sliding": emit_sliding,
     "planar": emit_planar,
+    "flat": emit_flat,
+    "flat-products": emit_flat_products,
 }
 
 # What a kernel needs in its arguments to multiply by a register tile: the address of its function,
@@ -287,3 +290,44 @@ def tile_planar(itemsize: int, mr: int, nv: int) -> dict[str, int]:
         )  # fmt: skip
 
     return _tile(planar, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_flat(
+    itemsize: int, mr: int, down: int, across: int, advance: int, spread: int
+) -> dict[str, int]:
+    """The tile of ``mr`` lines by ``count`` vectors of elements one after the other.
+
+    Line i sums ``down`` lines of x, ``i·advance + r·spread`` for each, ``line`` bytes apart; and
+    ``across`` vectors of each, ``tap`` bytes apart.  Weights are ``[vector][row][tap][lane]``, and
+    after those at ``last_w`` begin again, as does what sums begin with.  So many ``elements`` of a
+    line are stored.
+    """
+    tile = f"flat {mr} {down} {across} {advance} {spread}"
+
+    @callee(11)
+    def flat(x, line, tap, count, w, last_w, init, relu, y, y_pitch, elements):
+        _multiply(
+            element(itemsize), tile, x, line, tap, count, w, last_w, init, relu, y, y_pitch,
+            elements,
+        )  # fmt: skip
+
+    return dict(multiply=flat.address, mr=mr, nr=lanes(itemsize))
+
+
+@functools.cache
+def tile_flat_products(
+    itemsize: int, mr: int, down: int, across: int, advance: int, spread: int
+) -> dict[str, int]:
+    """The products of ``mr`` lines of dy and all taps of x, which :func:`tile_flat` multiplies.
+
+    Summed lane by lane over ``count`` vectors, ``step`` bytes apart, and ``rest`` elements of one
+    more; and added to ``sums[row][tap][lane]``.
+    """
+    tile = f"flat-products {mr} {down} {across} {advance} {spread}"
+
+    @callee(9)
+    def products(x, line, tap, count, step, dy, dy_pitch, rest, sums):
+        _multiply(element(itemsize), tile, x, line, tap, count, step, dy, dy_pitch, rest, sums)
+
+    return dict(multiply=products.address, mr=mr, nr=lanes(itemsize))
