@@ -7,10 +7,8 @@ import pytest
 from cases import Case
 from harness import DIRECTIONS, DTYPES, Trial, assert_close, assert_fused
 
-import fastconv as fc
 from fastconv.conv import depthwise
 from fastconv.conv.arguments import described
-from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
 from fastconv.core.machine import machine
 from fastconv.plans.depthwise.flat import FlatLines, FlatSum
@@ -113,33 +111,60 @@ def test_gradients_whose_pixels_are_apart():
     assert_close(result, trial.expected, trial.bound("depthwise"))
 
 
-def test_results_whose_pixels_are_apart():
-    trial = Trial(CASES[1], "forward", "float32", "nhwc")
-    n, k, p, q = trial.expected.shape
-    wide = workspace.empty((n, k, p, q + 3), "float32", "nhwc")
-    ALGORITHMS["depthwise"].plan(trial.problem, 2)(*trial.operands(), wide[..., :q], None, False)
-    assert_close(wide[..., :q], trial.expected, trial.bound("depthwise"))
-    assert np.isnan(wide[..., q:]).all()
-
-
 @pytest.mark.parametrize("threads", [1, 16, 64])
-def test_blocks_are_shared_by_all_threads(threads):
-    """Every block has its turn once, however many threads there are."""
+def test_tasks_of_a_gradient_have_sums_of_their_own(threads):
     trial = Trial(CASES[-1], "backward_weight", "float32", "nhwc")
     part = _part(trial, threads)
-    assert 1 <= part.tasks <= min(part.blocks, 4 * threads)
-    dw = np.full(trial.expected.shape, np.nan, np.float32)
-    part.run(*trial.operands(), dw)
-    assert_close(dw, trial.expected, trial.bound("depthwise"))
+    assert part.blocks >= part.tasks > part.workers
+    results = np.full((2, *trial.expected.shape), np.nan, np.float32)
+    for dw in results:
+        part.run(*trial.operands(), dw)
+        assert_close(dw, trial.expected, trial.bound("depthwise"))
+    assert results[0].tobytes() == results[1].tobytes()
 
 
-def test_long_sums_of_equal_terms():
-    """Lanes are summed by tiles of a few lines: no sum is long."""
-    x = np.full((4, 200, 210, 3), 1.3, np.float32).transpose(0, 3, 1, 2)
-    dw = fc.grad.conv2d_weight(
-        x, (3, 1, 3, 3), x[:, :, 2:, 2:].copy("K"), groups=3, algorithm="depthwise"
-    )
-    problem = described(x.shape, (3, 1, 3, 3), 1, 0, 1, 3, "backward_weight", "float32", "nhwc")
-    assert isinstance(depthwise._parts(problem, 2)[0], FlatWeight)
-    exact = float(x[0, 0, 0, 0]) ** 2 * 4 * 198 * 208
+@pytest.mark.parametrize("strides", [(1, 1, 1, -1), (1, 1, -1, 1), (-1, -1, 1, 1)], ids=str)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_operands_in_any_order(direction, strides):
+    case = CASES[1]
+    trial = Trial(case, direction, "float32", "nhwc")
+    turn = tuple(slice(None, None, step) for step in strides)
+    first, second = trial.operands()
+    first = np.ascontiguousarray(first[turn].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)[turn]
+    if direction == "backward_weight":
+        second = np.ascontiguousarray(second.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    else:
+        second = np.asfortranarray(second)
+    assert_close(trial.run("depthwise", first, second), trial.expected, trial.bound("depthwise"))
+
+
+def test_multipliers_are_not_flat():
+    case = Case("flat-times-two", 1, 3, 12, 12, 6, 3, 3, groups=3)
+    for direction in DIRECTIONS:
+        assert not isinstance(_part(Trial(case, direction, "float32", "nhwc")), FlatLines)
+
+
+def test_windows_of_long_lines_leave_the_cache():
+    width = machine().l2
+    case = _case("too-long", 1, 2, 1, width, 1, 3)
+    assert not isinstance(_part(Trial(case, "forward", "float32", "nhwc")), FlatLines)
+
+
+@pytest.mark.parametrize(
+    ("x", "taps"),
+    [((4, 200, 210, 3), (3, 3)), ((40, 1, 9000, VECTOR // 2), (1, 3)), ((20_000, 1, 3, 3), (1, 3))],
+    ids=["image", "line", "pixels"],
+)
+def test_long_sums_of_equal_terms(x, taps):
+    """No sum is long: neither a tile's nor a task's."""
+    n, h, w, channels = x
+    x = np.full(x, 1.3, np.float32).transpose(0, 3, 1, 2)
+    shape = (channels, 1, *taps)
+    dy = x[:, :, taps[0] - 1 :, taps[1] - 1 :].copy("K")
+    problem = described(x.shape, shape, 1, 0, 1, channels, "backward_weight", "float32", "nhwc")
+    (part,) = depthwise._parts(problem, 1)
+    assert isinstance(part, FlatWeight)
+    dw = np.full(shape, np.nan, np.float32)
+    part.run(x, dy, dw)
+    exact = float(x[0, 0, 0, 0]) ** 2 * n * (h - taps[0] + 1) * (w - taps[1] + 1)
     assert np.abs(dw / exact - 1).max() < 1e-5

@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
     efficiency: float
     near: bool = False  # its bytes never leave the caches
-    resident: float | None = None  # the share where nothing else leaves them, if that is another
+    cached: float | None = None  # the share where nothing else leaves them, if that is another
 
 
 KINDS = {
@@ -34,7 +34,7 @@ KINDS = {
     "split": Kind(1.0, near=True),  # operands in halves, transposed or not
     "taps": Kind(0.5),  # one multiply-add for each load
     # Additions and multiplications of tiles, and moving them.
-    "transform": Kind(0.11, near=True, resident=0.35),
+    "transform": Kind(0.11, near=True, cached=0.35),
     "spectrum": Kind(0.2, near=True),  # the same for one channel alone, products included
     "gather": Kind(1.0, near=True),  # no arithmetic: columns copied out of a window
     "copy": Kind(1.0),  # no arithmetic: operands packed
@@ -120,7 +120,7 @@ def seconds(cost: Cost, host: Host) -> float:
 
 def _seconds(work: Work, host: Host, resident: bool) -> float:
     kind = KINDS[work.kind]
-    efficiency = kind.resident if resident and kind.resident is not None else kind.efficiency
+    efficiency = (resident and kind.cached) or kind.efficiency
     arithmetic = work.flops / (efficiency * host.peak * work.workers)
     bandwidth = host.cache * work.workers if kind.near or resident else host.memory
     start = host.launch if work.workers > 1 else 0

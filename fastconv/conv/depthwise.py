@@ -29,8 +29,10 @@ def _parts(problem: ConvProblem, threads: int) -> list:
     problem = problem._replace(N=max(1, problem.N))
     channels_last = problem.x_format == problem.y_format == "nhwc"
     if problem.direction == "backward_weight":
-        flat = channels_last and FlatWeight.applies(problem)
-        return [(FlatWeight if flat else DepthwiseWeight)(problem, threads)]
+        weight = DepthwiseWeight(problem, threads)
+        if channels_last and FlatWeight.applies(problem):
+            return [FlatWeight(problem, threads, weight)]
+        return [weight]
     if problem.direction == "forward":
         parts, order = [correlation.unfolded(problem)], problem.x_format
     else:

@@ -60,9 +60,9 @@ class DirectCorrelation(BlockedCorrelation):
         return max(1, min(self.filters.n_blocks, _PANEL_BYTES // self.filters.block_bytes))
 
     def _window_bytes(self, n: int, i: int, j: int) -> int:
-        if self.in_place:  # read again by every tile of filters, unless a task has few of them
-            many = self.c.pixels > self.few_pixels
-            return many * n * i * j * self.c.channels * self.itemsize
+        if self.in_place:  # every tile of filters reads them again
+            again = self.c.pixels > self.few_pixels and self.filters.tiles > 1
+            return n * i * j * self.c.channels * self.itemsize if again else 0
         return n * self._positions(i, j) * self.chunk * self.block * self.itemsize
 
     def _arrange(self) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from fastconv.core.machine import machine
 from fastconv.core.program import SCRATCH, Program, Programs, operands
 from fastconv.core.stage import Stage
-from fastconv.core.workspace import aligned, empty
+from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split
 from fastconv.plans.arrays import Setting, input_words
@@ -26,25 +26,7 @@ from .flat_kernel import flat_kernel
 
 _LINES = 4  # of a register tile
 _MOST_TAPS = 49  # which the tile has one after the other
-
-
-def _is_dense(array: np.ndarray) -> bool:
-    """Whether the elements of channels-last lines stand side by side."""
-    return array.strides[1] == array.itemsize and array.strides[3] == array[0, :, 0, 0].nbytes
-
-
-def _like(array: np.ndarray) -> np.ndarray:
-    """A new array with such lines."""
-    return empty(array.shape, array.dtype.name, "nhwc")
-
-
-def dense(array: np.ndarray) -> np.ndarray:
-    """The array, or a copy with such lines."""
-    if _is_dense(array):
-        return array
-    copy = _like(array)
-    copy[...] = array
-    return copy
+TASKS = 4  # for each thread
 
 
 def _period(c: Correlation, itemsize: int) -> int:
@@ -68,27 +50,30 @@ class FlatLines:
     def applies(c: Correlation, itemsize: int) -> bool:
         """Whether plans of such lines can run the correlation of channels-last pixels, and suit it.
 
-        They suit channels that do not fill a vector, with all weights of a period near.
+        They suit channels that do not fill a vector, with all weights of a period near, and what a
+        register tile reads.
         """
         weights = _period(c, itemsize) * c.steps * lanes(itemsize) * itemsize
+        pixels = c.rows.reach(min(_LINES, c.rows.outputs)) * c.columns.reach(c.columns.outputs)
         return (
             c.columns.advance == c.columns.step == c.rows.step == 1
             and c.channels == c.filters == 1
             and c.groups < lanes(itemsize)
             and c.steps <= _MOST_TAPS
             and weights <= machine().l1 * 3 // 4
+            and pixels * c.groups * itemsize <= machine().l2 // 2
         )
 
     def _share(self, threads: int) -> None:
-        """Rows of a task, whose window stays in the cache, and lines of a tile."""
+        """Rows of a block, whose window stays in the cache, and lines of a tile."""
         c, rows = self.c, self.c.rows.outputs
-        most = min(rows, max(_LINES, c.N * rows // (4 * threads)))
+        most = min(rows, max(_LINES, c.N * rows // (TASKS * threads)))
         while most > _LINES and self._window_bytes(most) > machine().l2 // 4:
             most = -(-most // 2)
         self.rows = even_split(rows, most)
         self.mr = even_split(self.rows, _LINES)
-        self.tasks_i = -(-rows // self.rows)
-        self.tasks = c.N * self.tasks_i
+        self.blocks_i = -(-rows // self.rows)
+        self.blocks = c.N * self.blocks_i
 
     def _window_bytes(self, rows: int) -> int:
         """Scratch of a worker: the last vector reaches beyond the last line."""
@@ -106,14 +91,13 @@ class FlatLines:
         c, rows, columns = self.c, self.c.rows, self.c.columns
         pixel = c.groups * self.itemsize
         return dict(
-            tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             row_advance=rows.advance,
             line=self.columns * pixel,
             tap=columns.spread * pixel,
             I=rows.outputs,
-            task_i=self.rows,
-            tasks_i=self.tasks_i,
+            block_i=self.rows,
+            blocks_i=self.blocks_i,
             buffer_rows=rows.reach(self.rows),
             buffer_columns=self.columns,
             elements=columns.outputs * c.groups,
@@ -134,21 +118,21 @@ class FlatLines:
         """Executed."""
         return 2 * self.c.groups * self.c.pixels * self.c.steps
 
+
+class FlatSum(FlatLines):
+    """``depthwise`` for a correlation; the lines of its result have no gaps."""
+
+    def __init__(self, c: Correlation, itemsize: int, threads: int):
+        super().__init__(c, itemsize, threads)
+        self.workers = workers_for(self.flops, self.blocks, threads, c.moved(itemsize))
+        self.nbytes = self.workers * self.worker_bytes
+        self._programs = Programs(self.nbytes)
+        self._order: np.ndarray | None = None
+
     @property
     def outputs(self) -> int:
         """Outputs of one channel, over all images."""
         return self.c.pixels
-
-
-class FlatSum(FlatLines):
-    """``depthwise`` for a correlation."""
-
-    def __init__(self, c: Correlation, itemsize: int, threads: int):
-        super().__init__(c, itemsize, threads)
-        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
-        self.nbytes = self.workers * self.worker_bytes
-        self._programs = Programs(self.nbytes)
-        self._order: np.ndarray | None = None
 
     @functools.cached_property
     def stage(self) -> Stage:
@@ -159,6 +143,7 @@ class FlatSum(FlatLines):
             self.workers,
             **tile_flat(self.itemsize, self.mr, *self.tile_shape),
             **self.constants(),
+            tasks=self.blocks,
             last_w=(self.period - 1) * unit,
             vectors=-(-self.c.columns.outputs * self.c.groups // self.vector),
         )
@@ -181,13 +166,10 @@ class FlatSum(FlatLines):
         return self._order
 
     def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
-        result = y if _is_dense(y) else _like(y)
         w = w.take(self._weights(w.shape))
         bias = self._no_bias if bias is None else bias.take(self._channels)
-        s = Setting(x.strides, None, result.strides, True, relu, True)
-        self._programs.run(s, lambda: self._program(s), x, w, result, bias)
-        if result is not y:
-            y[...] = result
+        s = Setting(x.strides, None, y.strides, True, relu, True)
+        self._programs.run(s, lambda: self._program(s), x, w, y, bias)
 
     def _program(self, s: Setting) -> Program:
         """What computes y, of arrays of such strides."""

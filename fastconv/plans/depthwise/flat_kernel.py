@@ -18,8 +18,9 @@ LAYOUT = record(
     "w last_w bias "
     # the window: input rows from output to output; bytes of its lines, and from tap to tap
     "row_advance line tap "
-    # output rows of all, and of a task; tasks of an image; the buffer of their window
-    "I task_i tasks_i buffer_rows buffer_columns "
+    # output rows of all, and of a block, which is a task; blocks of an image; the buffer of their
+    # window
+    "I block_i blocks_i buffer_rows buffer_columns "
     # elements of a line of outputs, and vectors of them
     "elements vectors",
     tile=TILE,
@@ -29,7 +30,10 @@ LAYOUT = record(
 
 @functools.cache
 def flat_kernel(itemsize: int) -> Kernel:
-    """The last tile of a task begins so many lines before its end, and computes some again."""
+    """The last tile of a task begins so many lines before its end, and computes some again.
+
+    So does the last task of an image: two workers may store the same values there.
+    """
 
     @kernel(LAYOUT)
     def flat(worker, a):
@@ -40,16 +44,16 @@ def flat_kernel(itemsize: int) -> Kernel:
             task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
-            image, i0 = task // a.tasks_i, task % a.tasks_i * a.task_i
-            i0 = min(i0, a.I - a.task_i)
+            image, i0 = task // a.blocks_i, task % a.blocks_i * a.block_i
+            i0 = min(i0, a.I - a.block_i)
             pack_block(
                 like, a.input, itemsize, window, image, 0, 0,
                 a.input.row_first + i0 * a.row_advance, a.buffer_rows, a.input.column_first,
                 a.buffer_columns,
             )  # fmt: skip
             clock = lap(a.profile, worker, INPUT, clock)
-            for start in range(0, a.task_i, a.tile.mr):
-                i = min(start, a.task_i - a.tile.mr)
+            for start in range(0, a.block_i, a.tile.mr):
+                i = min(start, a.block_i - a.tile.mr)
                 call(
                     a.tile.multiply, window + i * a.row_advance * a.line, a.line, a.tap, a.vectors,
                     a.w, a.w + a.last_w, a.bias, a.relu, a.y + image * a.yn + (i0 + i) * a.yh, a.yh,

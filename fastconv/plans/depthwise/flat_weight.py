@@ -6,7 +6,6 @@ Lane by lane, like :mod:`.flat`: lanes of one channel are added up at the end.
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 
@@ -14,29 +13,39 @@ from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, Programs, operands
 from fastconv.core.stage import Stage
+from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.plans.arrays import input_words
 from fastconv.plans.correlation import unfolded
 from fastconv.simd.tiles import tile_flat_products
 
-from .flat import FlatLines, dense
+from .flat import TASKS, FlatLines
 from .flat_weight_kernel import flat_weight_kernel
+from .weight import DepthwiseWeight
 
 _SPARE = 6  # registers beside the sums of all taps
-_TASKS = 4  # for each thread
+
+
+def _is_dense(array: np.ndarray) -> bool:
+    """Whether channels-last lines have no gaps."""
+    return array.strides[1::2] == (array.itemsize, array.shape[1] * array.itemsize)
 
 
 class FlatWeight(FlatLines):
-    """``depthwise`` for one weight gradient."""
+    """``depthwise`` for one weight gradient; by the ``general`` plan if lines of dy have gaps."""
 
-    def __init__(self, problem: ConvProblem, threads: int):
+    def __init__(self, problem: ConvProblem, threads: int, general: DepthwiseWeight):
         super().__init__(unfolded(problem), problem.itemsize, threads)
-        self.blocks = self.tasks
-        self.tasks = min(self.blocks, _TASKS * threads)
-        self.workers = workers_for(self.flops, self.tasks, threads, self.c.moved(self.itemsize))
-        self.shape = (self.tasks, self.period, self.c.steps, self.vector)  # of the sums
+        self._general = general
+        workers = workers_for(self.flops, self.blocks, threads, self.c.moved(self.itemsize))
+        self.tasks = min(self.blocks, TASKS * workers)
+        self.workers = min(workers, self.tasks)
+        unit = self.c.steps * self.vector * self.itemsize
+        self.unit_bytes, self.copy_bytes = unit, self.period * unit
+        self.partial = self.worker_bytes
+        self.worker_bytes = aligned(self.partial + self.copy_bytes)
         scratch = self.workers * self.worker_bytes
-        self.nbytes = scratch + math.prod(self.shape) * self.itemsize
+        self.nbytes = max(scratch + self.tasks * self.copy_bytes, general.nbytes)
         self._programs = Programs(scratch)
 
     @staticmethod
@@ -49,22 +58,25 @@ class FlatWeight(FlatLines):
     @functools.cached_property
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
-        unit = self.c.steps * self.vector * self.itemsize
         return Stage(
             flat_weight_kernel(self.itemsize),
             self.workers,
             **tile_flat_products(self.itemsize, self.mr, *self.tile_shape),
             **self.constants(),
             multiply_one=tile_flat_products(self.itemsize, 1, *self.tile_shape)["multiply"],
+            tasks=self.tasks,
             blocks=self.blocks,
-            copy_bytes=self.period * unit,
-            unit_bytes=unit,
+            copy_bytes=self.copy_bytes,
+            unit_bytes=self.unit_bytes,
             period=self.period,
+            partial=self.partial,
         )
 
     def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-        dy = dense(dy)
-        sums = np.empty(self.shape, dw.dtype)
+        if not _is_dense(dy):
+            self._general.run(x, dy, dw)
+            return
+        sums = np.empty((self.tasks, self.period, self.c.steps, self.vector), dw.dtype)
         self._programs.run(
             (x.strides, dy.strides), lambda: self._program(x.strides, dy.strides), x, dy, sums
         )
