@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cases
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from harness import DTYPES, FORMATS, Trial, assert_close
 import fastconv as fc
 from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
+from fastconv.core.machine import machine
+from fastconv.plans.blocked import correlation
 from fastconv.plans.blocked.direct import DirectCorrelation
 from fastconv.plans.correlation import unfolded
 from fastconv.simd.vector import lanes
@@ -92,3 +96,23 @@ def test_bias_and_relu_belong_to_every_tile(case):
     with fc.no_grad(), fc.options(algorithm="direct"):
         for _ in range(2):  # packed for all tasks, and kept
             np.testing.assert_array_equal(layer(fc.Tensor(x)).numpy(), given)
+
+
+@pytest.mark.parametrize(
+    ("l2", "size", "images"),
+    [
+        (1 << 20, 28, 1),  # 196 pixels of 2 KiB in half of the cache
+        (4 << 20, 28, 3),
+        (1 << 20, 14, 4),  # 49 pixels, or twice as many, would leave too much of a tile empty
+    ],
+)
+def test_pixels_that_all_filters_read_in_place_stay_in_the_cache(l2, size, images, monkeypatch):
+    here = dataclasses.replace(machine(), l2=l2)
+    monkeypatch.setattr(correlation, "machine", lambda: here)
+    monkeypatch.setattr(DirectCorrelation, "_choose_tile", lambda self, threads: (6, 1))
+    case = cases.Case("in-place", 16, 512, size, size, 1024, 1, 1, stride=2)
+    c = unfolded(
+        described(case.x_shape, case.w_shape, *case.arguments, "forward", "float32", "nhwc")
+    )
+    part = DirectCorrelation(c, 4, "nhwc", "nhwc", 2)
+    assert part.in_place and part.share == (images, size // 2, size // 2)

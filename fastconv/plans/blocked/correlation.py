@@ -29,6 +29,15 @@ LARGEST_SUMS = 8 << 20  # bytes of the sums of a task
 LARGEST_WINDOW = 4 << 20  # bytes that the window of a single tile of pixels may take
 
 
+def _half(n: int, i: int, j: int) -> tuple[int, int, int]:
+    """Half a block of pixels."""
+    if n > 1:
+        return -(-n // 2), i, j
+    if i > 1:
+        return n, even_split(i, i // 2), j
+    return n, i, even_split(j, -(-j // 2))
+
+
 class BlockedCorrelation(Part):
     """One correlation of a plan.
 
@@ -99,6 +108,10 @@ class BlockedCorrelation(Part):
         """Pixels of a block, register tiles filled up."""
         return round_up(n * i * j, self.mr)
 
+    def _may_have(self, n: int, i: int, j: int) -> bool:
+        """Whether a block may be so small, to stay in the cache."""
+        return True
+
     def _share(self, threads: int) -> None:
         """One task's share of the pixels: enough to reuse the filters, its window within L2."""
         c = self.c
@@ -116,12 +129,10 @@ class BlockedCorrelation(Part):
         while n * i * j > 1 and self._window_bytes(n, i, j) > (
             budget if n * i * j > self.mr else LARGEST_WINDOW
         ):
-            if n > 1:
-                n = -(-n // 2)
-            elif i > 1:
-                i = even_split(i, i // 2)
-            else:
-                j = even_split(j, -(-j // 2))
+            less = _half(n, i, j)
+            if not self._may_have(*less):
+                break
+            n, i, j = less
         tiles = c.groups * self.filters.tiles
         if c.pixels > self.few_pixels or tiles < threads:
             flops = 2 * c.executed(self.vector)

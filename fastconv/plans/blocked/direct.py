@@ -23,6 +23,7 @@ from .direct_kernel import direct_kernel
 _FEW_PIXELS = 512
 _FEW_FILTERS = 64  # for each thread
 _MOSTLY_INSIDE = 0.9  # of the taps: to count those in the padding is not worth its time
+_MOST_FILLED = 1.03  # times the pixels of a block that stays in the cache, in register tiles
 _PANEL_BYTES = 128 << 10  # filters of one tile between two spills of the accumulators
 
 
@@ -64,6 +65,9 @@ class DirectCorrelation(BlockedCorrelation):
             again = self.c.pixels > self.few_pixels and self.filters.tiles > 1
             return n * i * j * self.c.channels * self.itemsize if again else 0
         return n * self._positions(i, j) * self.chunk * self.block * self.itemsize
+
+    def _may_have(self, n: int, i: int, j: int) -> bool:
+        return not self.in_place or self._pixels_of(n, i, j) <= _MOST_FILLED * n * i * j
 
     def _arrange(self) -> None:
         """Where a tile of filters serves one task only, that packs it; the copy stays in L2."""
