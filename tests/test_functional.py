@@ -59,6 +59,18 @@ def test_conv2d_keeps_the_memory_order_in_both_directions():
     np.testing.assert_allclose(w.grad, oracle.backward_weight(x.data, w.shape, masked), atol=1e-12)
 
 
+def test_one_channel_keeps_the_memory_order():
+    """NumPy's results forget which order a single channel was meant in."""
+    for made in (np.ascontiguousarray, channels_last):
+        x = fc.Tensor(made(random(2, 3, 5, 6)), requires_grad=True)
+        y = F.conv2d(x, fc.Tensor(random(1, 3, 3, 3, seed=1)))
+        y.backward(np.array(random(*y.shape, seed=3)))
+        assert x.grad.data.strides == x.data.strides
+        x.grad = None
+        (F.conv2d(x, fc.Tensor(random(1, 3, 3, 3, seed=1))) ** 2).sum().backward()
+        assert x.grad.data.strides == x.data.strides
+
+
 @pytest.mark.parametrize("order", ["nchw", "nhwc", "strided"])
 def test_bias_gradient_in_every_memory_order(order):
     dy = (random(8, 3, 64, 64) + 1).astype(np.float32)

@@ -7,6 +7,7 @@ the gradient of which operand.  A backward runs only if somebody needs its gradi
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def conv2d(
     }  # fmt: skip
 
     def input_gradient(dy: np.ndarray) -> np.ndarray:
-        return functions.conv2d_input(x_shape, wd, dy, *geometry, **asked)
+        return functions.conv2d_input(x_shape, wd, ordered(dy), *geometry, **asked)
 
     def weight_gradient(dy: np.ndarray) -> np.ndarray:
         return functions.conv2d_weight(xd, w_shape, dy, *geometry, **asked)
@@ -90,7 +91,15 @@ def conv2d(
         edges.append((bias, channel_bias_backward))
         bias = bias.data
     y = functions.conv2d(xd, wd, bias, *geometry, **asked)
+    ordered = _order_of(y)
     return Tensor.record(y, *edges)
+
+
+def _order_of(y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives a gradient of ``y`` its memory order: NumPy forgets that of a single channel."""
+    if y.ndim < 4 or y.shape[1] > 1 or y.strides[1] > y.itemsize:
+        return lambda dy: dy
+    return lambda dy: np.moveaxis(dy.reshape(*dy.shape[:1], *dy.shape[2:], 1), -1, 1)
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
