@@ -36,6 +36,22 @@ def input_words(strides: tuple[int, ...], channels: int) -> dict[str, int]:
     return dict(xn=n, xg=c * channels, xc=c, xh=h, xw=w)
 
 
+def whole_lines(c: Correlation, channels: int, vector: int) -> dict[str, int]:
+    """A window of whole lines of a correlation's input, with all channels of a pixel together."""
+    return dict(
+        height=c.rows.inputs,
+        width=c.columns.inputs,
+        row_first=c.rows.first,
+        row_source=1,
+        column_first=c.columns.first,
+        column_source=1,
+        channels=channels,
+        block=channels,
+        n_blocks=1,
+        vector=vector,
+    )
+
+
 def output_words(strides: tuple[int, ...], correlation: Correlation) -> dict[str, int]:
     """What the results of a correlation go to: its lanes and neighbouring pixels apart."""
     n, k, h, w = strides

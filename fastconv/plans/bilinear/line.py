@@ -13,9 +13,9 @@ from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import round_up
-from fastconv.plans.arrays import Setting, input_words
+from fastconv.plans.arrays import Setting, whole_lines
 from fastconv.plans.correlation import Correlation
-from fastconv.plans.lines.line import lines_of_planes
+from fastconv.plans.lines.line import line_words, lines_of_planes
 from fastconv.plans.packed_filters import Prepared
 from fastconv.plans.part import Part
 from fastconv.simd.interleaving import separator
@@ -120,30 +120,12 @@ class BilinearLine(Part):
             component=component,
             fetched=0 if self.planes else -(-self.mt * t.m_columns // c.rows.window),
             fetches_lines=c.read(self.itemsize) > machine().l2 and c.groups == 1,
-            height=c.rows.inputs,
-            width=c.columns.inputs,
-            row_first=c.rows.first,
-            row_source=1,
-            column_first=c.columns.first,
-            column_source=1,
-            channels=c.channels,
-            block=c.channels,
-            n_blocks=1,
-            vector=self.vector,
+            **whole_lines(c, c.channels, self.vector),
         )
-
-    def _words(self, x_strides, y_strides) -> dict[str, int]:
-        """The arguments for arrays with these strides."""
-        c = self.c
-        yn, yk, yh, yw = y_strides
-        # Together, lines stand one behind the other.
-        lines = self.lines if yh == yw * c.columns.outputs else 1
-        steps = dict(yn=yn, yg=yk * c.filters, yk=yk, yh=yh, yw=yw)
-        return dict(**input_words(x_strides, c.channels), **steps, lines=lines)
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         filters = self.filters.prepare(base, at, s)
-        words = self._words(s.x, s.y)
+        words = line_words(self.c, self.lines, s.x, s.y)
         multiplying = self.stage.call(
             scratch=room, relu=s.relu, flag=flags, x=at.first, y=at.out, **words, **filters.words
         )

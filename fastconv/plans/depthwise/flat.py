@@ -17,7 +17,7 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split
-from fastconv.plans.arrays import Setting, input_words
+from fastconv.plans.arrays import Setting, input_words, whole_lines
 from fastconv.plans.correlation import Correlation
 from fastconv.simd.tiles import tile_flat
 from fastconv.simd.vector import lanes
@@ -101,16 +101,7 @@ class FlatLines:
             buffer_rows=rows.reach(self.rows),
             buffer_columns=self.columns,
             elements=columns.outputs * c.groups,
-            height=rows.inputs,
-            width=columns.inputs,
-            row_first=rows.first,
-            row_source=1,
-            column_first=columns.first,
-            column_source=1,
-            channels=c.groups,
-            block=c.groups,
-            n_blocks=1,
-            vector=self.vector,
+            **whole_lines(c, c.groups, self.vector),
         )
 
     @property

@@ -16,7 +16,7 @@ from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score
-from fastconv.plans.arrays import Setting, input_words
+from fastconv.plans.arrays import Setting, input_words, whole_lines
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
@@ -76,6 +76,15 @@ def lines_of_planes(rows: int, columns: int, width: int, itemsize: int) -> int:
     whole = vector // math.gcd(vector, columns)
     most = max(1, machine().l1 // 2 // (columns * width * itemsize))
     return min(rows, whole if whole <= most else most)
+
+
+def line_words(c: Correlation, lines: int, x_strides, y_strides) -> dict:
+    """The arguments of a kernel over lines, which stores so many together, for such arrays."""
+    yn, yk, yh, yw = y_strides
+    # Together, lines stand one behind the other.
+    lines = lines if yh * c.rows.step == yw * c.columns.outputs else 1
+    steps = dict(yn=yn, yg=yk * c.filters, yk=yk, yh=yh * c.rows.step, yw=yw * c.columns.step)
+    return dict(**input_words(x_strides, c.channels), **steps, lines=lines)
 
 
 class LineCorrelation(UnfoldedCorrelation):
@@ -212,26 +221,12 @@ class LineCorrelation(UnfoldedCorrelation):
             tasks_i=self.tasks_i,
             buffer_rows=self.buffer_rows,
             buffer_columns=self.columns,
-            height=c.rows.inputs,
-            width=c.columns.inputs,
-            row_first=c.rows.first,
-            row_source=1,
-            column_first=c.columns.first,
-            column_source=1,
-            channels=c.channels,
-            block=c.channels,
-            n_blocks=1,
-            vector=self.vector,
+            **whole_lines(c, c.channels, self.vector),
         )
 
     def _words(self, x_strides, y_strides) -> dict:
         """The arguments for arrays with these strides."""
-        c = self.c
-        yn, yk, yh, yw = y_strides
-        # Together, lines stand one behind the other.
-        lines = self.lines if yh * c.rows.step == yw * c.columns.outputs else 1
-        steps = dict(yn=yn, yg=yk * c.filters, yk=yk, yh=yh * c.rows.step, yw=yw * c.columns.step)
-        return dict(**input_words(x_strides, c.channels), **steps, lines=lines)
+        return line_words(self.c, self.lines, x_strides, y_strides)
 
     def _first(self, y_strides) -> int:
         """Where the first output is."""
