@@ -17,6 +17,8 @@ from fastconv.plans import ahead
 from fastconv.plans.ahead import ahead_words, begin, turn
 from fastconv.plans.bilinear import weight
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
+from fastconv.plans.correlation import unfolded
+from fastconv.transforms.tile_map import Tiling
 
 LINE = 64
 
@@ -87,8 +89,8 @@ def test_segments(strides, groups, pixels, words):
 
 def _lines(shape, filters, threads=2, dilation=1):
     arguments = (shape, (filters, shape[1], 3, 3), 1, 1, dilation, 1, "forward", "float32", "nhwc")
-    ((_, (part,)),) = parts_of(ALGORITHMS["winograd4"], described(*arguments), threads)
-    return part._fetched
+    c, tiling = unfolded(described(*arguments)), Tiling(4, 3, 4, 3)
+    return BilinearCorrelation(c, 4, "nhwc", tiling, threads)._fetched
 
 
 def test_pixels_are_fetched_where_memory_takes_a_while():
