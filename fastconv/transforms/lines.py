@@ -1,4 +1,4 @@
-"""Minimal filtering along lines of pixels: what the sums of its components do not leave registers.
+"""Minimal filtering along lines of pixels: the sums of its components do not leave registers.
 
 A window's rows, the phases of its stride and its channels are summed, all by components:
 
@@ -42,7 +42,7 @@ def _spread(v: Vectors, m: int, r: int, count, source, residue, target, componen
 
 def _multiply(
     v: Vectors, m: int, r: int, mt: int, nv: int, count, a, a_step, component, n_rows, terms, b,
-    fetch, lines, apart, init, relu, c, c_pitch, pixels, columns, spare, flag,
+    fetch, lines, init, relu, c, c_pitch, pixels, columns, spare, flag,
 ):  # fmt: skip
     builder, program = v.builder, axis_program(OUTPUT, m, r)
     n = program.inputs
@@ -64,7 +64,7 @@ def _multiply(
 
     def pixel(index, carried):
         prefetch_vectors(v, carried[0], nv)
-        return [builder.add(carried[0], apart)]
+        return [builder.add(carried[0], c_pitch)]
 
     def row(index, carried):
         a, b, fetch, *acc = carried
@@ -148,23 +148,23 @@ def tile_filtering(itemsize: int, m: int, r: int, mt: int, nv: int) -> dict[str,
 
     The components of the first tile, those of the ``terms`` one after the other, are ``component``
     bytes apart from ``a`` on, and ``a_step`` bytes from those of the next of ``n_rows`` rows of the
-    window.  B is ``[row][term][component]``.  With every row so many cache lines are prefetched
-    from ``fetch`` on, ``apart`` bytes from one to the next.  Output i goes to ``c + i·c_pitch``, of
-    it so many ``columns``; those from ``pixels`` on to ``spare``.
+    window.  B is ``[row][term][component]``.  Output i goes to ``c + i·c_pitch``, of it so many
+    ``columns``; those from ``pixels`` on to ``spare``.  With every row so many ``lines`` of
+    outputs, ``c_pitch`` bytes apart, are prefetched from ``fetch`` on.
 
     Sets the word at ``flag`` if a result is not finite: the map mixes the sums of a tile, so one
     NaN or Inf spoils outputs that it should not reach.
     """
     which = f"multiply {m} {r} {mt} {nv}"
 
-    @callee(18)
+    @callee(17)
     def multiply(
-        count, a, a_step, component, n_rows, terms, b, fetch, lines, apart, init, relu, c, c_pitch,
-        pixels, columns, spare, flag,
+        count, a, a_step, component, n_rows, terms, b, fetch, lines, init, relu, c, c_pitch, pixels,
+        columns, spare, flag,
     ):  # fmt: skip
         _apply(
             element(itemsize), which, count, a, a_step, component, n_rows, terms, b, fetch, lines,
-            apart, init, relu, c, c_pitch, pixels, columns, spare, flag,
+            init, relu, c, c_pitch, pixels, columns, spare, flag,
         )  # fmt: skip
 
     return dict(multiply=multiply.address, mr=mt, nr=nv * lanes(itemsize))

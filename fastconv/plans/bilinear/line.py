@@ -17,7 +17,7 @@ from fastconv.plans.arrays import Setting, whole_lines
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.lines.line import line_words, lines_of_planes
 from fastconv.plans.packed_filters import Prepared
-from fastconv.plans.part import Part
+from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.interleaving import separator
 from fastconv.simd.vector import lanes
 from fastconv.transforms.lines import line_map, tile_filtering
@@ -30,7 +30,7 @@ from .line_kernel import line_kernel
 _FEW_ROWS = 4  # of a task
 
 
-class BilinearLine(Part):
+class BilinearLine(UnfoldedCorrelation):
     """One correlation of a plan, the lines of its outputs computed by the maps of ``tiling``."""
 
     def __init__(self, c: Correlation, itemsize: int, y_format: str, tiling: Tiling, threads: int):
@@ -65,21 +65,11 @@ class BilinearLine(Part):
         self.tasks = c.N * c.groups * self.tasks_i
 
     @property
-    def outputs(self) -> int:
-        """Pixels of the results."""
-        return self.c.pixels
-
-    @property
     def flops(self) -> int:
         """Executed by the products, vectors filled up with zeros."""
         c, grid = self.c, self.grid
         tiles = c.N * c.groups * c.rows.outputs * grid.across
         return 2 * tiles * self.tiling.columns * grid.depth * round_up(c.filters, self.width)
-
-    @property
-    def packed_bytes(self) -> int:
-        """Memory traffic of the filters' components: written once, read once."""
-        return 2 * self.filters.nbytes
 
     @functools.cached_property
     def stage(self) -> Stage:

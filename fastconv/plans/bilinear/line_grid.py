@@ -27,7 +27,7 @@ _SPARE = 3  # registers beside sums and weights, or LLVM spills
 
 
 class _Tile(NamedTuple):
-    """A register tile: multiply-adds that it is worth, tiles of a line × vectors of filters."""
+    """A register tile: tiles of a line × vectors of filters; a line's time, in multiply-adds."""
 
     time: float
     mt: int

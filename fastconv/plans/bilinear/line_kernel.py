@@ -68,7 +68,7 @@ def _multiply(a, item, mt, row, x, index, target, to, pixels, left, spare):
         if count > 0:
             call(
                 a.tile.multiply, count, x + t * item, a.row_spread * a.pitch * item, a.component,
-                a.window_rows, a.terms, a.w + index * a.w_tile, at + a.yh, a.fetched, a.yw,
+                a.window_rows, a.terms, a.w + index * a.w_tile, at + a.yh, a.fetched,
                 a.bias + index * row, a.relu, at, to, pixels - t * a.m, left // item, spare, a.flag,
             )  # fmt: skip
 
