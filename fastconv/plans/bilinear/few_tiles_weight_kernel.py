@@ -1,7 +1,8 @@
-"""The kernel of a bilinear weight gradient of few tiles: from components to dw in one go.
+"""The kernels of a bilinear weight gradient of few tiles: from components to dw in one go.
 
-A worker has some tiles of filters: it spreads dy for as many as the cache holds, and for a chunk of
-channels after the other spreads x, sums over all tiles and maps the sums to dw.
+The first spreads x in chunks of channels (v) and dy in tiles of filters (m), once for all workers.
+A task of the second has some tiles of filters and some chunks: it sums a chunk's products over all
+tiles and maps the sums to dw before it goes on to the next.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
+from fastconv.plans.ahead import fetch_part
 from fastconv.simd.phases import lap, started
+from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
@@ -19,62 +22,105 @@ from .taps import TAPS, gather_taps
 from .tiles import TILING, spread_tiles
 from .weight_kernel import AHEAD, list_rows
 
-LAYOUT = record(
-    "profile scratch scratch_bytes room_bytes v_bytes m_bytes u_bytes x_window dy_window "
-    # workers; tiles of filters: all, those of a group, those spread in one go; channels of a chunk
-    "parts units tiles_k joined chunk "
-    # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
-    "v_row v_component m_row m_component u_component input_map gradient_map",
-    tile=TILE,
+# Components of x, in chunks of so many channels, and of dy, in tiles of filters: so many of either
+# in a group, bytes from one to the next.
+OPERANDS = record("v m chunk n_chunks v_chunk tiles_k m_unit")
+SPREAD_LAYOUT = record(
+    "counter profile tasks scratch scratch_bytes x_window dy_window "
+    # tasks that spread x, before those that spread dy; vectors of a tile of filters
+    "chunks vectors input_map gradient_map",
+    operands=OPERANDS,
     tiling=TILING,
+)
+LAYOUT = record(
+    "counter profile tasks scratch scratch_bytes "
+    # tiles of filters of a task, tasks of a group that have others, that have the same
+    "joined strips cuts "
+    # components of x and of dy: bytes of a tile, of all tiles; of sums; all components
+    "v_row v_component m_row m_component u_component u_bytes components all_tiles",
+    operands=OPERANDS,
+    tile=TILE,
     taps=TAPS,
 )
 
 
 @functools.cache
+def spread_operands_kernel(itemsize: int) -> Kernel:
+    """Spread a chunk of channels of x, or a tile of filters of dy."""
+    vector = lanes(itemsize)
+
+    @kernel(SPREAD_LAYOUT)
+    def spread_operands(worker, a):
+        x = record_at(a.x_window, PHASES)
+        y = record_at(a.dy_window, PHASES)
+        tiling, to, like = a.tiling, a.operands, element(itemsize)
+        room = a.scratch + worker * a.scratch_bytes
+        clock = started(a.profile)
+        while True:
+            task = next_task(a.counter, worker, a.tasks)
+            if task >= a.tasks:
+                break
+            if task < a.chunks:
+                c0 = task % to.n_chunks * to.chunk
+                c_end = min(x.window.channels, c0 + to.chunk)
+                spread_tiles(
+                    like, tiling, x, itemsize, None, a.input_map, tiling.tile_rows,
+                    tiling.tile_columns, task // to.n_chunks, c0 // vector, -(-c_end // vector), 0,
+                    tiling.all_tiles, to.v + task * to.v_chunk, room,
+                )  # fmt: skip
+                clock = lap(a.profile, worker, INPUT, clock)
+            else:
+                unit = task - a.chunks
+                block = unit % to.tiles_k * a.vectors
+                spread_tiles(
+                    like, tiling, y, itemsize, None, a.gradient_map, tiling.m_rows,
+                    tiling.m_columns, unit // to.tiles_k, block,
+                    min(y.window.n_blocks, block + a.vectors), 0, tiling.all_tiles,
+                    to.m + unit * to.m_unit, room,
+                )  # fmt: skip
+                clock = lap(a.profile, worker, WEIGHT, clock)
+
+    return spread_operands
+
+
+@functools.cache
 def few_tiles_weight_kernel(itemsize: int) -> Kernel:
-    """Sum the products of components in tiles of channels × vectors of filters."""
+    """Sum the products of components in tiles of channels × vectors of filters.
+
+    Meanwhile the chunk that comes next is fetched.
+    """
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
     def few_tiles_weight(worker, a):
-        x = record_at(a.x_window, PHASES)
-        y = record_at(a.dy_window, PHASES)
-        tiling, taps, like = a.tiling, a.taps, element(itemsize)
+        of, taps, like = a.operands, a.taps, element(itemsize)
         multiply, mr, row = a.tile.multiply, a.tile.mr, a.tile.nr * itemsize
-        nv, tiles = a.tile.nr // vector, tiling.all_tiles
         rows_at = a.scratch + worker * a.scratch_bytes
-        run, nothing, room = list_rows(rows_at, mr, row)
-        v = room + a.room_bytes
-        m = v + a.v_bytes
-        u = m + a.m_bytes
+        run, nothing, u = list_rows(rows_at, mr, row)
         taps_room = u + a.u_bytes
-        unit, last_unit = worker * a.units // a.parts, (worker + 1) * a.units // a.parts
         clock = started(a.profile)
-        while unit < last_unit:
-            group, k0 = unit // a.tiles_k, unit % a.tiles_k
-            k_end = min(a.tiles_k, k0 + min(a.joined, last_unit - unit))
-            spread_tiles(
-                like, tiling, y, itemsize, None, a.gradient_map, tiling.m_rows, tiling.m_columns,
-                group, k0 * nv, min(y.window.n_blocks, k_end * nv), 0, tiles, m, room,
-            )  # fmt: skip
-            clock = lap(a.profile, worker, WEIGHT, clock)
-            for c0 in range(0, taps.channels, a.chunk):
-                c_end = min(taps.channels, c0 + a.chunk)
-                spread_tiles(
-                    like, tiling, x, itemsize, None, a.input_map, tiling.tile_rows,
-                    tiling.tile_columns, group, c0 // vector, -(-c_end // vector), 0, tiles, v,
-                    room,
-                )  # fmt: skip
-                clock = lap(a.profile, worker, INPUT, clock)
+        while True:
+            task = next_task(a.counter, worker, a.tasks)
+            if task >= a.tasks:
+                break
+            part, strip = task % a.cuts, task // a.cuts
+            group, k0 = strip // a.strips, strip % a.strips * a.joined
+            k_end = min(of.tiles_k, k0 + a.joined)
+            for chunk in range(part * of.n_chunks // a.cuts, (part + 1) * of.n_chunks // a.cuts):
+                v = of.v + (group * of.n_chunks + chunk) * of.v_chunk
+                c0 = chunk * of.chunk
+                c_end = min(taps.channels, c0 + of.chunk)
                 for k in range(k0, k_end):
-                    for e in range(tiling.components):
+                    m = of.m + (group * of.tiles_k + k) * of.m_unit
+                    for e in range(a.components):
+                        if k + 1 == k_end and chunk + 1 < of.n_chunks:
+                            fetch_part(v + of.v_chunk, of.v_chunk, e, a.components)
+                        of_dy = m + e * a.m_component
                         for c in range(0, c_end - c0, mr):
-                            of_dy = m + e * a.m_component + (k - k0) * row
                             call(
                                 multiply, v + e * a.v_component + c * itemsize, 0, a.v_row, run, 1,
-                                tiles, of_dy, a.m_row, of_dy + AHEAD * a.m_row, a.m_row, nothing, 0,
-                                0, rows_at, 8, u + e * a.u_component + c * row,
+                                a.all_tiles, of_dy, a.m_row, of_dy + AHEAD * a.m_row, a.m_row,
+                                nothing, 0, 0, rows_at, 8, u + e * a.u_component + c * row,
                             )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
                     gather_taps(
@@ -82,6 +128,5 @@ def few_tiles_weight_kernel(itemsize: int) -> Kernel:
                         k * taps.width, c0, c_end, taps_room,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, OUTPUT, clock)
-            unit += k_end - k0
 
     return few_tiles_weight
