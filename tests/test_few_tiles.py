@@ -5,6 +5,8 @@ Tasks of a correlation map the filters that they alone need; weight gradients su
 
 from __future__ import annotations
 
+import dataclasses
+
 import cases
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from fastconv.conv._product import parts_of
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
 from fastconv.core.machine import machine
+from fastconv.plans.bilinear import few_tiles_weight
 from fastconv.plans.bilinear.few_tiles_weight import FewTilesWeight
 from fastconv.plans.kept_filters import KeptFilters
 
@@ -80,8 +83,20 @@ def test_results(case, direction, algorithm, dtype, order):
         assert_close(result, trial.expected, trial.bound(algorithm))
 
 
+def test_last_cache_holds_both_operands(monkeypatch):
+    """Else the sums of a stretch of tiles go through memory, as those of many tiles do."""
+    case = CASES[0]
+    part = _part(case, "backward_weight")
+    assert part.v_bytes + part.m_bytes <= machine().l3 // 2
+    small = dataclasses.replace(machine(), l3=part.v_bytes + part.m_bytes)
+    monkeypatch.setattr(few_tiles_weight, "machine", lambda: small)
+    trial = Trial(case, "backward_weight")
+    part = few_tiles_weight.bilinear_weight(trial.problem, part.tiling, 2)
+    assert not isinstance(part, FewTilesWeight)
+
+
 @pytest.mark.usefixtures("no_second_try")
-@directions
+@pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
 @pytest.mark.parametrize("threads", [1, 3, 64])
 def test_plans_for_other_numbers_of_threads(threads, direction):
     """Workers run one after another."""

@@ -12,6 +12,11 @@ from fastconv.simd.taps import FEWEST_SUMS
 _LONGEST_BLOCK = 128
 _FEW_HELD = 3  # taps whose weights a line's tile may hold without a register to spare: LLVM spills
 
+# Between one call for a panel and the next a core waits, in the time of so many fmas: for little if
+# it can begin with the next sums while so many of the last are stored.
+_HIDDEN = 18
+_SHORT_WAIT, _LONG_WAIT = 30, 100
+
 
 def choose_tile(
     rows: int, columns: int, vector: int, far: bool = False, panel: bool = False
@@ -33,6 +38,20 @@ def best_tiles(
         return score(tile, rows, columns, vector, far)
 
     return sorted(_tiles(panel), key=worth, reverse=True)
+
+
+def short_panels(rows: int, columns: int, terms: int, vector: int) -> list[tuple[int, int]]:
+    """The register tiles for sums of so few ``terms`` that beginning and ending them counts.
+
+    The best first.  The elements of all rows stand side by side.
+    """
+
+    def worth(tile: tuple[int, int]) -> float:
+        mr, nv = tile
+        wait = _SHORT_WAIT if mr * nv <= _HIDDEN else _LONG_WAIT
+        return _used(tile, rows, columns, vector) * mr * nv / (max(mr * nv, mr + nv) + wait / terms)
+
+    return sorted(_tiles(panel=True), key=worth, reverse=True)
 
 
 def _tiles(panel: bool) -> tuple[tuple[int, int], ...]:
@@ -191,9 +210,13 @@ def score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool
 
     That falls with the loads, and where a tile has too few sums.
     """
+    return _used(tile, rows, columns, vector) * _efficiency(*tile, far)
+
+
+def _used(tile: tuple[int, int], rows: int, columns: int, vector: int) -> float:
+    """The useful part of all that is computed in such tiles."""
     mr, nv = tile
-    used = rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
-    return used * _efficiency(mr, nv, far)
+    return rows * columns / (round_up(rows, mr) * round_up(columns, nv * vector))
 
 
 def _efficiency(mr: int, nv: int, far: bool) -> float:

@@ -7,6 +7,7 @@ once, for a chunk of channels and a tile of filters at a time.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 
 from fastconv.core.machine import machine
@@ -15,7 +16,7 @@ from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import workers_for
-from fastconv.gemm.tiling import best_tiles, round_up
+from fastconv.gemm.tiling import even_split
 from fastconv.plans.arrays import no_flags
 from fastconv.simd.tiles import tile_panel
 from fastconv.transforms.maps import spread
@@ -26,7 +27,6 @@ from .grid import staggered
 from .weight import BilinearWeight
 from .weight_kernel import table_bytes
 
-_CHUNK = 64  # channels, about
 _TASKS = 4  # for each worker, about
 _LEAST_CHUNKS = 4  # of a task: its filters' components come from the last cache
 
@@ -53,18 +53,23 @@ class FewTilesWeight(BilinearWeight):
         )
 
     def _fits(self) -> bool:
-        """Whether there is a way to keep what is multiplied at a time in the cache: the best is taken."""
-        for tile in best_tiles(self.grid.depth, self.c.filters, self.vector, panel=True):
+        """Whether the cache has room for what a register tile multiplies: the best of those.
+
+        Half of it, if possible: other components are on their way.
+        """
+        l2 = machine().l2
+        for room, tile in itertools.product((l2 // 2, l2 * 3 // 4), self._panels):
             self._use_tile(*tile)
-            whole = math.lcm(self.mr, self.vector)
-            for chunk in (max(1, _CHUNK // whole) * whole, whole):
-                self._lay_out(min(chunk, round_up(self.c.channels, whole)))
-                if self.joined > 0:
-                    return True
+            self._lay_out(math.lcm(self.mr, self.vector), room)
+            if self.joined > 0:
+                return True
         return False
 
-    def _lay_out(self, chunk: int) -> None:
-        """Chunks of so many channels, and as many tiles of filters as the cache has room for."""
+    def _lay_out(self, chunk: int, room: int) -> None:
+        """Chunks of so many channels, and as many tiles of filters as there is room for.
+
+        Chunks are as small as whole vectors and tiles allow, for their sums have to stay near.
+        """
         components = self.tiling.components
         self.chunk, self.n_chunks = chunk, -(-self.c.channels // chunk)
         self.v_row = staggered(chunk * self.itemsize)
@@ -75,8 +80,8 @@ class FewTilesWeight(BilinearWeight):
         self.m_unit = aligned(components * self.m_component)
         self.u_component = odd_lines(chunk * self.row)
         self.u_bytes = aligned(components * self.u_component)
-        left = machine().l2 * 3 // 4 - self.v_chunk - self.u_bytes
-        self.joined = min(left // self.m_unit, self.tiles_k)
+        fitting = (room - self.v_chunk - self.u_bytes) // self.m_unit
+        self.joined = even_split(self.tiles_k, fitting) if fitting > 0 else 0
         self.v_bytes = self.c.groups * self.n_chunks * self.v_chunk
         self.m_bytes = self.units * self.m_unit
 

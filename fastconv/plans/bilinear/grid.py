@@ -25,6 +25,7 @@ _ALIASED = 1 << 10  # bytes; rows a multiple of this apart compete for sets of t
 
 
 _FEW_VECTORS = 6  # of a tile's components in the cache, while its filters are mapped there
+_FEW_PANELS = 3  # of those while sums are
 _LAST_CACHE = 3  # times as fast as memory
 _SETUP = 4  # multiply-adds in the time that a vector of sums takes to start and to store
 
@@ -83,17 +84,27 @@ class TileGrid:
         # Components are stored and loaded again; what does not fit the cache goes to the last one,
         # and comes back while others are multiplied (tasks take no more tiles than that holds);
         # a weight gradient's, whose sums may be too many for it, to memory.  Filters need not where
-        # there are few tiles.
+        # there are few tiles, and sums not where the last cache has the components of all.
         pixel = vector * itemsize * tiling.components
         tile = pixel * (-(-self.depth // vector) + lanes)
+        last = not weight or self.few_tiles(pixel, 2 * tiles * tile)
+        few = last if weight else _FEW_VECTORS * self.tiles * pixel <= machine().l2 // 2
         passed = [(tiles * tile, 56 * tile)]
-        if _FEW_VECTORS * self.tiles * pixel > machine().l2 // 2:
+        if not few:
             passed.append((pixel * filters,) * 2)
-        far = sum(n for n, near in passed if near > machine().l2)
-        far = 2 * far if weight else 2 * far // _LAST_CACHE
+        far = 2 * sum(n for n, near in passed if near > machine().l2)
+        far = far // _LAST_CACHE if last else far
         return Effort(
             tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), far
         )
+
+    def few_tiles(self, pixel: int, traffic: int) -> bool:
+        """Whether weight gradients may sum all tiles at once, of few channels at a time.
+
+        Those of a vector of either operand, of ``pixel`` bytes, are held by the cache, and the
+        components of all by the last one, beside as many other bytes.
+        """
+        return _FEW_PANELS * self.tiles * pixel <= machine().l2 and traffic <= machine().l3
 
     def segment(self, share: int, channels: int, vector: int, pixel: int) -> int:
         """Most tiles whose inputs are copied together, in tasks of ``share``.

@@ -18,7 +18,7 @@ from fastconv.core.program import SCRATCH, Program, Words, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import room_for_copies, spare_copies, total_weight, workers_for
-from fastconv.gemm.tiling import choose_tile, round_up
+from fastconv.gemm.tiling import round_up, short_panels
 from fastconv.plans.ahead import memory_is_waited_for
 from fastconv.plans.arrays import input_words, no_flags, window_of
 from fastconv.plans.correlation import unfolded
@@ -64,10 +64,16 @@ class BilinearWeight(WeightGradient):
         self.vector = lanes(self.itemsize)
         self.pixel = self.vector * self.itemsize
         self.grid = TileGrid(c, tiling)
-        self._use_tile(*choose_tile(self.grid.depth, c.filters, self.vector, panel=True))
+        self._use_tile(*self._panels[0])
         self._share()
         self.taps = StagedTaps(self.grid, self.vector, self.itemsize, self.nv * self.vector)
         self.nbytes = self._scratch_bytes()
+
+    @property
+    def _panels(self) -> list[tuple[int, int]]:
+        """Register tiles for the sums, the best first."""
+        terms = min(self.grid.tiles, _SUMMED)
+        return short_panels(self.grid.depth, self.c.filters, terms, self.vector)
 
     def _use_tile(self, mr: int, nv: int) -> None:
         """Sums in register tiles of so many channels × vectors of filters."""
