@@ -23,8 +23,10 @@ FIELDS = (
 
 @inner
 def _gather_vector(a, m, tile, count, lane, buffer, across, step, bias, temp):
-    """One vector of ``count`` tiles from ``tile`` on to a buffer, whose pixels are ``step`` apart
-    and its rows ``across``."""
+    """One vector of ``count`` tiles from ``tile`` on to a ``buffer``, or to where they belong.
+
+    Pixels are ``step`` bytes apart there, and rows ``across``.
+    """
     tiling = a.tiling
     k = 0
     while k < count:
@@ -57,13 +59,16 @@ def _gather_lanes(
     straight = 0
     if a.output.store == ROWS and down == tiling.m_rows:
         straight = left // tiling.m_columns
-    for k in range(straight):
-        call(
-            a.output_map, count // vector,
-            m + in_bundles(tiling, tile + k, a.m_bundle, a.m_row), pixel, a.m_component,
-            y + first * item + k * tiling.m_columns * step, pixel, row_step, step, temp, bias,
-            pixel, a.relu, a.flag,
-        )  # fmt: skip
+    if count == vector:  # several tiles to a call, or all vectors of a tile
+        _gather_vector(a, m, tile, straight, 0, y + first * item, row_step, step, bias, temp)
+    else:
+        for k in range(straight):
+            call(
+                a.output_map, count // vector,
+                m + in_bundles(tiling, tile + k, a.m_bundle, a.m_row), pixel, a.m_component,
+                y + first * item + k * tiling.m_columns * step, pixel, row_step, step, temp, bias,
+                pixel, a.relu, a.flag,
+            )  # fmt: skip
     for lane in range(0, count, vector):
         n_lanes = min(vector, count - lane)
         whole = straight if n_lanes == vector else 0

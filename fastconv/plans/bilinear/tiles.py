@@ -70,15 +70,16 @@ def _inside(a, x, item, row, rows, column, columns, length):
 
 
 @inner
-def _spread_copy(a, x, spread, source, width, pixel, tile, count, to, room):
-    """One vector of ``count`` tiles from ``tile`` on, out of a copy with rows of ``width``."""
+def _spread_vector(a, x, spread, source, row_step, step, tile, count, to, room):
+    """One vector of ``count`` tiles from ``tile`` on, whose pixels are ``step`` bytes apart."""
+    tile_step = a.m_columns * step
     k = 0
     while k < count:
         at = tile + k
         joined = min(count - k, a.bundle - at % a.bundle)
         call(
-            spread, joined, source + k * a.m_columns * pixel, a.m_columns * pixel, width * pixel,
-            pixel, to + in_bundles(a, at, x.v_bundle, x.v_tile), x.v_tile, x.v_component, room,
+            spread, joined, source + k * tile_step, tile_step, row_step, step,
+            to + in_bundles(a, at, x.v_bundle, x.v_tile), x.v_tile, x.v_component, room,
         )  # fmt: skip
         k += joined
 
@@ -96,11 +97,17 @@ def _spread_phase(
     low, high = _inside(a, window, item, row0, rows, column0, columns, length)
     source = element_at(window, image, group, block0 * window.vector, row0, column0)
     row_step, step = window.row_source * window.xh, window.column_source * window.xw
-    for k in range(low, high):
-        call(
-            spread, block_end - block0, source + k * across * window.xw, pixel, row_step, step,
-            to + in_bundles(a, tile + k, x.v_bundle, x.v_tile), x.v_block, x.v_component, room,
+    if block_end - block0 == 1:  # several tiles to a call, or all vectors of a tile
+        _spread_vector(
+            a, x, spread, source + low * across * window.xw, row_step, step, tile + low,
+            high - low, to, room,
         )  # fmt: skip
+    else:
+        for k in range(low, high):
+            call(
+                spread, block_end - block0, source + k * across * window.xw, pixel, row_step, step,
+                to + in_bundles(a, tile + k, x.v_bundle, x.v_tile), x.v_block, x.v_component, room,
+            )  # fmt: skip
     # The others from a copy, with zeros for what is outside the image.
     for start, end in ((0, low), (high, length)):
         width = (end - start - 1) * a.m_columns + columns
@@ -110,8 +117,8 @@ def _spread_phase(
                 column0 + start * across, width,
             )  # fmt: skip
             # In a weight gradient the next phase overwrites lanes beyond the last channel.
-            _spread_copy(
-                a, x, spread, buffer, width, pixel, tile + start, end - start,
+            _spread_vector(
+                a, x, spread, buffer, width * pixel, pixel, tile + start, end - start,
                 to + (block - block0) * x.v_block, room,
             )  # fmt: skip
 
@@ -126,7 +133,9 @@ def _spread_joined(
     width = (length - 1) * a.m_columns + columns
     for block in range(joined_blocks(x)):
         join_phases(like, x, item, buffer, image, group, block, row0, rows, column0, width)
-        _spread_copy(a, x, spread, buffer, width, pixel, tile, length, to + block * x.v_block, room)
+        _spread_vector(
+            a, x, spread, buffer, width * pixel, pixel, tile, length, to + block * x.v_block, room
+        )
 
 
 @inner
