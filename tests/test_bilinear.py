@@ -21,7 +21,7 @@ from fastconv.conv.winograd import Winograd
 from fastconv.core.address import address
 from fastconv.plans.bilinear.grid import TileGrid
 from fastconv.simd.vector import lanes
-from fastconv.transforms.maps import gather, spread
+from fastconv.transforms.maps import gather, spread, spread_taps
 from fastconv.transforms.program import apply
 from fastconv.transforms.tile_map import (
     FOURIER,
@@ -108,7 +108,7 @@ def test_maps_make_a_correlation_and_its_adjoint(tiling):
 
 
 def _compiled(make, arity, itemsize, which, tiling):
-    function = make(itemsize, which, *tiling)
+    function = make(itemsize, *which, *tiling)
     # The first two words are numba's: where to return a value, and an exception.
     compiled = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * (2 + arity))(function.address)
     unused = np.zeros(1, np.int64)
@@ -140,7 +140,7 @@ def test_compiled_maps_are_their_matrices(tiling, which, dtype, fences):
         bias = _memory(fences, (count, n), dtype)
         bias[:] = rng.normal(size=bias.shape)
         flag = np.zeros(1, np.int64)
-        run, _alive = _compiled(gather, 13, itemsize, which, tiling)
+        run, _alive = _compiled(gather, 13, itemsize, [which], tiling)
         at = (address(components), *components.strides[:2], address(tiles), tiles.strides[1])
         steps = (tiles.strides[0], tiles.strides[2], address(temp), address(bias), bias.strides[0])
         exact = np.einsum("eij,tel->itjl", matrix, components[:, :-1].astype(float))
@@ -162,17 +162,32 @@ def test_compiled_maps_are_their_matrices(tiling, which, dtype, fences):
     tiles = _memory(fences, (t.rows, count * apart + 1, n), dtype)
     tiles[...] = rng.normal(size=tiles.shape)
     components = _memory(fences, room, dtype)
-    run, _alive = _compiled(spread, 9, itemsize, which, tiling)
     rows, columns = tiles.strides[:2]
-    run(
+    words = (
         count, address(tiles), apart * columns, rows, columns,
         address(components), *components.strides[:2], address(temp),
     )  # fmt: skip
-    for i in range(count):
-        tile = tiles[:, i * apart : i * apart + t.columns].astype(float)
-        expected = np.einsum("eij,ijl->el", matrix, tile)
-        np.testing.assert_allclose(components[i, :-1], expected, rtol=0, atol=limit)
+    if which == WEIGHT:
+        run, _alive = _compiled(spread_taps, 9, itemsize, [], tiling)
+        parts = [()]
+    else:
+        run, _alive = _compiled(spread, 13, itemsize, [which], tiling)
+        whole = (0, t.rows, 0, t.columns)
+        parts = [whole, (1, t.rows, 0, 1), (0, t.rows - 1, t.columns - 1, t.columns), (0, 0, 0, 0)]
+    for part in parts:
+        run(*words, *part)
+        for i in range(count):
+            tile = tiles[:, i * apart : i * apart + t.columns].astype(float)
+            top, bottom, left, right = part or (0, t.rows, 0, t.columns)
+            there = np.zeros_like(tile)
+            there[top:bottom, left:right] = tile[top:bottom, left:right]
+            expected = np.einsum("eij,ijl->el", matrix, there)
+            np.testing.assert_allclose(components[i, :-1], expected, rtol=0, atol=limit)
     assert np.isnan(components[:, -1]).all(), "written beside the components"
+    if which != WEIGHT:
+        tiles[...] = np.nan
+        run(*words, 0, t.rows, t.columns, t.columns)
+        assert not components[:, :-1].any(), "read what is not there"
 
 
 # Tilings --------------------------------------------------------------------------------------

@@ -18,21 +18,21 @@ _HIDDEN = 18
 _SHORT_WAIT, _LONG_WAIT = 30, 100
 
 
-def choose_tile(
-    rows: int, columns: int, vector: int, far: bool = False, panel: bool = False
-) -> tuple[int, int]:
+def choose_tile(rows: int, columns: int, vector: int, far: bool = False) -> tuple[int, int]:
     """The register tile (rows × vectors) that does best on a ``rows`` × ``columns`` result.
 
-    ``far`` says that the vectors are data as they stand, not packed; ``panel`` that the elements of
-    all rows stand side by side.
+    ``far`` says that the vectors are data as they stand, not packed.
     """
-    return best_tiles(rows, columns, vector, far, panel)[0]
+    return best_tiles(rows, columns, vector, far)[0]
 
 
 def best_tiles(
     rows: int, columns: int, vector: int, far: bool = False, panel: bool = False
 ) -> list[tuple[int, int]]:
-    """The register tiles of :func:`choose_tile`, the best first."""
+    """The register tiles of :func:`choose_tile`, the best first.
+
+    With ``panel`` also those for which the elements of all rows have to stand side by side.
+    """
 
     def worth(tile: tuple[int, int]) -> float:
         return score(tile, rows, columns, vector, far)
@@ -49,7 +49,8 @@ def short_panels(rows: int, columns: int, terms: int, vector: int) -> list[tuple
     def worth(tile: tuple[int, int]) -> float:
         mr, nv = tile
         wait = _SHORT_WAIT if mr * nv <= _HIDDEN else _LONG_WAIT
-        return _used(tile, rows, columns, vector) * mr * nv / (max(mr * nv, mr + nv) + wait / terms)
+        step = max(mr * nv, mr + nv, FEWEST_SUMS)
+        return _used(tile, rows, columns, vector) * mr * nv / (step + wait / terms)
 
     return sorted(_tiles(panel=True), key=worth, reverse=True)
 

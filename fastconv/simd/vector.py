@@ -270,6 +270,12 @@ class Vectors:
             ]
         return rows[0]
 
+    def room(self, nbytes: int):
+        """The address of so many bytes of the stack."""
+        kind = ir.ArrayType(ir.IntType(8), nbytes)
+        at = cgutils.alloca_once(self.builder, kind)
+        return self.builder.ptrtoint(at, I64)
+
     def opaque(self, value):
         """``value``, but the optimiser knows nothing about it.
 

@@ -18,7 +18,7 @@ from fastconv.core.jit import Function, callee
 from fastconv.simd.vector import Vectors, element, i64, literal
 
 from .program import ZERO, Program
-from .tile_map import OUTPUT, WEIGHT_GRADIENT, Rows, TileMap, Tiling, tile_map
+from .tile_map import OUTPUT, WEIGHT, WEIGHT_GRADIENT, Rows, TileMap, Tiling, tile_map
 
 
 def emit(v: Vectors, program: Program, values: list) -> list:
@@ -50,12 +50,39 @@ def _interleaved(columns: int, lines: int) -> list[int]:
     return [line * columns + j for j in range(columns) for line in range(lines)]
 
 
-def spread_columns(v: Vectors, m: TileMap, tile, row_step, column_step, temp):
-    """Map the columns of a tile, any bytes apart, to those of ``temp``."""
+def _clipping(v: Vectors, m: TileMap, top, bottom, left, right):
+    """``clip(j, addresses)``: those of column j of a tile; of zeros for what is not there.
+
+    There are rows from ``top`` to before ``bottom``, and columns from ``left`` to before ``right``.
+    """
+    builder = v.builder
+
+    def within(index, first, end):
+        behind = builder.icmp_signed(">=", index, first)
+        return builder.and_(behind, builder.icmp_signed("<", index, end))
+
+    rows = [within(i64(i), top, bottom) for i in range(m.rows)]
+    nothing = v.room(v.nbytes)
+    v.store(v.zero, nothing)
+
+    def clip(j, addresses: list) -> list:
+        column = within(j, left, right)
+        there = [builder.and_(row, column) for row in rows]
+        return [builder.select(*one, nothing) for one in zip(there, addresses, strict=True)]
+
+    return clip
+
+
+def spread_columns(v: Vectors, m: TileMap, tile, row_step, column_step, temp, clip=None):
+    """Map the columns of a tile, any bytes apart, to those of ``temp``.
+
+    ``clip`` is a way of leaving out those that are not there.
+    """
 
     def column(j, carried):
         tile, to = carried
-        values = [v.load(at) for at in _steps(v, tile, row_step, m.rows)]
+        addresses = _steps(v, tile, row_step, m.rows)
+        values = [v.load(at) for at in (clip(j, addresses) if clip else addresses)]
         for i, value in enumerate(emit(v, m.vertical, values)):
             v.store(value, to, i * m.columns)
         return [v.builder.add(tile, column_step), v.offset(to, v.nbytes)]
@@ -75,9 +102,10 @@ def spread_line(v: Vectors, m: TileMap, rows: Rows, at, targets: Sequence, store
 
 
 def spread_tile(
-    v: Vectors, m: TileMap, tile, row_step, column_step, components, step, temp, store=None
+    v: Vectors, m: TileMap, tile, row_step, column_step, components, step, temp, store=None,
+    clip=None,
 ):  # fmt: skip
-    spread_columns(v, m, tile, row_step, column_step, temp)
+    spread_columns(v, m, tile, row_step, column_step, temp, clip)
     carried = [temp, components]
     for rows in m.horizontal:
 
@@ -132,14 +160,29 @@ def gather_tile(
 
 def _spread(
     v: Vectors, m: TileMap, store, count, tile, tile_step, row_step, column_step, components,
-    component_tile, step, temp,
+    component_tile, step, temp, clip=None,
 ):  # fmt: skip
     def one(index, carried):
         tile, components = carried
-        spread_tile(v, m, tile, row_step, column_step, components, step, temp, store)
+        spread_tile(v, m, tile, row_step, column_step, components, step, temp, store, clip)
         return [v.builder.add(tile, tile_step), v.builder.add(components, component_tile)]
 
     v.loop(count, [tile, components], one)
+
+
+def _spread_clipped(v: Vectors, m: TileMap, *words):
+    *words, top, bottom, left, right = words
+    builder = v.builder
+    whole = i64(0), i64(m.rows), i64(0), i64(m.columns)
+    same = [
+        builder.icmp_signed("==", *pair)
+        for pair in zip((top, bottom, left, right), whole, strict=True)
+    ]
+    with builder.if_else(functools.reduce(builder.and_, same)) as (then, otherwise):
+        with then:
+            _spread(v, m, v.store, *words)
+        with otherwise:
+            _spread(v, m, v.store, *words, _clipping(v, m, top, bottom, left, right))
 
 
 def _gather(
@@ -174,11 +217,42 @@ def _apply(
         values = cgutils.unpack_tuple(builder, arguments[8])
         if which in (OUTPUT, WEIGHT_GRADIENT):
             _gather(v, m, *values)
-        else:
+        elif which == WEIGHT:
             _spread(v, m, v.stream if streaming else v.store, *values)
+        else:
+            _spread_clipped(v, m, *values)
         return context.get_dummy_value()
 
     return types.void(like, *key, types.StarArgUniTuple(types.int64, len(words))), codegen
+
+
+@functools.cache
+def spread_taps(
+    itemsize: int,
+    m_rows: int,
+    r_rows: int,
+    m_columns: int,
+    r_columns: int,
+    method: int,
+    streaming: bool = False,
+) -> Function:
+    """Map ``count`` tiles of vectors of taps, any bytes apart, to components ``step`` bytes apart.
+
+    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.  With ``streaming``
+    the components, which must be aligned to vectors, go past the caches.
+    """
+    streaming = int(streaming)
+
+    @callee(9)
+    def spread_taps(
+        count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
+    ):
+        _apply(
+            element(itemsize), streaming, WEIGHT, m_rows, r_rows, m_columns, r_columns, method,
+            count, tile, tile_step, row_step, column_step, components, component_tile, step, temp,
+        )  # fmt: skip
+
+    return spread_taps
 
 
 @functools.cache
@@ -190,23 +264,22 @@ def spread(
     m_columns: int,
     r_columns: int,
     method: int,
-    streaming: bool = False,
 ) -> Function:
-    """Map ``count`` tiles of vectors, any bytes apart, to components ``step`` bytes apart.
+    """The same of tiles of the input or of the output's gradient, which images may cut off.
 
-    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.  With ``streaming``
-    the components, which must be aligned to vectors, go past the caches.
+    Only rows from ``top`` to before ``bottom`` and columns from ``left`` to before ``right`` are
+    read, the others are zeros.
     """
 
-    streaming = int(streaming)
-
-    @callee(9)
+    @callee(13)
     def spread(
-        count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
-    ):
+        count, tile, tile_step, row_step, column_step, components, component_tile, step, temp, top,
+        bottom, left, right,
+    ):  # fmt: skip
         _apply(
-            element(itemsize), streaming, which, m_rows, r_rows, m_columns, r_columns, method,
-            count, tile, tile_step, row_step, column_step, components, component_tile, step, temp,
+            element(itemsize), 0, which, m_rows, r_rows, m_columns, r_columns, method, count, tile,
+            tile_step, row_step, column_step, components, component_tile, step, temp, top, bottom,
+            left, right,
         )  # fmt: skip
 
     return spread

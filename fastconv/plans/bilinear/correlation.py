@@ -121,7 +121,7 @@ class BilinearCorrelation(Part):
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             room_bytes=self.room_bytes,
-            input_map=spread(self.itemsize, INPUT, *self.tiling).address,
+            map=spread(self.itemsize, INPUT, *self.tiling).address,
             output_map=gather(self.itemsize, OUTPUT, *self.tiling).address,
             **target_words(c),
             row_folds=c.rows.block,

@@ -19,8 +19,7 @@ from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split
 from fastconv.plans.arrays import no_flags
 from fastconv.simd.tiles import tile_panel
-from fastconv.transforms.maps import spread
-from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling
+from fastconv.transforms.tile_map import Tiling
 
 from .few_tiles_weight_kernel import few_tiles_weight_kernel, spread_operands_kernel
 from .grid import staggered
@@ -89,14 +88,27 @@ class FewTilesWeight(BilinearWeight):
         if not self.suits:
             return 0
         self.workers = workers_for(self.flops, self.units * self.n_chunks, self.threads)
-        self.strips = -(-self.tiles_k // self.joined)
-        wanted = -(-_TASKS * self.workers // (self.c.groups * self.strips))
-        self.cuts = max(1, min(wanted, self.n_chunks // _LEAST_CHUNKS))
+        self.strips, self.cuts = self._divide()
         tables = table_bytes(self.mr, self.row)
         self.worker_bytes = aligned(
             max(self.room_bytes, tables + self.u_bytes + self.taps.room_bytes)
         )
         return self.v_bytes + self.m_bytes + self.workers * self.worker_bytes
+
+    def _divide(self) -> tuple[int, int]:
+        """Tasks of a group with other tiles of filters, and how many there are of each.
+
+        A few for each worker; if there are not as many, fewer tiles of filters to a task, and then
+        fewer chunks than are worth fetching their components for.
+        """
+        strips = -(-self.tiles_k // self.joined)
+        wanted = -(-_TASKS * self.workers // (self.c.groups * strips))
+        cuts = max(1, min(wanted, self.n_chunks // _LEAST_CHUNKS))
+        needed = -(-self.workers // (self.c.groups * cuts))
+        self.joined = min(self.joined, max(1, self.tiles_k // needed))
+        strips = -(-self.tiles_k // self.joined)
+        needed = -(-self.workers // (self.c.groups * strips))
+        return strips, max(cuts, min(needed, self.n_chunks))
 
     @property
     def packed_bytes(self) -> int:
@@ -117,8 +129,6 @@ class FewTilesWeight(BilinearWeight):
             scratch_bytes=self.worker_bytes,
             chunks=chunks,
             vectors=self.nv,
-            input_map=spread(self.itemsize, INPUT, *self.tiling).address,
-            gradient_map=spread(self.itemsize, GRADIENT, *self.tiling).address,
             **self._operands(),
             **self.grid.constants(self.share, self.pixel),
             bundle=self.share,

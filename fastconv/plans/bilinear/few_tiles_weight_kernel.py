@@ -28,7 +28,7 @@ OPERANDS = record("v m chunk n_chunks v_chunk tiles_k m_unit")
 SPREAD_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes x_window dy_window "
     # tasks that spread x, before those that spread dy; vectors of a tile of filters
-    "chunks vectors input_map gradient_map",
+    "chunks vectors",
     operands=OPERANDS,
     tiling=TILING,
 )
@@ -64,17 +64,15 @@ def spread_operands_kernel(itemsize: int) -> Kernel:
                 c0 = task % to.n_chunks * to.chunk
                 c_end = min(x.window.channels, c0 + to.chunk)
                 spread_tiles(
-                    like, tiling, x, itemsize, None, a.input_map, tiling.tile_rows,
-                    tiling.tile_columns, task // to.n_chunks, c0 // vector, -(-c_end // vector), 0,
-                    tiling.all_tiles, to.v + task * to.v_chunk, room,
+                    like, tiling, x, itemsize, None, task // to.n_chunks, c0 // vector,
+                    -(-c_end // vector), 0, tiling.all_tiles, to.v + task * to.v_chunk, room,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
             else:
                 unit = task - a.chunks
                 block = unit % to.tiles_k * a.vectors
                 spread_tiles(
-                    like, tiling, y, itemsize, None, a.gradient_map, tiling.m_rows,
-                    tiling.m_columns, unit // to.tiles_k, block,
+                    like, tiling, y, itemsize, None, unit // to.tiles_k, block,
                     min(y.window.n_blocks, block + a.vectors), 0, tiling.all_tiles,
                     to.m + unit * to.m_unit, room,
                 )  # fmt: skip

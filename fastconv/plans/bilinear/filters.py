@@ -32,8 +32,7 @@ from fastconv.simd.copying import fence
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
-from fastconv.transforms.maps import spread
-from fastconv.transforms.tile_map import WEIGHT
+from fastconv.transforms.maps import spread_taps
 
 from .grid import TileGrid
 from .line_grid import LineGrid
@@ -157,7 +156,7 @@ class MappedFilters(PackedFilters):
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()
-        weight_map = spread(self.itemsize, WEIGHT, *self.tiling, streaming=self.streamed)
+        weight_map = spread_taps(self.itemsize, *self.tiling, streaming=self.streamed)
         return Stage(
             map_all_filters(self.itemsize),
             workers_for(self.effort, constants["tasks"], self.threads),

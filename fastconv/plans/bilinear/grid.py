@@ -104,7 +104,8 @@ class TileGrid:
         Those of a vector of either operand, of ``pixel`` bytes, are held by the cache, and the
         components of all by the last one, beside as many other bytes.
         """
-        return _FEW_PANELS * self.tiles * pixel <= machine().l2 and traffic <= machine().l3
+        near = self.phases == [1, 1] and _FEW_PANELS * self.tiles * pixel <= machine().l2
+        return near and traffic <= machine().l3
 
     def segment(self, share: int, channels: int, vector: int, pixel: int) -> int:
         """Most tiles whose inputs are copied together, in tasks of ``share``.
@@ -180,15 +181,17 @@ class TileGrid:
         rows, columns = self.c.rows, self.c.columns
         segment = self.segment(share, self.c.channels, vector, pixel)
         size, first = (rows.inputs, columns.inputs), (rows.first, columns.first)
-        return self._window(
+        window = self._window(
             segment, self.c.channels, vector, size, first, self.advance, self.phases
         )
+        return window | dict(map_rows=self.tiling.rows, map_columns=self.tiling.columns)
 
     def y_window(self, share: int, vector: int, pixel: int) -> dict[str, int]:
         """The same for the gradient of the output."""
         outputs = (self.c.rows.outputs, self.c.columns.outputs)
         segment = self.segment(share, self.c.filters, vector, pixel)
-        return self._window(segment, self.c.filters, vector, outputs, (0, 0), (1, 1), (1, 1))
+        window = self._window(segment, self.c.filters, vector, outputs, (0, 0), (1, 1), (1, 1))
+        return window | dict(map_rows=self.tiling.m_rows, map_columns=self.tiling.m_columns)
 
     def _window(self, segment, channels, vector, size, first, advance, phases) -> dict[str, int]:
         return dict(

@@ -29,7 +29,7 @@ STREAMS_BYTES = 3 * STREAM_BYTES  # that tell a register tile what to fetch
 TERMS = 128  # of a sum in one go: sums of equal terms stray the further the longer they are
 
 LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes room_bytes input_map "
+    "counter profile tasks scratch scratch_bytes room_bytes "
     # filters as components: bytes of a tile of lanes, of one of its components; else how a task
     # maps them, a block of channels of a tile at a time
     "w w_group w_tile w_component splits groups pack packing u_component u_bytes w_blocks w_block "
@@ -189,9 +189,8 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
                 channels = min(a.chunk, a.run_channels - c0)
                 if task // a.splits != held:
                     spread_tiles(
-                        like, tiling, a.input, itemsize, joined, a.input_map, tiling.tile_rows,
-                        tiling.tile_columns, group, c0 // vector, -(-(c0 + channels) // vector),
-                        first, count, v, room,
+                        like, tiling, a.input, itemsize, joined, group, c0 // vector,
+                        -(-(c0 + channels) // vector), first, count, v, room,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, INPUT, clock)
                 if a.pack == 0:

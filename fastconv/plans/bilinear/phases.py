@@ -11,11 +11,11 @@ from fastconv.gemm.windows import WINDOW, element_at
 from fastconv.simd.copying import copy_pieces, move, zero
 from fastconv.simd.interleaving import MOST_PLANES, interleave
 
-# A window to pack with the phases of its stride, most tiles of a segment of it; the bytes from one
-# to the next of components, bundles of tiles, tiles, vectors of channels and phases in what it is
-# spread to.
+# A window to pack with the phases of its stride, most tiles of a segment of it; the map of a tile,
+# its rows and columns; the bytes from one to the next of components, bundles of tiles, tiles,
+# vectors of channels and phases in what it is spread to.
 PHASES = record(
-    "segment row_advance column_advance row_phases column_phases "
+    "segment row_advance column_advance row_phases column_phases map map_rows map_columns "
     "v_component v_bundle v_tile v_block v_phase",
     window=WINDOW,
 )

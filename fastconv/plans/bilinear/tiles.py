@@ -13,7 +13,7 @@ which the outputs do.
 from __future__ import annotations
 
 from fastconv.core.jit import call, inner, record
-from fastconv.gemm.windows import element_at, pack_block
+from fastconv.gemm.windows import element_at, pack_block, reach
 
 from .phases import join_phases, joined_blocks
 
@@ -55,22 +55,17 @@ def outputs_left(first, extent, step):
 
 
 @inner
-def _inside(a, x, item, row, rows, column, columns, length):
-    """The tiles of a segment that can be read where they are: from the first to before the last.
-
-    They lie inside an image whose pixels are whole vectors of channels.
-    """
-    last_row = row + (rows - 1) * x.row_source
-    if x.xc != item or x.channels % x.vector or row < 0 or last_row >= x.height:
-        return length, length
-    step = a.m_columns * x.column_source
+def _whole(a, x, column, length):
+    """The tiles of a segment whose columns are all inside the image: the first, behind the last."""
+    window = x.window
+    step = a.m_columns * window.column_source
     low = min(length, max(0, (step - 1 - column) // step))
-    high = (x.width - 1 - column - (columns - 1) * x.column_source) // step + 1
-    return low, max(low, min(length, high))
+    last = window.width - 1 - column - (x.map_columns - 1) * window.column_source
+    return low, max(low, min(length, last // step + 1))
 
 
 @inner
-def _spread_vector(a, x, spread, source, row_step, step, tile, count, to, room):
+def _spread_vector(a, x, source, row_step, step, tile, count, to, room):
     """One vector of ``count`` tiles from ``tile`` on, whose pixels are ``step`` bytes apart."""
     tile_step = a.m_columns * step
     k = 0
@@ -78,78 +73,83 @@ def _spread_vector(a, x, spread, source, row_step, step, tile, count, to, room):
         at = tile + k
         joined = min(count - k, a.bundle - at % a.bundle)
         call(
-            spread, joined, source + k * tile_step, tile_step, row_step, step,
-            to + in_bundles(a, at, x.v_bundle, x.v_tile), x.v_tile, x.v_component, room,
+            x.map, joined, source + k * tile_step, tile_step, row_step, step,
+            to + in_bundles(a, at, x.v_bundle, x.v_tile), x.v_tile, x.v_component, room, 0,
+            x.map_rows, 0, x.map_columns,
         )  # fmt: skip
         k += joined
 
 
 @inner
-def _spread_phase(
-    like, a, x, item, spread, rows, columns, image, group, block0, block_end, row0, column0, tile,
-    length, to, room,
-):  # fmt: skip
-    """A segment of one phase, whose first tile begins at a row and a column of the input."""
+def _spread_in_place(
+    a, x, item, image, group, block0, block_end, row0, column0, tile, length, to, room
+):
+    """A segment of one phase whose pixels are whole vectors of channels: read where they are."""
     window = x.window
-    pixel = window.vector * item
-    buffer = room + a.temp_bytes
     across = a.m_columns * window.column_source
-    low, high = _inside(a, window, item, row0, rows, column0, columns, length)
-    source = element_at(window, image, group, block0 * window.vector, row0, column0)
     row_step, step = window.row_source * window.xh, window.column_source * window.xw
-    if block_end - block0 == 1:  # several tiles to a call, or all vectors of a tile
+    source = element_at(window, image, group, block0 * window.vector, row0, column0)
+    top, bottom = reach(row0, window.row_source, x.map_rows, window.height)
+    low, high = _whole(a, x, column0, length)
+    joined = 0
+    if block_end - block0 == 1 and bottom - top == x.map_rows:  # several tiles to a call
+        joined = high - low
         _spread_vector(
-            a, x, spread, source + low * across * window.xw, row_step, step, tile + low,
-            high - low, to, room,
+            a, x, source + low * across * window.xw, row_step, step, tile + low, joined, to, room
+        )
+    for k in range(length):
+        left, right = 0, x.map_columns
+        if k < low or k >= high:
+            left, right = reach(column0 + k * across, window.column_source, right, window.width)
+        elif joined > 0:
+            continue
+        call(
+            x.map, block_end - block0, source + k * across * window.xw, window.vector * item,
+            row_step, step, to + in_bundles(a, tile + k, x.v_bundle, x.v_tile), x.v_block,
+            x.v_component, room, top, bottom, left, right,
         )  # fmt: skip
-    else:
-        for k in range(low, high):
-            call(
-                spread, block_end - block0, source + k * across * window.xw, pixel, row_step, step,
-                to + in_bundles(a, tile + k, x.v_bundle, x.v_tile), x.v_block, x.v_component, room,
-            )  # fmt: skip
-    # The others from a copy, with zeros for what is outside the image.
-    for start, end in ((0, low), (high, length)):
-        width = (end - start - 1) * a.m_columns + columns
-        for block in range(block0, block_end if start < end else block0):
-            pack_block(
-                like, window, item, buffer, image, group, block, row0, rows,
-                column0 + start * across, width,
-            )  # fmt: skip
-            # In a weight gradient the next phase overwrites lanes beyond the last channel.
-            _spread_vector(
-                a, x, spread, buffer, width * pixel, pixel, tile + start, end - start,
-                to + (block - block0) * x.v_block, room,
-            )  # fmt: skip
 
 
 @inner
-def _spread_joined(
-    like, a, x, item, spread, rows, columns, image, group, row0, column0, tile, length, to, room
+def _spread_copies(
+    like, a, x, item, image, group, block0, block_end, row0, column0, tile, length, to, room
 ):
+    """A segment of one phase from a copy, with zeros for what is outside the image."""
+    pixel = x.window.vector * item
+    buffer = room + a.temp_bytes
+    width = (length - 1) * a.m_columns + x.map_columns
+    for block in range(block0, block_end):
+        pack_block(
+            like, x.window, item, buffer, image, group, block, row0, x.map_rows, column0, width
+        )
+        # In a weight gradient the next phase overwrites lanes beyond the last channel.
+        _spread_vector(
+            a, x, buffer, width * pixel, pixel, tile, length, to + (block - block0) * x.v_block,
+            room,
+        )  # fmt: skip
+
+
+@inner
+def _spread_joined(like, a, x, item, image, group, row0, column0, tile, length, to, room):
     """A segment of all phases at once: so few channels that those of several fill a vector."""
     pixel = x.window.vector * item
     buffer = room + a.temp_bytes
-    width = (length - 1) * a.m_columns + columns
+    width = (length - 1) * a.m_columns + x.map_columns
     for block in range(joined_blocks(x)):
-        join_phases(like, x, item, buffer, image, group, block, row0, rows, column0, width)
+        join_phases(like, x, item, buffer, image, group, block, row0, x.map_rows, column0, width)
         _spread_vector(
-            a, x, spread, buffer, width * pixel, pixel, tile, length, to + block * x.v_block, room
+            a, x, buffer, width * pixel, pixel, tile, length, to + block * x.v_block, room
         )
 
 
 @inner
-def spread_tiles(
-    like, a, x, item, joined, spread, rows, columns, group, block0, block_end, first, count, target,
-    room,
-):  # fmt: skip
+def spread_tiles(like, a, x, item, joined, group, block0, block_end, first, count, target, room):
     """The components of ``count`` tiles from ``first`` on, for some vectors of channels of ``x``.
 
-    A tile has ``rows`` × ``columns`` pixels; ``spread`` is the address of its map.  ``room`` holds
-    what the map keeps between its axes and the window of a segment.  ``joined`` is None unless
-    phases share vectors: the compiler leaves out what is not needed.
+    ``room`` holds what the map keeps between its axes and the window of a segment.  ``joined`` is
+    None unless phases share vectors: the compiler leaves out what is not needed.
     """
-    phases = x.row_phases * x.column_phases
+    in_place = x.window.xc == item and x.window.channels % x.window.vector == 0
     t = 0
     while t < count:
         image, i0, j0, column = locate_tile(a, first + t)
@@ -157,15 +157,19 @@ def spread_tiles(
         row0 = x.window.row_first + i0 * x.row_advance
         column0 = x.window.column_first + j0 * x.column_advance
         if joined is not None:
-            _spread_joined(
-                like, a, x, item, spread, rows, columns, image, group, row0, column0, t, length,
-                target, room,
-            )  # fmt: skip
+            _spread_joined(like, a, x, item, image, group, row0, column0, t, length, target, room)
         else:
-            for phase in range(phases):
-                _spread_phase(
-                    like, a, x, item, spread, rows, columns, image, group, block0, block_end,
-                    row0 + phase // x.column_phases, column0 + phase % x.column_phases, t, length,
-                    target + phase * x.v_phase, room,
-                )  # fmt: skip
+            for phase in range(x.row_phases * x.column_phases):
+                row, column = row0 + phase // x.column_phases, column0 + phase % x.column_phases
+                to = target + phase * x.v_phase
+                if in_place:
+                    _spread_in_place(
+                        a, x, item, image, group, block0, block_end, row, column, t, length, to,
+                        room,
+                    )  # fmt: skip
+                else:
+                    _spread_copies(
+                        like, a, x, item, image, group, block0, block_end, row, column, t, length,
+                        to, room,
+                    )  # fmt: skip
         t += length

@@ -178,8 +178,6 @@ class BilinearWeight(WeightGradient):
             **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
             scratch_bytes=self.worker_bytes,
             room_bytes=self.room_bytes,
-            input_map=spread(self.itemsize, INPUT, *self.tiling).address,
-            gradient_map=spread(self.itemsize, GRADIENT, *self.tiling).address,
             copy_bytes=self.copy_bytes,
             **sum_tasks(self.workers, self.copies, self.parts, self.units, self.stretches),
             v_row=self.v_row,
@@ -215,10 +213,11 @@ class BilinearWeight(WeightGradient):
         )
 
     def _window(
-        self, constants: dict[str, int], channels: int, tile: int, component: int
+        self, constants: dict[str, int], which: int, channels: int, tile: int, component: int
     ) -> np.ndarray:
         """A record from which the kernels pack windows and spread them, less the array's words."""
         targets = dict(
+            map=spread(self.itemsize, which, *self.tiling).address,
             v_component=component,
             v_bundle=0,
             v_tile=tile,
@@ -234,8 +233,8 @@ class BilinearWeight(WeightGradient):
         of = (self.share, self.vector, self.pixel)
         x, y = self.grid.x_window(*of), self.grid.y_window(*of)
         return (
-            self._window(x, self.c.channels, self.v_row, self.v_component),
-            self._window(y, self.c.filters, self.m_row, self.m_component),
+            self._window(x, INPUT, self.c.channels, self.v_row, self.v_component),
+            self._window(y, GRADIENT, self.c.filters, self.m_row, self.m_component),
         )
 
     def _windows(self, x_strides, dy_strides) -> dict[str, Words]:

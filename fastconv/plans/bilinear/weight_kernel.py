@@ -28,7 +28,7 @@ AHEAD = 8  # tiles whose components are asked for before they are multiplied
 LAYOUT = record(
     "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
     # components of x (v) and of dy (m): bytes of a tile, of all tiles; of sums
-    "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k input_map gradient_map "
+    "v_row v_component m_row m_component u_component u_unit tiles_m tiles_k "
     # bytes of x and of dy that a stretch reads, if those of the next one are fetched meanwhile
     "x_ahead dy_ahead",
     shares=SUM_TASKS,
@@ -109,14 +109,13 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
                     group, k0 = unit // a.tiles_k, unit % a.tiles_k
                     k_end = min(a.tiles_k, k0 + last_unit - unit)
                     spread_tiles(
-                        like, tiling, x, itemsize, joined, a.input_map, tiling.tile_rows,
-                        tiling.tile_columns, group, 0, x.window.n_blocks, first, count, v, room,
+                        like, tiling, x, itemsize, joined, group, 0, x.window.n_blocks, first,
+                        count, v, room,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, INPUT, clock)
                     spread_tiles(
-                        like, tiling, y, itemsize, None, a.gradient_map, tiling.m_rows,
-                        tiling.m_columns, group, k0 * nv, min(y.window.n_blocks, k_end * nv), first,
-                        count, m, room,
+                        like, tiling, y, itemsize, None, group, k0 * nv,
+                        min(y.window.n_blocks, k_end * nv), first, count, m, room,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, WEIGHT, clock)
                     for e in range(tiling.components):
