@@ -10,6 +10,7 @@ import functools
 import itertools
 import math
 
+from fastconv.core import profile
 from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
@@ -17,12 +18,14 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split
-from fastconv.plans.arrays import no_flags
+from fastconv.plans.arrays import input_words, no_flags
+from fastconv.plans.turns import in_turns
 from fastconv.simd.tiles import tile_panel
-from fastconv.transforms.tile_map import Tiling
+from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling
 
-from .few_tiles_weight_kernel import few_tiles_weight_kernel, spread_operands_kernel
+from .few_tiles_weight_kernel import few_tiles_weight_kernel
 from .grid import staggered
+from .spreading import spreading_stage
 from .weight import BilinearWeight
 from .weight_kernel import table_bytes
 
@@ -116,23 +119,31 @@ class FewTilesWeight(BilinearWeight):
         return 2 * (self.v_bytes + self.m_bytes)
 
     @functools.cached_property
-    def stages(self) -> tuple[Stage, Stage]:
-        """Spread, sum; compiled when first asked for."""
-        return self._spread_stage(), self._sum_stage()
-
-    def _spread_stage(self) -> Stage:
-        chunks = self.c.groups * self.n_chunks
-        return Stage(
-            spread_operands_kernel(self.itemsize),
-            self.workers,
-            tasks=chunks + self.units,
-            scratch_bytes=self.worker_bytes,
-            chunks=chunks,
-            vectors=self.nv,
-            **self._operands(),
-            **self.grid.constants(self.share, self.pixel),
-            bundle=self.share,
+    def stages(self) -> tuple[Stage, Stage, Stage]:
+        """Spread x, spread dy, sum; compiled when first asked for."""
+        of = (self.share, self.vector, self.pixel)
+        x = self.grid.x_window(*of) | dict(
+            v_component=self.v_component, v_tile=self.v_row, target_bytes=self.v_chunk
         )
+        dy = self.grid.y_window(*of) | dict(
+            v_component=self.m_component, v_tile=self.m_row, target_bytes=self.m_unit
+        )
+        return (
+            self._spread_stage(INPUT, profile.INPUT, self.chunk, x),
+            self._spread_stage(GRADIENT, profile.WEIGHT, self.nv * self.vector, dy),
+            self._sum_stage(),
+        )
+
+    def _spread_stage(self, which: int, phase: int, chunk: int, window: dict[str, int]) -> Stage:
+        return spreading_stage(
+            self.grid, self.itemsize, self.workers, which, phase, chunk,
+            scratch_bytes=self.worker_bytes,
+            bundle=self.share,
+            v_bundle=0,
+            v_block=self.pixel,
+            v_phase=0,
+            **window,
+        )  # fmt: skip
 
     def _sum_stage(self) -> Stage:
         return Stage(
@@ -141,6 +152,11 @@ class FewTilesWeight(BilinearWeight):
             **tile_panel(self.itemsize, self.mr, self.nv, 1, 0),
             tasks=self.c.groups * self.strips * self.cuts,
             scratch_bytes=self.worker_bytes,
+            chunk=self.chunk,
+            n_chunks=self.n_chunks,
+            v_chunk=self.v_chunk,
+            tiles_k=self.tiles_k,
+            m_unit=self.m_unit,
             joined=self.joined,
             strips=self.strips,
             cuts=self.cuts,
@@ -152,33 +168,19 @@ class FewTilesWeight(BilinearWeight):
             u_bytes=self.u_bytes,
             components=self.tiling.components,
             all_tiles=self.grid.tiles,
-            **self._operands(),
             **self.taps.constants(),
         )
 
-    def _operands(self) -> dict[str, int]:
-        """The arguments of :data:`.few_tiles_weight_kernel.OPERANDS`, but for addresses."""
-        return dict(
-            chunk=self.chunk,
-            n_chunks=self.n_chunks,
-            v_chunk=self.v_chunk,
-            tiles_k=self.tiles_k,
-            m_unit=self.m_unit,
-        )
-
     def _program(self, x_strides, dy_strides, dw_strides) -> Program:
-        spreading, summing = self.stages
-        flags = no_flags()
+        of_x, of_dy, summing = self.stages
+        at, flags = operands(), no_flags()
+        v, m = SCRATCH, SCRATCH + self.v_bytes
+        rest = m + self.m_bytes
         dk, dc, _, _ = dw_strides
-        components = dict(v=SCRATCH, m=SCRATCH + self.v_bytes)
-        rest = SCRATCH + self.v_bytes + self.m_bytes
-        windows = self._windows(x_strides, dy_strides)
-        return Program(
-            [
-                spreading.call(scratch=rest, **components, **windows),
-                summing.call(
-                    scratch=rest, **components, dw=operands().out, dk=dk, dc=dc, flag=flags
-                ),
-            ],
-            flags,
-        )
+        c = self.c
+        spreading = [
+            of_x.call(scratch=rest, target=v, x=at.first, **input_words(x_strides, c.channels)),
+            of_dy.call(scratch=rest, target=m, x=at.second, **input_words(dy_strides, c.filters)),
+        ]
+        sums = summing.call(scratch=rest, v=v, m=m, dw=at.out, dk=dk, dc=dc, flag=flags)
+        return Program([*in_turns(spreading), sums], flags)
