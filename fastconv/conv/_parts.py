@@ -34,8 +34,9 @@ def _program(parts: list, settings: list[tuple]) -> Program:
         prepared.append(part.prepare(base, room, operands(i), Setting(*setting), own))
         base += part.filters.nbytes
     packing = in_turns([call for p in prepared for call in p.filters.calls])
+    spreading = [call for p in prepared for call in p.spreading]
     multiplying = in_turns([p.multiplying for p in prepared], _worker_bytes(parts))
-    return Program(packing + multiplying, flags)
+    return Program(packing + spreading + multiplying, flags)
 
 
 def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> FlaggedPlan:

@@ -34,10 +34,14 @@ class Filters(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """The two calls of a correlation: packing, if need be, and then multiplying."""
+    """The calls of a correlation: packing filters, if need be, and then multiplying.
+
+    In between the input of a plan that is made of one correlation may be spread.
+    """
 
     multiplying: Call
     filters: Filters
+    spreading: tuple[Call, ...] = ()
 
 
 _TASKS = 2  # of packing, for each thread

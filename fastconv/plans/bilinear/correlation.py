@@ -9,6 +9,7 @@ import functools
 
 import numpy as np
 
+from fastconv.core import profile
 from fastconv.core.machine import machine
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
@@ -30,6 +31,7 @@ from .filters import MappedFilters
 from .grid import TileGrid
 from .kernel import STREAMS_BYTES, TERMS, bilinear_kernel
 from .shares import best_cutting
+from .spreading import spreading_stage
 
 
 class BilinearCorrelation(Part):
@@ -62,7 +64,9 @@ class BilinearCorrelation(Part):
         self.workers = self.filters.settle_workers(
             self.flops, self.tasks, c.moved(itemsize), bool(share.maps)
         )
-        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+        own = self.filters.nbytes + self.workers * self.worker_bytes
+        shared = self.cutting.shared_bytes(share) if share.shared else 0
+        self.nbytes = own + shared
 
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""
@@ -70,7 +74,7 @@ class BilinearCorrelation(Part):
         room = self.grid.room_bytes(share.tiles, self.vector, self.pixel, self.c.columns.block)
         self.room_bytes = aligned(room + STREAMS_BYTES)
         bundles = -(-share.tiles // self.mr)
-        self.v_bytes = 0 if layout.in_place else aligned(bundles * layout.v_bundle)
+        self.v_bytes = 0 if layout.in_place or share.shared else self.cutting.chunk_bytes(share)
         self.m_bytes = aligned(bundles * layout.m_bundle)
         self.u_bytes = aligned(self.tiling.components * layout.u_component)
         filters = self.u_bytes + self.filters.worker_bytes if share.maps else 0
@@ -109,6 +113,30 @@ class BilinearCorrelation(Part):
         """Memory traffic of the filters' components: written once, read once; or none."""
         return 0 if self.share.maps else 2 * self.filters.nbytes
 
+    def _components(self) -> dict[str, int]:
+        """How components of the input lie in scratch."""
+        layout = self.layout
+        return dict(
+            v_component=layout.v_component,
+            v_bundle=layout.v_bundle,
+            v_tile=self.pixel,
+            v_block=layout.v_block,
+            v_phase=layout.v_phase,
+        )
+
+    @functools.cached_property
+    def spreading(self) -> Stage:
+        """What spreads the input before tasks begin; compiled when first asked for."""
+        share = self.share
+        return spreading_stage(
+            self.grid, self.itemsize, self.workers, INPUT, profile.INPUT, share.chunk,
+            scratch_bytes=self.worker_bytes,
+            bundle=self.mr,
+            target_bytes=self.cutting.chunk_bytes(share),
+            **self._components(),
+            **self.grid.x_window(share.tiles, self.vector, self.pixel),
+        )  # fmt: skip
+
     @functools.cached_property
     def stage(self) -> Stage:
         """The kernel and its arguments; compiled when first asked for."""
@@ -144,12 +172,9 @@ class BilinearCorrelation(Part):
             keeps=cutting.keeps(self.share),
             w_blocks=self.filters.n_blocks,
             w_block=self.filters.block,
-            v_component=layout.v_component,
-            v_bundle=layout.v_bundle,
-            v_tile=self.pixel,
-            v_block=layout.v_block,
-            v_phase=layout.v_phase,
+            **self._components(),
             v_bytes=self.v_bytes,
+            shared_bytes=cutting.chunk_bytes(self.share),
             m_beyond=self.m_beyond,
             m_bundle=layout.m_bundle,
             m_row=layout.m_row,
@@ -187,7 +212,13 @@ class BilinearCorrelation(Part):
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         filters = self.filters.prepare(base, at, s, self.share.maps)
+        shared, spreading = 0, ()
+        if self.share.shared:
+            shared = room + self.workers * self.worker_bytes
+            x = input_words(s.x, self.c.channels)
+            spreading = (self.spreading.call(scratch=room, target=shared, x=at.first, **x),)
         multiplying = self.stage.call(
+            shared=shared,
             scratch=room,
             relu=s.relu,
             flag=flags,
@@ -196,4 +227,4 @@ class BilinearCorrelation(Part):
             **self._words(s.x, s.y),
             **filters.words,
         )
-        return Prepared(multiplying, filters)
+        return Prepared(multiplying, filters, spreading)

@@ -11,7 +11,6 @@ import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record
 from fastconv.core.profile import MULTIPLY, OUTPUT
-from fastconv.plans.ahead import fetch_part
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -36,10 +35,7 @@ LAYOUT = record(
 
 @functools.cache
 def few_tiles_weight_kernel(itemsize: int) -> Kernel:
-    """Sum the products of components in tiles of channels × vectors of filters.
-
-    Meanwhile the chunk that comes next is fetched.
-    """
+    """Sum the products of components in tiles of channels × vectors of filters."""
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
@@ -64,8 +60,6 @@ def few_tiles_weight_kernel(itemsize: int) -> Kernel:
                 for k in range(k0, k_end):
                     m = a.m + (group * a.tiles_k + k) * a.m_unit
                     for e in range(a.components):
-                        if k + 1 == k_end and chunk + 1 < a.n_chunks:
-                            fetch_part(v + a.v_chunk, a.v_chunk, e, a.components)
                         of_dy = m + e * a.m_component
                         for c in range(0, c_end - c0, mr):
                             call(

@@ -42,6 +42,8 @@ LAYOUT = record(
     "m_beyond "
     # cache lines of filters that a register tile fetches with a few steps
     "fetched "
+    # components of the input spread before, in chunks of channels of so many bytes, or 0
+    "shared shared_bytes "
     # bytes of all components of the input, of the output
     "v_bytes m_bytes " + OUTPUT_FIELDS,
     tile=TILE,
@@ -187,7 +189,10 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
             for chunk in range(n_chunks):
                 c0 = chunk * a.chunk
                 channels = min(a.chunk, a.run_channels - c0)
-                if task // a.splits != held:
+                at = v
+                if a.shared != 0:
+                    at = a.shared + (group * n_chunks + chunk) * a.shared_bytes
+                elif task // a.splits != held:
                     spread_tiles(
                         like, tiling, a.input, itemsize, joined, group, c0 // vector,
                         -(-(c0 + channels) // vector), first, count, v, room,
@@ -196,7 +201,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
                 if a.pack == 0:
                     w = a.w + group * a.w_group + tile0 * a.w_tile + c0 * row
                     _multiply_components(
-                        a, vector, row, channels, v, w, a.w_component, a.w_tile, tile_end - tile0,
+                        a, vector, row, channels, at, w, a.w_component, a.w_tile, tile_end - tile0,
                         bundles, m, chunk > 0, streams, near, coming,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
@@ -210,7 +215,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
                             )  # fmt: skip
                         clock = lap(a.profile, worker, WEIGHT, clock)
                         _multiply_components(
-                            a, vector, row, channels, v, u, a.u_component, 0, 1, bundles,
+                            a, vector, row, channels, at, u, a.u_component, 0, 1, bundles,
                             m + (tile - tile0) * row, chunk > 0, streams, near, coming,
                         )  # fmt: skip
                         clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fastconv.core.machine import machine
 from fastconv.core.once import once
-from fastconv.core.workspace import odd_lines
+from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.tiling import best_tiles, round_up, tile_speed
 from fastconv.transforms.tile_map import INPUT, WEIGHT, map_instructions
 
@@ -33,6 +33,8 @@ _CALL = 80  # of a register tile
 _MAPPED = 8  # a vector of mapped filters, on its way to the second-level cache
 _SUMS = 10  # a vector of sums, from there and back
 _INPUTS = 3  # a vector of inputs, from there
+_FAR_INPUTS = 6  # the same from the last cache
+_LAUNCH = 15_000  # of another stage
 
 # And what storing a vector of outputs in planes takes longer where tasks end within their rows: two
 # workers then write to the same cache lines.
@@ -46,6 +48,7 @@ class Share(NamedTuple):
     splits: int  # into so many parts the filters are cut
     chunk: int  # channels that are spread and multiplied at a time
     maps: bool  # whether it maps its filters
+    shared: bool = False  # whether the input is spread before, once for all tasks
 
 
 class Layout(NamedTuple):
@@ -153,6 +156,17 @@ class Cutting:
                 fits = tiles // self.mr * at.bundle + filters <= machine().l2 * 3 // 4
                 if fits and filters <= machine().l2 // 4:
                     yield share
+                    if self.shared_bytes(share) <= machine().l3 // 2:
+                        yield share._replace(shared=True)
+
+    def chunk_bytes(self, share: Share) -> int:
+        """Of the components of a chunk of the input of all tiles."""
+        return aligned(-(-share.tiles // self.mr) * self.layout(share).v_bundle)
+
+    def shared_bytes(self, share: Share) -> int:
+        """Of all of them."""
+        chunks = -(-self.run_channels // share.chunk)
+        return self.grid.c.groups * chunks * self.chunk_bytes(share)
 
     def keeps(self, share: Share) -> bool:
         """Whether a worker's next task finds the components of the same stretch of tiles.
@@ -169,8 +183,11 @@ class Cutting:
         stretches = self.stretches(share.tiles)
         tasks = -(-stretches * share.splits // threads)
         spread = min(tasks, -(-stretches // threads) + 1) if self.keeps(share) else tasks
+        if share.shared:
+            spread = stretches / threads
         if share.maps:
-            before, each = 0.0, self._within(share, lane_vectors)
+            before = _LAUNCH if share.shared else 0.0
+            each = self._within(share, lane_vectors)
         else:
             before, each = self._before(share, threads)
         products *= round_up(share.tiles, self.mr) / tile_speed(self.mr, self.nv)
@@ -214,7 +231,8 @@ class Cutting:
         filters = depth * lane_vectors * (self._filter_map + _MAPPED * self.components)
         sums = chunks * share.tiles * lane_vectors * _SUMS
         calls = chunks * share.tiles // self.mr * lane_tiles * _CALL
-        inputs = share.tiles * -(-depth // self.vector) * lane_tiles * _INPUTS
+        far = _FAR_INPUTS if share.shared else 0
+        inputs = share.tiles * -(-depth // self.vector) * (lane_tiles * _INPUTS + far)
         return filters + self.components * (sums + calls + inputs)
 
 
