@@ -188,6 +188,8 @@ def test_compiled_maps_are_their_matrices(tiling, which, dtype, fences):
         tiles[...] = np.nan
         run(*words, 0, t.rows, t.columns, t.columns)
         assert not components[:, :-1].any(), "read what is not there"
+        run(count, 0, *words[2:], 0, 0, 0, 0)  # where nothing can be read at all
+        assert not components[:, :-1].any()
 
 
 # Tilings --------------------------------------------------------------------------------------

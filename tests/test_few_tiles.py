@@ -13,12 +13,16 @@ import pytest
 from harness import DTYPES, FORMATS, Fences, Trial, assert_close
 
 import fastconv as fc
+from fastconv.conv._bilinear import _best_grid
+from fastconv.conv._parts import plan_of_parts
 from fastconv.conv._product import parts_of
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
 from fastconv.core.machine import machine
 from fastconv.plans.bilinear import few_tiles_weight
+from fastconv.plans.bilinear.correlation import BilinearCorrelation
 from fastconv.plans.bilinear.few_tiles_weight import FewTilesWeight
+from fastconv.plans.bilinear.shares import Cutting
 from fastconv.plans.kept_filters import KeptFilters
 
 # Chunks of channels that are not whole; filters that end within a tile of lanes; groups.
@@ -57,8 +61,6 @@ def test_tasks_share_what_is_spread_of_the_input():
     assert part.share.shared and part.v_bytes == 0
     own = part.filters.nbytes + part.workers * part.worker_bytes
     assert part.nbytes - own >= part.tiling.components * part.grid.tiles * part.c.channels * 4
-    alone = _part(CASES[0], "forward", threads=1)
-    assert alone.tasks > 1 or not alone.share.shared
 
 
 @each
@@ -114,6 +116,29 @@ def test_last_cache_holds_both_operands(monkeypatch):
     trial = Trial(case, "backward_weight")
     part = few_tiles_weight.bilinear_weight(trial.problem, part.tiling, 2)
     assert not isinstance(part, FewTilesWeight)
+
+
+@pytest.mark.usefixtures("no_second_try")
+@directions
+@pytest.mark.parametrize("threads", [1, 2, 64])
+@pytest.mark.parametrize("case", CASES[:3], ids=lambda case: case.name)
+def test_shared_input(case, threads, direction, fences, monkeypatch):
+    """Whether it pays or not: chunks that are not whole, groups, fewer chunks than workers."""
+    within = Cutting.mapped_within
+
+    def shared(cutting, threads):
+        yield from (share for share in within(cutting, threads) if share.shared)
+
+    monkeypatch.setattr(Cutting, "mapped_within", shared)
+    for other in ("mapped_before", "rows_mapped_before"):
+        monkeypatch.setattr(Cutting, other, lambda *_: ())
+    trial = Trial(case, direction)
+    grid = _best_grid(ALGORITHMS["winograd"], trial.problem)
+    part = BilinearCorrelation(grid.c, 4, "nchw", grid.tiling, threads)
+    assert part.share.shared and part.nbytes > part.filters.nbytes
+    result = fences.output(trial.expected.shape, np.float32, "nchw")
+    plan_of_parts(trial.problem, [part], threads)(*trial.operands(), result, None, False)
+    assert_close(result, trial.expected, trial.bound("winograd"))
 
 
 @pytest.mark.usefixtures("no_second_try")

@@ -35,6 +35,7 @@ def _program(parts: list, settings: list[tuple]) -> Program:
         base += part.filters.nbytes
     packing = in_turns([call for p in prepared for call in p.filters.calls])
     spreading = [call for p in prepared for call in p.spreading]
+    assert not spreading or len(parts) == 1, "workers of all parts have one room"
     multiplying = in_turns([p.multiplying for p in prepared], _worker_bytes(parts))
     return Program(packing + spreading + multiplying, flags)
 

@@ -108,7 +108,8 @@ class FewTilesWeight(BilinearWeight):
         wanted = -(-_TASKS * self.workers // (self.c.groups * strips))
         cuts = max(1, min(wanted, self.n_chunks // _LEAST_CHUNKS))
         needed = -(-self.workers // (self.c.groups * cuts))
-        self.joined = min(self.joined, max(1, self.tiles_k // needed))
+        if strips < needed:
+            self.joined = max(1, self.tiles_k // needed)
         strips = -(-self.tiles_k // self.joined)
         needed = -(-self.workers // (self.c.groups * strips))
         return strips, max(cuts, min(needed, self.n_chunks))

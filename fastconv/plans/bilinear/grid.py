@@ -170,8 +170,6 @@ class TileGrid:
             output_segment=self.output_segment(pixel, folds),
             m_rows=t.m_rows,
             m_columns=t.m_columns,
-            tile_rows=t.rows,
-            tile_columns=t.columns,
             components=t.components,
             temp_bytes=t.components * pixel,
         )

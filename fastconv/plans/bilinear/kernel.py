@@ -1,6 +1,7 @@
 """The kernel of a bilinear correlation: spread the input, multiply component by component, gather.
 
-A task is a stretch of tiles of outputs; its components stay in the cache between the three steps.
+A task is a stretch of tiles of outputs; its components stay in the cache between the three steps,
+unless those of the input are there before any task begins.
 """
 
 from __future__ import annotations

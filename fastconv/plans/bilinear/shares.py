@@ -3,7 +3,8 @@
 Tiles stand in bundles of a register tile's rows.  Either all filters are mapped before tasks begin,
 and every task fetches what it multiplies by from memory, or at best from the cache; or, where tiles
 are so few that no two tasks need the same filters, a task maps its own, a chunk of channels at a
-time, and they never leave its cache.  Tasks whose outputs go to planes may take whole rows of
+time, and they never leave its cache.  Then either every task spreads the input, or it is spread
+once before, for all of them.  Tasks whose outputs go to planes may take whole rows of
 tiles: no two of them then write to the same cache lines.
 """
 
@@ -143,7 +144,10 @@ class Cutting:
         return -(-self.lane_tiles // -(-self.lane_tiles // max(1, wanted)))
 
     def mapped_within(self, threads: int) -> Iterator[Share]:
-        """All tiles, in chunks of channels whose components fit the cache."""
+        """All tiles, in chunks of channels whose components fit the cache.
+
+        The input may be spread by every task, or once for all if the last cache holds it.
+        """
         if self.grid.phases != [1, 1] or self.grid.c.folded:
             return
         tiles = round_up(self.grid.tiles, self.mr)
@@ -183,8 +187,9 @@ class Cutting:
         stretches = self.stretches(share.tiles)
         tasks = -(-stretches * share.splits // threads)
         spread = min(tasks, -(-stretches // threads) + 1) if self.keeps(share) else tasks
-        if share.shared:
-            spread = stretches / threads
+        if share.shared:  # which is done by chunks
+            chunks = -(-self.run_channels // share.chunk)
+            spread = -(-self.grid.c.groups * chunks // threads) / chunks
         if share.maps:
             before = _LAUNCH if share.shared else 0.0
             each = self._within(share, lane_vectors)

@@ -66,11 +66,12 @@ def spreading_stage(
     ``constants`` are the window, where its components go, and the scratch of a worker.
     """
     chunks = -(-constants["channels"] // chunk)
+    tasks = grid.c.groups * chunks
     pixel = lanes(itemsize) * itemsize
     return Stage(
         spreading_kernel(itemsize),
-        workers,
-        tasks=grid.c.groups * chunks,
+        min(workers, tasks),
+        tasks=tasks,
         phase=phase,
         chunk=chunk,
         chunks=chunks,

@@ -1,8 +1,8 @@
 """How a kernel divides the tiles of a bilinear correlation among its tasks.
 
 Tiles are numbered image by image, row by row; a task is a stretch of them, cut into *segments* of
-one row of tiles each, short enough for a copy of what they read to stay near; and into others, of
-which the outputs do.
+one row of tiles each, short enough for a copy of what they read to stay near, if there has to be
+one; and into others, of which the outputs do.
 
 * With a dilation d, every d-th row and column of an image is an image of its own (a *lattice*),
   whose neighbouring pixels are d apart.
@@ -19,11 +19,11 @@ from .phases import join_phases, joined_blocks
 
 # Lattices along each axis, tiles along each axis of a lattice, all tiles; tiles of a task, and most
 # of a segment of outputs.
-# A tile's outputs and inputs along each axis, its components; scratch of a map between its axes.
+# A tile's outputs along each axis, its components; scratch of a map between its axes.
 # Tiles of a bundle, whose components stand together.
 TILING = record(
     "lattice_rows lattice_columns grid_rows grid_columns all_tiles share output_segment "
-    "m_rows m_columns tile_rows tile_columns components temp_bytes bundle"
+    "m_rows m_columns components temp_bytes bundle"
 )
 
 
@@ -65,8 +65,11 @@ def _whole(a, x, column, length):
 
 
 @inner
-def _spread_vector(a, x, source, row_step, step, tile, count, to, room):
-    """One vector of ``count`` tiles from ``tile`` on, whose pixels are ``step`` bytes apart."""
+def _spread_vector(a, x, source, row_step, step, top, bottom, tile, count, to, room):
+    """One vector of ``count`` tiles from ``tile`` on, whose pixels are ``step`` bytes apart.
+
+    They have rows from ``top`` to before ``bottom``.
+    """
     tile_step = a.m_columns * step
     k = 0
     while k < count:
@@ -74,8 +77,8 @@ def _spread_vector(a, x, source, row_step, step, tile, count, to, room):
         joined = min(count - k, a.bundle - at % a.bundle)
         call(
             x.map, joined, source + k * tile_step, tile_step, row_step, step,
-            to + in_bundles(a, at, x.v_bundle, x.v_tile), x.v_tile, x.v_component, room, 0,
-            x.map_rows, 0, x.map_columns,
+            to + in_bundles(a, at, x.v_bundle, x.v_tile), x.v_tile, x.v_component, room, top,
+            bottom, 0, x.map_columns,
         )  # fmt: skip
         k += joined
 
@@ -92,11 +95,12 @@ def _spread_in_place(
     top, bottom = reach(row0, window.row_source, x.map_rows, window.height)
     low, high = _whole(a, x, column0, length)
     joined = 0
-    if block_end - block0 == 1 and bottom - top == x.map_rows:  # several tiles to a call
+    if block_end - block0 == 1:  # several tiles to a call
         joined = high - low
         _spread_vector(
-            a, x, source + low * across * window.xw, row_step, step, tile + low, joined, to, room
-        )
+            a, x, source + low * across * window.xw, row_step, step, top, bottom, tile + low,
+            joined, to, room,
+        )  # fmt: skip
     for k in range(length):
         left, right = 0, x.map_columns
         if k < low or k >= high:
@@ -124,8 +128,8 @@ def _spread_copies(
         )
         # In a weight gradient the next phase overwrites lanes beyond the last channel.
         _spread_vector(
-            a, x, buffer, width * pixel, pixel, tile, length, to + (block - block0) * x.v_block,
-            room,
+            a, x, buffer, width * pixel, pixel, 0, x.map_rows, tile, length,
+            to + (block - block0) * x.v_block, room,
         )  # fmt: skip
 
 
@@ -138,8 +142,9 @@ def _spread_joined(like, a, x, item, image, group, row0, column0, tile, length, 
     for block in range(joined_blocks(x)):
         join_phases(like, x, item, buffer, image, group, block, row0, x.map_rows, column0, width)
         _spread_vector(
-            a, x, buffer, width * pixel, pixel, tile, length, to + block * x.v_block, room
-        )
+            a, x, buffer, width * pixel, pixel, 0, x.map_rows, tile, length,
+            to + block * x.v_block, room,
+        )  # fmt: skip
 
 
 @inner

@@ -20,13 +20,13 @@ from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes relu flag x_window channels splits "
-    "filter_map tile_map store_rows w w_unit tap_columns bias y yn yh yw I J",
+    "filter_map tile_map tile_rows tile_columns store_rows w w_unit tap_columns bias y yn yh yw I J",
     tiling=TILING,
     output=RESULT,
 )
 WEIGHT_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes x_window dy_window splits sums "
-    "tile_map",
+    "tile_map tile_rows tile_columns",
     tiling=TILING,
 )
 SUM_LAYOUT = record(
@@ -64,15 +64,15 @@ def spectral_kernel(itemsize: int) -> Kernel:
             for tile in range(first, min(tiling.all_tiles, first + tiling.share)):
                 image, i0, j0, _ = locate_tile(tiling, tile)
                 pack_block(
-                    like, x, itemsize, buffer, image, 0, unit, x.row_first + i0, tiling.tile_rows,
-                    x.column_first + j0, tiling.tile_columns,
+                    like, x, itemsize, buffer, image, 0, unit, x.row_first + i0, a.tile_rows,
+                    x.column_first + j0, a.tile_columns,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
                 down = min(tiling.m_rows, outputs_left(i0, a.I, tiling.lattice_rows))
                 across = min(tiling.m_columns, outputs_left(j0, a.J, tiling.lattice_columns))
                 y = a.y + image * a.yn + i0 * a.yh + j0 * a.yw
                 call(
-                    a.tile_map, buffer, tiling.tile_columns * pixel, pixel, spectrum, buffer,
+                    a.tile_map, buffer, a.tile_columns * pixel, pixel, spectrum, buffer,
                     tiling.m_columns * pixel, pixel, temp, a.bias + unit * pixel, a.relu, a.flag,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, MULTIPLY, clock)
@@ -97,7 +97,7 @@ def spectral_weight_kernel(itemsize: int) -> Kernel:
         dy = record_at(a.dy_window, WINDOW)
         tiling, like = a.tiling, element(itemsize)
         inputs = a.scratch + worker * a.scratch_bytes
-        gradients = inputs + tiling.tile_rows * tiling.tile_columns * pixel
+        gradients = inputs + a.tile_rows * a.tile_columns * pixel
         temp = inputs + a.room_bytes
         clock = started(a.profile)
         while True:
@@ -110,8 +110,8 @@ def spectral_weight_kernel(itemsize: int) -> Kernel:
             for tile in range(first, min(tiling.all_tiles, first + tiling.share)):
                 image, i0, j0, _ = locate_tile(tiling, tile)
                 pack_block(
-                    like, x, itemsize, inputs, image, 0, unit, x.row_first + i0, tiling.tile_rows,
-                    x.column_first + j0, tiling.tile_columns,
+                    like, x, itemsize, inputs, image, 0, unit, x.row_first + i0, a.tile_rows,
+                    x.column_first + j0, a.tile_columns,
                 )  # fmt: skip
                 pack_block(
                     like, dy, itemsize, gradients, image, 0, unit, i0, tiling.m_rows, j0,
@@ -119,7 +119,7 @@ def spectral_weight_kernel(itemsize: int) -> Kernel:
                 )  # fmt: skip
                 clock = lap(a.profile, worker, INPUT, clock)
                 call(
-                    a.tile_map, inputs, tiling.tile_columns * pixel, pixel, gradients,
+                    a.tile_map, inputs, a.tile_columns * pixel, pixel, gradients,
                     tiling.m_columns * pixel, pixel, total, temp,
                 )  # fmt: skip
                 clock = lap(a.profile, worker, MULTIPLY, clock)
