@@ -20,7 +20,8 @@ from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes relu flag x_window channels splits "
-    "filter_map tile_map tile_rows tile_columns store_rows w w_unit tap_columns bias y yn yh yw I J",
+    "filter_map tile_map tile_rows tile_columns store_rows w w_unit tap_columns bias y yn yh yw "
+    "I J",
     tiling=TILING,
     output=RESULT,
 )
