@@ -24,7 +24,7 @@ from fastconv.core.jit import (
     record_at,
 )
 from fastconv.core.profile import WEIGHT
-from fastconv.simd.copying import copy, get_word, move, zero
+from fastconv.simd.copying import LINE, copy, fetch, get_word, move, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import gather_lanes
 from fastconv.simd.tasks import next_task
@@ -34,7 +34,9 @@ from fastconv.simd.vector import element, lanes
 # What a kernel that packs filters needs in its arguments.
 PACKING = record(
     "counter tasks w wg wk wc bias taps target bias_target "
-    "read order n_taps folds filters channels block n_blocks phase_blocks tile tiles last vector"
+    "read order n_taps folds filters channels block n_blocks phase_blocks tile tiles last vector "
+    # whether the filters do not fit a cache: those of the next block are fetched meanwhile
+    "far"
 )
 LAYOUT = record("profile pack", packing=PACKING)
 
@@ -102,6 +104,8 @@ def _runs(like, a, w, target, first, count, row, start, valid):
     source = w + first * a.wk + start * a.wc
     length = valid * a.n_taps
     for i in range(0, length, a.vector):
+        if a.far != 0 and i * item % LINE == 0:
+            fetch(source + (length + i) * item, count, a.wk)
         c, tap = i // a.n_taps, i % a.n_taps
         transpose_taps(
             like, target + c * row, tap, a.n_taps, a.block * row, row, source + i * item, a.wk,
@@ -140,6 +144,8 @@ def _by_taps(like, a, w, target, first, count, row, start, valid):
         step = -step
     for c in range(valid):
         source, to = w + first * a.wk + (start + c) * a.wc, target + c * row
+        if a.far != 0 and a.wk == a.n_taps * item:
+            fetch(source + a.block * a.wc, count * a.wk // LINE + 1, LINE)
         left = a.n_taps
         while left > 0:
             taps = min(left, a.vector)

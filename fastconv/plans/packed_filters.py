@@ -119,6 +119,7 @@ class PackedFilters:
     def _constants(self) -> dict[str, int]:
         """The arguments of packing."""
         c = self.correlation
+        read = c.groups * c.filters * c.channels * self.taps.shape[1] * self.itemsize
         return dict(
             tasks=c.groups * self.tiles * self.n_blocks,
             n_taps=self.taps.shape[1],
@@ -132,6 +133,7 @@ class PackedFilters:
             tiles=self.tiles,
             last=self.last,
             vector=lanes(self.itemsize),
+            far=int(read > machine().l2),
         )
 
     def _arguments(self, packed: Address) -> dict[str, Address]:

@@ -16,7 +16,7 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-from .taps import TAPS, gather_taps
+from .taps import TAPS, fetch_taps, gather_taps
 from .weight_kernel import AHEAD, list_rows
 
 LAYOUT = record(
@@ -35,7 +35,10 @@ LAYOUT = record(
 
 @functools.cache
 def few_tiles_weight_kernel(itemsize: int) -> Kernel:
-    """Sum the products of components in tiles of channels × vectors of filters."""
+    """Sum the products of components in tiles of channels × vectors of filters.
+
+    Meanwhile the lines of dw are fetched that the sums will go to.
+    """
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
@@ -60,6 +63,7 @@ def few_tiles_weight_kernel(itemsize: int) -> Kernel:
                 for k in range(k0, k_end):
                     m = a.m + (group * a.tiles_k + k) * a.m_unit
                     for e in range(a.components):
+                        fetch_taps(taps, group, k * taps.width, c0, c_end, e, a.components)
                         of_dy = m + e * a.m_component
                         for c in range(0, c_end - c0, mr):
                             call(

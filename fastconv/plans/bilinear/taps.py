@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastconv.core.jit import call, inner, record
 from fastconv.core.workspace import aligned
-from fastconv.simd.copying import zero
+from fastconv.simd.copying import LINE, fetch, zero
 from fastconv.simd.transposing import transpose_tile
 from fastconv.transforms.maps import gather
 from fastconv.transforms.tile_map import WEIGHT_GRADIENT
@@ -54,6 +54,15 @@ class StagedTaps:
             channels=c.channels,
             filters=c.filters,
         )
+
+
+@inner
+def fetch_taps(a, group, k0, c0, c_end, part, parts):
+    """Fetch one of equal parts of what :func:`gather_taps` will write."""
+    n_lanes = min(a.width, a.filters - k0)
+    target = a.dw + (group * a.filters + k0) * a.dk + c0 * a.dc
+    for lane in range(part * n_lanes // parts, (part + 1) * n_lanes // parts):
+        fetch(target + lane * a.dk, (c_end - c0) * a.dc // LINE + 1, LINE)
 
 
 @inner
