@@ -19,6 +19,7 @@ from fastconv.conv._product import parts_of
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
 from fastconv.core.machine import machine
+from fastconv.gemm import sharing
 from fastconv.plans.bilinear import few_tiles_weight
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
 from fastconv.plans.bilinear.few_tiles_weight import FewTilesWeight
@@ -112,7 +113,7 @@ def test_last_cache_holds_both_operands(monkeypatch):
     case = CASES[0]
     part = _part(case, "backward_weight")
     small = dataclasses.replace(machine(), l3=part.v_bytes + part.m_bytes)
-    monkeypatch.setattr(few_tiles_weight, "machine", lambda: small)
+    monkeypatch.setattr(sharing, "machine", lambda: small)
     trial = Trial(case, "backward_weight")
     part = few_tiles_weight.bilinear_weight(trial.problem, part.tiling, 2)
     assert not isinstance(part, FewTilesWeight)

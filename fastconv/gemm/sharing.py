@@ -20,6 +20,7 @@ _PASSED = 14  # of one from core to core: to be read there, and overwritten by t
 _MOST_COPIES = 4  # for each worker
 _COPY_PIXELS = 1024  # for each copy: its sums are added in the time of some 35
 _FIRST_WEIGHT = 3
+_SHARED = 32 << 20  # bytes at most for all workers, of a last cache that others may use, too
 _COPIED = 16 << 20  # bytes of all copies, at most, of sums that are copied to read less
 _UNEVEN = 1.1  # by so much the largest of their shares of the blocks may exceed the mean
 _LEAST_PART = 2  # units, where there are more parts than workers: they share what is packed
@@ -71,6 +72,11 @@ def share_out(
 def room_for_copies() -> int:
     """Bytes of all copies of sums too large for a worker's own cache, which the last one holds."""
     return min(machine().l3 // 5 * 2, _COPIED)
+
+
+def room_for_all() -> int:
+    """Bytes of what is made once for all workers, which read it from the last cache."""
+    return min(machine().l3 // 2, _SHARED)
 
 
 def _affordable(workers: int, blocks: int, copy_bytes: int, pixels: int) -> int:

@@ -109,11 +109,6 @@ class BilinearCorrelation(Part):
         pixels = int(counts and whole and self.share.splits == 1)
         return filters, pixels, pixels
 
-    @property
-    def packed_bytes(self) -> int:
-        """Memory traffic of the filters' components: written once, read once; or none."""
-        return 0 if self.share.maps else 2 * self.filters.nbytes
-
     def _components(self) -> dict[str, int]:
         """How components of the input lie in scratch."""
         layout = self.layout

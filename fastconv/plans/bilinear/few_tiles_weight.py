@@ -16,7 +16,7 @@ from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned, odd_lines
-from fastconv.gemm.sharing import workers_for
+from fastconv.gemm.sharing import room_for_all, workers_for
 from fastconv.gemm.tiling import even_split
 from fastconv.plans.arrays import input_words, no_flags
 from fastconv.plans.turns import in_turns
@@ -51,7 +51,7 @@ class FewTilesWeight(BilinearWeight):
             self.grid.phases == [1, 1]
             and 2 * self.copy_bytes > machine().l2
             and self._fits()
-            and self.packed_bytes <= machine().l3
+            and self.v_bytes + self.m_bytes <= room_for_all()
         )
 
     def _fits(self) -> bool:
@@ -113,11 +113,6 @@ class FewTilesWeight(BilinearWeight):
         strips = -(-self.tiles_k // self.joined)
         needed = -(-self.workers // (self.c.groups * strips))
         return strips, max(cuts, min(needed, self.n_chunks))
-
-    @property
-    def packed_bytes(self) -> int:
-        """Traffic of the last cache: components are written once, and read about as often."""
-        return 2 * (self.v_bytes + self.m_bytes)
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, Stage, Stage]:

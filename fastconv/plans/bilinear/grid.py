@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from fastconv.core.machine import machine
 from fastconv.core.workspace import ALIGN, aligned
+from fastconv.gemm.sharing import room_for_all
 from fastconv.gemm.tiling import round_up
 from fastconv.plans.correlation import Correlation
 from fastconv.transforms.tile_map import (
@@ -87,7 +88,7 @@ class TileGrid:
         # there are few tiles, and sums not where the last cache has the components of all.
         pixel = vector * itemsize * tiling.components
         tile = pixel * (-(-self.depth // vector) + lanes)
-        last = not weight or self.few_tiles(pixel, 2 * tiles * tile)
+        last = not weight or self.few_tiles(pixel, tiles * tile)
         few = last if weight else _FEW_VECTORS * self.tiles * pixel <= machine().l2 // 2
         passed = [(tiles * tile, 56 * tile)]
         if not few:
@@ -98,14 +99,14 @@ class TileGrid:
             tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), far
         )
 
-    def few_tiles(self, pixel: int, traffic: int) -> bool:
+    def few_tiles(self, pixel: int, components: int) -> bool:
         """Whether weight gradients may sum all tiles at once, of few channels at a time.
 
-        Those of a vector of either operand, of ``pixel`` bytes, are held by the cache, and the
-        components of all by the last one, beside as many other bytes.
+        The cache holds those of a vector of either operand, of ``pixel`` bytes, and the last one
+        all of both, so many bytes.
         """
         near = self.phases == [1, 1] and _FEW_PANELS * self.tiles * pixel <= machine().l2
-        return near and traffic <= machine().l3
+        return near and components <= room_for_all()
 
     def segment(self, share: int, channels: int, vector: int, pixel: int) -> int:
         """Most tiles whose inputs are copied together, in tasks of ``share``.

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from fastconv.core.machine import machine
 from fastconv.core.once import once
 from fastconv.core.workspace import aligned, odd_lines
+from fastconv.gemm.sharing import room_for_all
 from fastconv.gemm.tiling import best_tiles, round_up, tile_speed
 from fastconv.transforms.tile_map import INPUT, WEIGHT, map_instructions
 
@@ -160,7 +161,7 @@ class Cutting:
                 fits = tiles // self.mr * at.bundle + filters <= machine().l2 * 3 // 4
                 if fits and filters <= machine().l2 // 4:
                     yield share
-                    if self.shared_bytes(share) <= machine().l3 // 2:
+                    if self.shared_bytes(share) <= room_for_all():
                         yield share._replace(shared=True)
 
     def chunk_bytes(self, share: Share) -> int:

@@ -161,11 +161,6 @@ class BilinearWeight(WeightGradient):
         """Products in a sum: those of a stretch, and the stretches."""
         return self.share + self.stretches
 
-    @property
-    def packed_bytes(self) -> int:
-        """Memory traffic of the sums: written once, read once."""
-        return 2 * self.copies * self.copy_bytes
-
     @functools.cached_property
     def stages(self) -> tuple[Stage, Stage]:
         """Multiply, add up; compiled when first asked for."""
