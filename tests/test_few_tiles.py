@@ -20,7 +20,7 @@ from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
 from fastconv.core.machine import machine
 from fastconv.gemm import sharing
-from fastconv.plans.bilinear import few_tiles_weight
+from fastconv.plans.bilinear import few_tiles_weight, shares
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
 from fastconv.plans.bilinear.few_tiles_weight import FewTilesWeight
 from fastconv.plans.bilinear.shares import Cutting
@@ -34,6 +34,7 @@ CASES = (
     cases.Case("few-tiles-dilation", 1, 264, 9, 8, 260, 3, 3, padding=2, dilation=2),
     cases.Case("few-tiles-line", 1, 290, 3, 15, 280, 1, 5, padding=(0, 2)),
 )
+MACHINE = dataclasses.replace(machine(), l2=1 << 20, l3=32 << 20)
 directions = pytest.mark.parametrize("direction", ["forward", "backward_input"])
 each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -130,13 +131,16 @@ def test_shared_input(case, threads, direction, fences, monkeypatch):
     def shared(cutting, threads):
         yield from (share for share in within(cutting, threads) if share.shared)
 
+    monkeypatch.setattr(shares, "machine", lambda: MACHINE)  # room for all cases
     monkeypatch.setattr(Cutting, "mapped_within", shared)
     for other in ("mapped_before", "rows_mapped_before"):
         monkeypatch.setattr(Cutting, other, lambda *_: ())
     trial = Trial(case, direction)
     grid = _best_grid(ALGORITHMS["winograd"], trial.problem)
     part = BilinearCorrelation(grid.c, 4, "nchw", grid.tiling, threads)
-    assert part.share.shared and part.nbytes > part.filters.nbytes
+    own = part.filters.nbytes + part.workers * part.worker_bytes
+    assert part.nbytes - own == part.cutting.shared_bytes(part.share) > 0
+    assert part.c.channels % part.share.chunk > 0
     result = fences.output(trial.expected.shape, np.float32, "nchw")
     plan_of_parts(trial.problem, [part], threads)(*trial.operands(), result, None, False)
     assert_close(result, trial.expected, trial.bound("winograd"))

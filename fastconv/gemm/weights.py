@@ -35,7 +35,8 @@ from fastconv.simd.vector import element, lanes
 PACKING = record(
     "counter tasks w wg wk wc bias taps target bias_target "
     "read order n_taps folds filters channels block n_blocks phase_blocks tile tiles last vector "
-    # whether the filters do not fit a cache: those of the next block are fetched meanwhile
+    # whether the filters do not fit a cache: where taps stand together, those of the next block of
+    # channels are fetched meanwhile
     "far"
 )
 LAYOUT = record("profile pack", packing=PACKING)
@@ -103,8 +104,9 @@ def _runs(like, a, w, target, first, count, row, start, valid):
     item = row // a.tile
     source = w + first * a.wk + start * a.wc
     length = valid * a.n_taps
+    ahead = a.far != 0 and start + a.block < a.channels
     for i in range(0, length, a.vector):
-        if a.far != 0 and i * item % LINE == 0:
+        if ahead and i * item % LINE == 0:
             fetch(source + (length + i) * item, count, a.wk)
         c, tap = i // a.n_taps, i % a.n_taps
         transpose_taps(
@@ -142,9 +144,10 @@ def _by_taps(like, a, w, target, first, count, row, start, valid):
     if a.order == TAPS_REVERSED:
         target += (a.n_taps - 1) * step
         step = -step
+    ahead = a.far != 0 and start + a.block < a.channels and a.wk == a.n_taps * item
     for c in range(valid):
         source, to = w + first * a.wk + (start + c) * a.wc, target + c * row
-        if a.far != 0 and a.wk == a.n_taps * item:
+        if ahead:
             fetch(source + a.block * a.wc, count * a.wk // LINE + 1, LINE)
         left = a.n_taps
         while left > 0:

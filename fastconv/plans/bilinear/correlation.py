@@ -1,7 +1,7 @@
 """A correlation with unit advance as a bilinear algorithm: tables, block sizes, a call's stages.
 
 First the filters become components, then every stretch of tiles is spread, multiplied and gathered;
-or the input is spread first, and tasks map the filters.
+or tasks map the filters, and the input may be spread first.
 """
 
 from __future__ import annotations

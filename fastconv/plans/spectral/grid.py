@@ -73,7 +73,7 @@ class SpectralGrid:
         return row, column
 
     def constants(self, share: int) -> dict[str, int]:
-        """The arguments of :data:`fastconv.plans.bilinear.tiles.TILING`, inputs of a tile."""
+        """The arguments of :data:`fastconv.plans.bilinear.tiles.TILING`; inputs of a tile."""
         rows, columns = self.sides
         return dict(
             lattice_rows=self.lattices[0],
