@@ -178,6 +178,7 @@ def _spread_clipped(v: Vectors, m: TileMap, *words):
         builder.icmp_signed("==", *pair)
         for pair in zip((top, bottom, left, right), whole, strict=True)
     ]
+    # Nearly all tiles of a large image are whole: those need no selects.
     with builder.if_else(functools.reduce(builder.and_, same)) as (then, otherwise):
         with then:
             _spread(v, m, v.store, *words)

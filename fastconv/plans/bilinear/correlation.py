@@ -65,9 +65,9 @@ class BilinearCorrelation(Part):
         self.workers = self.filters.settle_workers(
             self.flops, self.tasks, c.moved(itemsize), bool(share.maps)
         )
-        own = self.filters.nbytes + self.workers * self.worker_bytes
-        shared = self.cutting.shared_bytes(share) if share.shared else 0
-        self.nbytes = own + shared
+        self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+        if share.shared:
+            self.nbytes += self.cutting.shared_bytes(share)
 
     def _worker_bytes(self) -> int:
         """Scratch of one worker."""
@@ -170,7 +170,7 @@ class BilinearCorrelation(Part):
             w_block=self.filters.block,
             **self._components(),
             v_bytes=self.v_bytes,
-            shared_bytes=cutting.chunk_bytes(self.share),
+            shared_chunk=cutting.chunk_bytes(self.share),
             m_beyond=self.m_beyond,
             m_bundle=layout.m_bundle,
             m_row=layout.m_row,

@@ -53,6 +53,9 @@ class FewTilesWeight(BilinearWeight):
             and self._fits()
             and self.v_bytes + self.m_bytes <= room_for_all()
         )
+        if self.suits:
+            self.workers = workers_for(self.flops, self.units * self.n_chunks, self.threads)
+            self._divide()
 
     def _fits(self) -> bool:
         """Whether the cache has room for what a register tile multiplies: the best of those.
@@ -90,16 +93,14 @@ class FewTilesWeight(BilinearWeight):
     def _scratch_bytes(self) -> int:
         if not self.suits:
             return 0
-        self.workers = workers_for(self.flops, self.units * self.n_chunks, self.threads)
-        self.strips, self.cuts = self._divide()
         tables = table_bytes(self.mr, self.row)
         self.worker_bytes = aligned(
             max(self.room_bytes, tables + self.u_bytes + self.taps.room_bytes)
         )
         return self.v_bytes + self.m_bytes + self.workers * self.worker_bytes
 
-    def _divide(self) -> tuple[int, int]:
-        """Tasks of a group with other tiles of filters, and how many there are of each.
+    def _divide(self) -> None:
+        """The tasks of a group that have other tiles of filters, and those that have the same.
 
         A few for each worker; if there are not as many, fewer tiles of filters to a task, and then
         fewer chunks than are worth fetching their components for.
@@ -112,7 +113,7 @@ class FewTilesWeight(BilinearWeight):
             self.joined = max(1, self.tiles_k // needed)
         strips = -(-self.tiles_k // self.joined)
         needed = -(-self.workers // (self.c.groups * strips))
-        return strips, max(cuts, min(needed, self.n_chunks))
+        self.strips, self.cuts = strips, max(cuts, min(needed, self.n_chunks))
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, Stage, Stage]:

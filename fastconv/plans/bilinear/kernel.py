@@ -44,7 +44,7 @@ LAYOUT = record(
     # cache lines of filters that a register tile fetches with a few steps
     "fetched "
     # components of the input spread before, in chunks of channels of so many bytes, or 0
-    "shared shared_bytes "
+    "shared shared_chunk "
     # bytes of all components of the input, of the output
     "v_bytes m_bytes " + OUTPUT_FIELDS,
     tile=TILE,
@@ -192,7 +192,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
                 channels = min(a.chunk, a.run_channels - c0)
                 at = v
                 if a.shared != 0:
-                    at = a.shared + (group * n_chunks + chunk) * a.shared_bytes
+                    at = a.shared + (group * n_chunks + chunk) * a.shared_chunk
                 elif task // a.splits != held:
                     spread_tiles(
                         like, tiling, a.input, itemsize, joined, group, c0 // vector,

@@ -164,14 +164,17 @@ class Cutting:
                     if self.shared_bytes(share) <= room_for_all():
                         yield share._replace(shared=True)
 
+    def chunks(self, share: Share) -> int:
+        """Of channels, in a group."""
+        return -(-self.run_channels // share.chunk)
+
     def chunk_bytes(self, share: Share) -> int:
         """Of the components of a chunk of the input of all tiles."""
         return aligned(-(-share.tiles // self.mr) * self.layout(share).v_bundle)
 
     def shared_bytes(self, share: Share) -> int:
         """Of all of them."""
-        chunks = -(-self.run_channels // share.chunk)
-        return self.grid.c.groups * chunks * self.chunk_bytes(share)
+        return self.grid.c.groups * self.chunks(share) * self.chunk_bytes(share)
 
     def keeps(self, share: Share) -> bool:
         """Whether a worker's next task finds the components of the same stretch of tiles.
@@ -189,7 +192,7 @@ class Cutting:
         tasks = -(-stretches * share.splits // threads)
         spread = min(tasks, -(-stretches // threads) + 1) if self.keeps(share) else tasks
         if share.shared:  # which is done by chunks
-            chunks = -(-self.run_channels // share.chunk)
+            chunks = self.chunks(share)
             spread = -(-self.grid.c.groups * chunks // threads) / chunks
         if share.maps:
             before = _LAUNCH if share.shared else 0.0
@@ -233,7 +236,7 @@ class Cutting:
     def _within(self, share: Share, lane_vectors: int) -> float:
         """What a task does beside if it maps the filters: for every chunk it moves all sums."""
         depth, lane_tiles = self.grid.depth, lane_vectors // self.nv
-        chunks = -(-self.run_channels // share.chunk)
+        chunks = self.chunks(share)
         filters = depth * lane_vectors * (self._filter_map + _MAPPED * self.components)
         sums = chunks * share.tiles * lane_vectors * _SUMS
         calls = chunks * share.tiles // self.mr * lane_tiles * _CALL

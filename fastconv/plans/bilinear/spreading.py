@@ -20,9 +20,10 @@ from .phases import PHASES
 from .tiles import TILING, spread_tiles
 
 LAYOUT = record(
-    # of the time (:mod:`fastconv.core.profile`); channels of a chunk, chunks of a group, where the
-    # components of the first are, bytes to those of the next
-    "counter profile tasks scratch scratch_bytes phase chunk chunks target target_bytes",
+    "counter profile tasks scratch scratch_bytes "
+    # what its time is noted as; channels of a chunk, chunks of a group; where the components of the
+    # first go, bytes to those of the next
+    "phase chunk chunks target target_bytes",
     input=PHASES,
     tiling=TILING,
 )

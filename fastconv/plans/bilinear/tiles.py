@@ -94,19 +94,19 @@ def _spread_in_place(
     source = element_at(window, image, group, block0 * window.vector, row0, column0)
     top, bottom = reach(row0, window.row_source, x.map_rows, window.height)
     low, high = _whole(a, x, column0, length)
-    joined = 0
-    if block_end - block0 == 1:  # several tiles to a call
-        joined = high - low
+    single = block_end - block0 == 1
+    if single:  # several tiles to a call
         _spread_vector(
             a, x, source + low * across * window.xw, row_step, step, top, bottom, tile + low,
-            joined, to, room,
+            high - low, to, room,
         )  # fmt: skip
     for k in range(length):
-        left, right = 0, x.map_columns
-        if k < low or k >= high:
-            left, right = reach(column0 + k * across, window.column_source, right, window.width)
-        elif joined > 0:
+        whole = low <= k < high
+        if single and whole:
             continue
+        left, right = 0, x.map_columns
+        if not whole:
+            left, right = reach(column0 + k * across, window.column_source, right, window.width)
         call(
             x.map, block_end - block0, source + k * across * window.xw, window.vector * item,
             row_step, step, to + in_bundles(a, tile + k, x.v_bundle, x.v_tile), x.v_block,
