@@ -89,7 +89,17 @@ CASES = (
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_shapes(dtype, order, case, lines):
     part = _check(Trial(case, "forward", dtype, order))
-    assert 1 <= part.mt <= part.grid.across
+    tiles = part.register_tiles
+    assert tiles.wide * tiles.mt + tiles.narrow * (tiles.mt - 1) == part.grid.across
+    assert tiles.wide >= 1
+
+
+@pytest.mark.skipif(machine().isa.registers < 32, reason="no more than a tile stays in registers")
+@pytest.mark.parametrize("lines", [4], indirect=True)
+@pytest.mark.parametrize("order", FORMATS)
+def test_register_tiles_of_a_line_need_not_be_equal(order, lines):
+    tiles = _check(Trial(CASES[0], "forward", "float32", order)).register_tiles
+    assert tiles.wide > 0 and tiles.narrow > 0
 
 
 @pytest.mark.parametrize("order", FORMATS)

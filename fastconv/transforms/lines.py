@@ -41,36 +41,38 @@ def _spread(v: Vectors, m: int, r: int, count, source, residue, target, componen
 
 
 def _multiply(
-    v: Vectors, m: int, r: int, mt: int, nv: int, count, a, a_step, component, n_rows, terms, b,
-    fetch, lines, init, relu, c, c_pitch, pixels, columns, spare, flag,
+    v: Vectors, m: int, r: int, mt: int, least: int, nv: int, n_lines, wide, narrow, a, a_line,
+    a_step, component, n_rows, terms, b, init, relu, c, c_line, c_pitch, pixels, columns, fetches,
+    spare, flag,
 ):  # fmt: skip
     builder, program = v.builder, axis_program(OUTPUT, m, r)
     n = program.inputs
     starts, floor = [v.load(init, q) for q in range(nv)], v.floor(relu)
     whole = builder.icmp_signed("==", columns, i64(nv * v.lanes))
     masks = [v.first_lanes(builder.sub(columns, i64(q * v.lanes))) for q in range(nv)]
+    fetching = builder.icmp_signed("!=", fetches, i64(0))
 
-    def term(index, carried):
-        at, b, *acc = carried
-        for j in range(n):
-            panel = [v.load(b, j * nv + q) for q in range(nv)]
-            for t in range(mt):
-                x = v.broadcast(v.offset(at, t * v.itemsize))
-                for q in range(nv):
-                    place = (t * nv + q) * n + j
-                    acc[place] = v.fma(x, panel[q], acc[place])
-            at = builder.add(at, component)
-        return [at, v.offset(b, n * nv * v.nbytes), *acc]
+    def products(tiles, a):
+        """The sums of so many tiles, ``n`` of each tile and vector of filters."""
 
-    def pixel(index, carried):
-        prefetch_vectors(v, carried[0], nv)
-        return [builder.add(carried[0], c_pitch)]
+        def term(index, carried):
+            at, b, *acc = carried
+            for j in range(n):
+                panel = [v.load(b, j * nv + q) for q in range(nv)]
+                for t in range(tiles):
+                    x = v.broadcast(v.offset(at, t * v.itemsize))
+                    for q in range(nv):
+                        place = (t * nv + q) * n + j
+                        acc[place] = v.fma(x, panel[q], acc[place])
+                at = builder.add(at, component)
+            return [at, v.offset(b, n * nv * v.nbytes), *acc]
 
-    def row(index, carried):
-        a, b, fetch, *acc = carried
-        fetch = v.loop(lines, [fetch], pixel)[0]
-        _, b, *acc = v.loop(terms, [a, b, *acc], term)
-        return [builder.add(a, a_step), b, fetch, *acc]
+        def row(index, carried):
+            a, b, *acc = carried
+            _, b, *acc = v.loop(terms, [a, b, *acc], term)
+            return [builder.add(a, a_step), b, *acc]
+
+        return v.loop(n_rows, [a, b, *[v.zero] * (tiles * nv * n)], row)[2:]
 
     def store(values, c, left):
         """The outputs of a tile by the vectors of filters, so many of them."""
@@ -79,6 +81,9 @@ def _multiply(
             target = builder.add(c, builder.mul(c_pitch, i64(i)))
             targets.append(builder.select(builder.icmp_signed("<", i64(i), left), target, spare))
         lines = list(itertools.product(range(nv), range(m)))
+        with builder.if_then(fetching):
+            for i in range(m):
+                prefetch_vectors(v, builder.add(targets[i], c_line), nv)
         with builder.if_else(whole) as (then, otherwise):
             with then:
                 for q, i in lines:
@@ -87,11 +92,10 @@ def _multiply(
                 for q, i in lines:
                     v.store_some(values[q][i], v.offset(targets[i], q * v.nbytes), masks[q])
 
-    def group(index, carried):
-        a, c, left, fetch, total = carried
-        acc = [v.zero] * (mt * nv * n)
-        _, _, fetch, *acc = v.loop(n_rows, [a, b, fetch, *acc], row)
-        for t in range(mt):
+    def group(tiles, index, carried):
+        a, c, left, total = carried
+        acc = products(tiles, a)
+        for t in range(tiles):
             values = []
             for q, start in enumerate(starts):
                 place = (t * nv + q) * n
@@ -102,11 +106,18 @@ def _multiply(
             store([[v.at_least(value, floor) for value in some] for some in values], c, left)
             c = builder.add(c, builder.mul(c_pitch, i64(m)))
             left = builder.sub(left, i64(m))
-        return [v.offset(a, mt * v.itemsize), c, left, fetch, total]
+        return [v.offset(a, tiles * v.itemsize), c, left, total]
+
+    def line(index, carried):
+        a, c, total = carried
+        state = [a, c, pixels, total]
+        for tiles, count in zip(range(mt, least - 1, -1), (wide, narrow), strict=False):
+            state = v.loop(count, state, functools.partial(group, tiles))
+        return [builder.add(a, a_line), builder.add(c, c_line), state[-1]]
 
     # The total is not finite from the first result on that is not.  (These are stored as well: the
     # optimiser, which may reorder sums, does not take them apart to cancel terms.)
-    total = v.loop(count, [a, c, pixels, fetch, v.zero], group)[4]
+    total = v.loop(n_lines, [a, c, v.zero], line)[2]
     v.raise_flag(v.fma(total, v.zero, v.zero), flag)
 
 
@@ -143,28 +154,29 @@ def line_map(itemsize: int, m: int, r: int) -> Function:
 
 
 @functools.cache
-def tile_filtering(itemsize: int, m: int, r: int, mt: int, nv: int) -> dict[str, int]:
-    """``count`` times ``mt`` neighbouring tiles of a line × ``nv`` vectors of filters.
+def tile_filtering(itemsize: int, m: int, r: int, mt: int, least: int, nv: int) -> dict[str, int]:
+    """Lines of outputs: ``wide`` times ``mt`` neighbouring tiles × ``nv`` vectors of filters.
 
-    The components of the first tile, those of the ``terms`` one after the other, are ``component``
-    bytes apart from ``a`` on, and ``a_step`` bytes from those of the next of ``n_rows`` rows of the
-    window.  B is ``[row][term][component]``.  Output i goes to ``c + i·c_pitch``, of it so many
-    ``columns``; those from ``pixels`` on to ``spare``.  With every row so many ``lines`` of
-    outputs, ``c_pitch`` bytes apart, are prefetched from ``fetch`` on.
+    Then ``narrow`` times one tile less, if ``least`` is that.  A line's first components, those of
+    the ``terms`` one after the other, are ``component`` bytes apart from ``a`` on, and ``a_step``
+    bytes from those of the next of ``n_rows`` rows of the window.  B is ``[row][term][component]``.
+    Output i goes to ``c + i·c_pitch``, of it so many ``columns``; those from ``pixels`` on to
+    ``spare``.  The next of ``n_lines`` lines is ``a_line`` and ``c_line`` bytes on; what it stores
+    to is prefetched if ``fetches`` is not 0.
 
     Sets the word at ``flag`` if a result is not finite: the map mixes the sums of a tile, so one
     NaN or Inf spoils outputs that it should not reach.
     """
-    which = f"multiply {m} {r} {mt} {nv}"
+    which = f"multiply {m} {r} {mt} {least} {nv}"
 
-    @callee(17)
+    @callee(20)
     def multiply(
-        count, a, a_step, component, n_rows, terms, b, fetch, lines, init, relu, c, c_pitch, pixels,
-        columns, spare, flag,
+        n_lines, wide, narrow, a, a_line, a_step, component, n_rows, terms, b, init, relu, c,
+        c_line, c_pitch, pixels, columns, fetches, spare, flag,
     ):  # fmt: skip
         _apply(
-            element(itemsize), which, count, a, a_step, component, n_rows, terms, b, fetch, lines,
-            init, relu, c, c_pitch, pixels, columns, spare, flag,
+            element(itemsize), which, n_lines, wide, narrow, a, a_line, a_step, component, n_rows,
+            terms, b, init, relu, c, c_line, c_pitch, pixels, columns, fetches, spare, flag,
         )  # fmt: skip
 
     return dict(multiply=multiply.address, mr=mt, nr=nv * lanes(itemsize))

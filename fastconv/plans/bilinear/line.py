@@ -40,15 +40,13 @@ class BilinearLine(UnfoldedCorrelation):
         self.vector = lanes(itemsize)
         self.planes = y_format == "nchw"
         self.grid = grid = LineGrid(c, tiling)
-        _, self.mt, self.nv = grid.tile(self.vector)
-        self.width = self.nv * self.vector
+        self.register_tiles = grid.tiles(self.vector)
+        self.width = self.register_tiles.nv * self.vector
         self.filters = MappedFilters(grid, itemsize, self.width, threads, together=True)
         self._share(threads)
         self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         self._share(self.workers)
-        self.lines = 1
-        if self.planes:
-            self.lines = lines_of_planes(self.rows, c.columns.outputs, self.width, itemsize)
+        self.lines = self._lines()
         # Behind the last line are what its last tile has too many of; or that alone.
         results = self.lines * c.columns.outputs if self.planes else 0
         self.room_bytes = aligned((results + tiling.m_columns) * self.width * itemsize)
@@ -64,6 +62,14 @@ class BilinearLine(UnfoldedCorrelation):
         self.tasks_i = -(-rows // self.rows)
         self.tasks = c.N * c.groups * self.tasks_i
 
+    def _lines(self) -> int:
+        """The lines that are made of a tile of filters at a time."""
+        columns, width = self.c.columns.outputs, self.width
+        if self.planes:
+            return lines_of_planes(self.rows, columns, width, self.itemsize)
+        near = machine().l1 // 2 // (columns * width * self.itemsize)
+        return max(1, min(self.rows, near))
+
     @property
     def flops(self) -> int:
         """Executed by the products, vectors filled up with zeros."""
@@ -76,10 +82,14 @@ class BilinearLine(UnfoldedCorrelation):
         """The kernel and its arguments; compiled when first asked for."""
         c, grid, t = self.c, self.grid, self.tiling
         window, residue, component = grid.stretches(self.rows, self.itemsize)
+        _, mt, nv, wide, narrow = self.register_tiles
+        least = mt - 1 if narrow else mt
         return Stage(
             line_kernel(self.itemsize),
             self.workers,
-            **tile_filtering(self.itemsize, t.m_columns, t.r_columns, self.mt, self.nv),
+            **tile_filtering(self.itemsize, t.m_columns, t.r_columns, mt, least, nv),
+            wide=wide,
+            narrow=narrow,
             tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             I=c.rows.outputs,
@@ -108,8 +118,9 @@ class BilinearLine(UnfoldedCorrelation):
             window_bytes=window,
             residue=residue,
             component=component,
-            fetched=0 if self.planes else -(-self.mt * t.m_columns // c.rows.window),
             fetches_lines=c.read(self.itemsize) > machine().l2 and c.groups == 1,
+            # To fetch for planes takes time, of which there is none to spare between transposes.
+            fetches_results=not self.planes or c.written(self.itemsize) > machine().l2,
             **whole_lines(c, c.channels, self.vector),
         )
 

@@ -26,12 +26,18 @@ from .grid import Effort
 _SPARE = 3  # registers beside sums and weights, or LLVM spills
 
 
-class _Tile(NamedTuple):
-    """A register tile: tiles of a line × vectors of filters; a line's time, in multiply-adds."""
+class _Tiles(NamedTuple):
+    """The register tiles of a line: so many tiles × vectors of filters each; the whole line's time,
+    in multiply-adds.
+
+    ``wide`` of them have ``mt`` tiles, ``narrow`` have one less.
+    """
 
     time: float
     mt: int
     nv: int
+    wide: int
+    narrow: int
 
 
 class LineGrid:
@@ -59,7 +65,7 @@ class LineGrid:
         if self.window_bytes(1, itemsize) > machine().l2 // 2:
             return False
         vector = lanes(itemsize)
-        return not planes or results_are_near(self.c, itemsize, self.tile(vector).nv)
+        return not planes or results_are_near(self.c, itemsize, self.tiles(vector).nv)
 
     def stretches(self, rows: int, itemsize: int) -> tuple[int, int, int]:
         """Of a task of so many rows: bytes of its window, and from one residue to the next of the
@@ -89,22 +95,29 @@ class LineGrid:
         """Tiles of the window of so many rows, in whole vectors."""
         return round_up(self.c.rows.reach(rows) * self.pitch, vector)
 
-    def tile(self, vector: int) -> _Tile:
-        """The register tile that does best on a line."""
+    def tiles(self, vector: int) -> _Tiles:
+        """The register tiles that do best on a line."""
         t, filters = self.tiling, -(-self.c.filters // vector)
         # Of an output, what begins it, what judges it, a ReLU.
         outputs = axis_instructions(OUTPUT, t.m_columns, t.r_columns) + 3 * t.m_columns
+
+        def time(mt: int, nv: int) -> float:
+            # A vector takes the time of an fma to load, an element less.
+            loads = t.columns * (nv + 0.75 * mt)
+            step = max(mt * nv * t.columns, loads, FEWEST_SUMS) + 0.25 * loads
+            return self.depth * step + mt * nv * outputs
+
         found = []
         for nv in range(1, min(filters, 4) + 1):
             most = (machine().isa.registers - _SPARE - nv) // (nv * t.columns)
             if most < 1:
                 continue
-            mt = even_split(self.across, most)
-            # A vector takes the time of an fma to load, an element less.
-            loads = t.columns * (nv + 0.75 * mt)
-            step = max(mt * nv * t.columns, loads, FEWEST_SUMS) + 0.25 * loads
-            calls = -(-self.across // mt) * -(-filters // nv)
-            found.append(_Tile(calls * (self.depth * step + mt * nv * outputs), mt, nv))
+            calls = -(-self.across // most)
+            mt = -(-self.across // calls)
+            narrow = calls * mt - self.across
+            wide = calls - narrow
+            line = wide * time(mt, nv) + (narrow * time(mt - 1, nv) if narrow else 0)
+            found.append(_Tiles(line * -(-filters // nv), mt, nv, wide, narrow))
         return min(found)
 
     def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
@@ -116,7 +129,7 @@ class LineGrid:
         inputs = axis_instructions(INPUT, t.m_columns, t.r_columns) + 3 * (t.columns + t.m_columns)
         filters = self.depth * -(-c.filters // vector) * c.groups
         return Effort(
-            int(images * c.rows.outputs * self.tile(vector).time),
+            int(images * c.rows.outputs * self.tiles(vector).time),
             vectors * self.terms * inputs,
             filters * map_instructions(WEIGHT, t),
             0,

@@ -26,12 +26,13 @@ LAYOUT = record(
     "task_i tasks_i buffer_rows buffer_columns "
     # tiles of a line, and of those of the window; outputs and components of each; terms of a row
     "across pitch m components terms "
+    # register tiles of a line, and those of one tile less
+    "wide narrow "
     # elements of a line between two outputs of a tile, and the functions that separate and map
     # those; bytes of the window, and from one to the next of what they make
     "apart separate input_map window_bytes residue component "
-    # what is fetched meanwhile: with every row of the window so many pixels of the next line of
-    # outputs; whether the lines of the next task
-    "fetched fetches_lines",
+    # what is fetched meanwhile: the lines of the next task; where the next results go
+    "fetches_lines fetches_results",
     tile=TILE,
     input=WINDOW,
 )
@@ -58,40 +59,41 @@ def _spread(like, a, item, vector, image, group, i0, window):
 
 
 @inner
-def _multiply(a, item, mt, row, x, index, target, to, pixels, left, spare):
-    """A line of tiles by one tile of filters, of which so many bytes are ``left``.
-
-    The last tiles that are computed together begin so many before the end of the line.
-    """
-    for count, t in ((a.across // mt, 0), (int(a.across % mt > 0), a.across - mt)):
-        at = target + t * a.m * to
-        if count > 0:
-            call(
-                a.tile.multiply, count, x + t * item, a.row_spread * a.pitch * item, a.component,
-                a.window_rows, a.terms, a.w + index * a.w_tile, at + a.yh, a.fetched,
-                a.bias + index * row, a.relu, at, to, pixels - t * a.m, left // item, spare, a.flag,
-            )  # fmt: skip
+def _multiply(a, item, row, x, n_lines, index, target, step, to, pixels, left, fetches, spare):
+    """Lines, ``step`` bytes apart, by one tile of filters, of which so many bytes are ``left``."""
+    pitch = a.pitch * item
+    call(
+        a.tile.multiply, n_lines, a.wide, a.narrow, x, a.row_advance * pitch, a.row_spread * pitch,
+        a.component, a.window_rows, a.terms, a.w + index * a.w_tile, a.bias + index * row, a.relu,
+        target, step, to, pixels, left // item, fetches, spare, a.flag,
+    )  # fmt: skip
 
 
 @inner
-def _line_to_rows(a, item, mt, row, x, y, group, spare):
-    """A line of channels-last pixels; the next one is fetched meanwhile."""
+def _lines_to_rows(a, item, row, x, n_lines, y, group, spare):
+    """Some lines of channels-last pixels; each fetches the next one meanwhile."""
     for f in range(a.tiles):
         left = min(row, a.filters * item - f * row)
-        _multiply(a, item, mt, row, x, group * a.tiles + f, y + f * row, a.yw, a.J, left, spare)
+        at = y + f * row
+        _multiply(
+            a, item, row, x, n_lines, group * a.tiles + f, at, a.yh, a.yw, a.J, left,
+            a.fetches_results, spare,
+        )  # fmt: skip
 
 
 @inner
-def _lines_to_planes(like, a, item, vector, mt, row, x, n_lines, y, group, pixels):
+def _lines_to_planes(like, a, item, vector, row, x, n_lines, y, group, pixels):
     """Some lines of every plane, one behind the other, out of all pixels of a tile of filters."""
+    width = row // item
     for f in range(a.tiles):
-        for i in range(n_lines):
-            source, to = x + i * a.row_advance * a.pitch * item, pixels + i * a.J * row
-            # Behind the last pixel is what the next line overwrites.
-            every = a.across * a.m
-            _multiply(a, item, mt, row, source, group * a.tiles + f, to, row, every, row, to)
-        first = f * (row // item)
-        pixels_to_planes(like, a, item, vector, row, y, first, pixels, n_lines * a.J)
+        # Behind the last pixel is what the next line overwrites.
+        index, every = group * a.tiles + f, a.across * a.m
+        _multiply(a, item, row, x, n_lines, index, pixels, a.J * row, row, every, row, 0, pixels)
+        first = f * width
+        # The next tile's planes come next, behind the last tile's the next lines.
+        after = y + (first + width) * a.yk if f + 1 < a.tiles else y + n_lines * a.yh
+        after *= a.fetches_results
+        pixels_to_planes(like, a, item, vector, row, y, first, pixels, n_lines * a.J, after)
 
 
 @functools.cache
@@ -102,7 +104,7 @@ def line_kernel(itemsize: int) -> Kernel:
     @kernel(LAYOUT)
     def lines(worker, a):
         like = element(itemsize)
-        mt, row = a.tile.mr, a.tile.nr * itemsize
+        row = a.tile.nr * itemsize
         room = a.scratch + worker * a.scratch_bytes
         step = a.row_advance * a.pitch * itemsize
         clock = started(a.profile)
@@ -121,13 +123,13 @@ def line_kernel(itemsize: int) -> Kernel:
             for i in range(0, rows, a.lines):
                 fetch(behind + i * behind_lines * LINE, a.lines * behind_lines, LINE)
                 y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
+                at, n_lines = x + i * step, min(a.lines, rows - i)
                 if a.planes:
                     _lines_to_planes(
-                        like, a, itemsize, vector, mt, row, x + i * step, min(a.lines, rows - i), y,
-                        group, room,
+                        like, a, itemsize, vector, row, at, n_lines, y, group, room
                     )  # fmt: skip
                 else:
-                    _line_to_rows(a, itemsize, mt, row, x + i * step, y, group, room)
+                    _lines_to_rows(a, itemsize, row, at, n_lines, y, group, room)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return lines

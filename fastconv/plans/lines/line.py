@@ -75,7 +75,7 @@ def lines_of_planes(rows: int, columns: int, width: int, itemsize: int) -> int:
     vector = lanes(itemsize)
     whole = vector // math.gcd(vector, columns)
     most = max(1, machine().l1 // 2 // (columns * width * itemsize))
-    return min(rows, whole if whole <= most else most)
+    return min(rows, most // whole * whole if whole <= most else most)
 
 
 def line_words(c: Correlation, lines: int, x_strides, y_strides) -> dict:

@@ -106,8 +106,11 @@ def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile, behi
 
 
 @inner
-def pixels_to_planes(like, a, item, vector, row, y, first, pixels, count):
-    """``count`` pixels of a tile of filters, from the ``first`` on, to as many planes."""
+def pixels_to_planes(like, a, item, vector, row, y, first, pixels, count, after):
+    """``count`` pixels of a tile of filters, from the ``first`` on, to as many planes.
+
+    As many lines of those from ``after`` on are fetched meanwhile, unless that is 0.
+    """
     filters = min(row // item, a.filters - first)
     for lane in range(0, filters, vector):
         for j in range(0, count, vector):
@@ -115,6 +118,8 @@ def pixels_to_planes(like, a, item, vector, row, y, first, pixels, count):
                 like, y + (first + lane) * a.yk + j * item, a.yk, pixels + j * row + lane * item,
                 row, min(vector, count - j), min(vector, filters - lane),
             )  # fmt: skip
+            if after:
+                fetch(after + lane * a.yk + j * item, vector, a.yk)
 
 
 @inner
@@ -130,7 +135,7 @@ def _lines_to_planes(like, a, item, vector, mr, row, x, pitch, line, n_lines, y,
                 _multiply(
                     a, row, source, j, pitch, line, group * a.tiles + t, target, 0, 0, target, row
                 )
-        pixels_to_planes(like, a, item, vector, row, y, t * width, pixels, count)
+        pixels_to_planes(like, a, item, vector, row, y, t * width, pixels, count, 0)
 
 
 @functools.cache
