@@ -21,7 +21,7 @@ from fastconv.simd.microkernel import prefetch_vectors
 from fastconv.simd.vector import Vectors, element, i64, lanes, literal
 
 from .maps import emit
-from .tile_map import INPUT, OUTPUT, axis_program
+from .tile_map import GRADIENT, INPUT, OUTPUT, axis_program
 
 
 def _spread(v: Vectors, m: int, r: int, count, source, residue, target, component):
@@ -80,16 +80,16 @@ def _multiply(
         for i in range(m):
             target = builder.add(c, builder.mul(c_pitch, i64(i)))
             targets.append(builder.select(builder.icmp_signed("<", i64(i), left), target, spare))
-        lines = list(itertools.product(range(nv), range(m)))
+        places = list(itertools.product(range(nv), range(m)))
         with builder.if_then(fetching):
             for i in range(m):
                 prefetch_vectors(v, builder.add(targets[i], c_line), nv)
         with builder.if_else(whole) as (then, otherwise):
             with then:
-                for q, i in lines:
+                for q, i in places:
                     v.store(values[q][i], targets[i], q)
             with otherwise:
-                for q, i in lines:
+                for q, i in places:
                     v.store_some(values[q][i], v.offset(targets[i], q * v.nbytes), masks[q])
 
     def group(tiles, index, carried):
@@ -121,7 +121,60 @@ def _multiply(
     v.raise_flag(v.fma(total, v.zero, v.zero), flag)
 
 
-_EMIT = {"spread": _spread, "multiply": _multiply}
+def _sum(
+    v: Vectors, m: int, r: int, share: int, rows: int, terms: int, n_lines, tiles, a, a_line,
+    a_step, a_term, component, b, b_line, b_pitch, pixels, nothing, u, u_component, u_row, u_term,
+):  # fmt: skip
+    builder, program = v.builder, axis_program(GRADIENT, m, r)
+
+    def sums_of(some: range):
+        """Sum the products of some components."""
+        first = builder.add(a, builder.mul(component, i64(some.start)))
+
+        def tile(index, carried):
+            at, b, left, *acc = carried
+            values = []
+            for i in range(m):
+                source = builder.add(b, builder.mul(b_pitch, i64(i)))
+                there = builder.icmp_signed("<", i64(i), left)
+                values.append(v.load(builder.select(there, source, nothing)))
+            mapped = emit(v, program, values)
+            place, row = 0, at
+            for _ in range(rows):
+                term = row
+                for _ in range(terms):
+                    x = term
+                    for j in some:
+                        acc[place] = v.fma(v.broadcast(x), mapped[j], acc[place])
+                        x, place = builder.add(x, component), place + 1
+                    term = builder.add(term, a_term)
+                row = builder.add(row, a_step)
+            b = builder.add(b, builder.mul(b_pitch, i64(m)))
+            return [v.offset(at, v.itemsize), b, builder.sub(left, i64(m)), *acc]
+
+        def line(index, carried):
+            at, b, *acc = carried
+            acc = v.loop(tiles, [at, b, pixels, *acc], tile)[3:]
+            return [builder.add(at, a_line), builder.add(b, b_line), *acc]
+
+        acc = [v.zero] * (rows * terms * len(some))
+        acc = v.loop(n_lines, [first, b, *acc], line)[2:]
+        row = builder.add(u, builder.mul(u_component, i64(some.start)))
+        for _ in range(rows):
+            term = row
+            for _ in range(terms):
+                target = term
+                for _ in some:
+                    v.store(builder.fadd(v.load(target), acc.pop(0)), target)
+                    target = builder.add(target, u_component)
+                term = builder.add(term, u_term)
+            row = builder.add(row, u_row)
+
+    for start in range(0, m + r - 1, share):
+        sums_of(range(start, min(start + share, m + r - 1)))
+
+
+_EMIT = {"spread": _spread, "multiply": _multiply, "sum": _sum}
 
 
 @intrinsic(prefer_literal=True)
@@ -180,3 +233,27 @@ def tile_filtering(itemsize: int, m: int, r: int, mt: int, least: int, nv: int) 
         )  # fmt: skip
 
     return dict(multiply=multiply.address, mr=mt, nr=nv * lanes(itemsize))
+
+
+@functools.cache
+def tile_sums(itemsize: int, m: int, r: int, share: int, rows: int, terms: int) -> Function:
+    """Products of the components of x and of dy, summed over the tiles of some lines.
+
+    A vector of filters of dy: pixel i of a line is at ``b + i·b_pitch``, those from ``pixels`` on
+    are zeros, which ``nothing`` is the address of.  The components of x are those of
+    :func:`line_map`, ``a_step`` bytes from one row of a window to the next, ``a_term`` from term to
+    term.  All sums, ``share`` components at a time, are added to those at ``u``.
+    """
+    which = f"sum {m} {r} {share} {rows} {terms}"
+
+    @callee(16)
+    def sums(
+        n_lines, tiles, a, a_line, a_step, a_term, component, b, b_line, b_pitch, pixels, nothing,
+        u, u_component, u_row, u_term,
+    ):  # fmt: skip
+        _apply(
+            element(itemsize), which, n_lines, tiles, a, a_line, a_step, a_term, component, b,
+            b_line, b_pitch, pixels, nothing, u, u_component, u_row, u_term,
+        )  # fmt: skip
+
+    return sums

@@ -15,7 +15,7 @@ from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import round_up
 from fastconv.plans.arrays import Setting, whole_lines
 from fastconv.plans.correlation import Correlation
-from fastconv.plans.lines.line import line_words, lines_of_planes
+from fastconv.plans.lines.line import line_words, lines_of_planes, near_lines
 from fastconv.plans.packed_filters import Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.interleaving import separator
@@ -40,7 +40,7 @@ class BilinearLine(UnfoldedCorrelation):
         self.vector = lanes(itemsize)
         self.planes = y_format == "nchw"
         self.grid = grid = LineGrid(c, tiling)
-        self.register_tiles = grid.tiles(self.vector)
+        self.register_tiles = grid.register_tiles(self.vector)
         self.width = self.register_tiles.nv * self.vector
         self.filters = MappedFilters(grid, itemsize, self.width, threads, together=True)
         self._share(threads)
@@ -67,8 +67,7 @@ class BilinearLine(UnfoldedCorrelation):
         columns, width = self.c.columns.outputs, self.width
         if self.planes:
             return lines_of_planes(self.rows, columns, width, self.itemsize)
-        near = machine().l1 // 2 // (columns * width * self.itemsize)
-        return max(1, min(self.rows, near))
+        return min(self.rows, near_lines(columns, width, self.itemsize))
 
     @property
     def flops(self) -> int:
@@ -119,14 +118,15 @@ class BilinearLine(UnfoldedCorrelation):
             residue=residue,
             component=component,
             fetches_lines=c.read(self.itemsize) > machine().l2 and c.groups == 1,
-            # To fetch for planes takes time, of which there is none to spare between transposes.
-            fetches_results=not self.planes or c.written(self.itemsize) > machine().l2,
+            fetches_planes=c.written(self.itemsize) > machine().l2,
             **whole_lines(c, c.channels, self.vector),
         )
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         filters = self.filters.prepare(base, at, s)
         words = line_words(self.c, self.lines, s.x, s.y)
+        if not self.planes:  # whose lines may be apart
+            words["lines"] = self.lines
         multiplying = self.stage.call(
             scratch=room, relu=s.relu, flag=flags, x=at.first, y=at.out, **words, **filters.words
         )

@@ -26,9 +26,8 @@ from .grid import Effort
 _SPARE = 3  # registers beside sums and weights, or LLVM spills
 
 
-class _Tiles(NamedTuple):
-    """The register tiles of a line: so many tiles × vectors of filters each; the whole line's time,
-    in multiply-adds.
+class _RegisterTiles(NamedTuple):
+    """Of a line: so many tiles × vectors of filters each; the line's time, in multiply-adds.
 
     ``wide`` of them have ``mt`` tiles, ``narrow`` have one less.
     """
@@ -65,7 +64,7 @@ class LineGrid:
         if self.window_bytes(1, itemsize) > machine().l2 // 2:
             return False
         vector = lanes(itemsize)
-        return not planes or results_are_near(self.c, itemsize, self.tiles(vector).nv)
+        return not planes or results_are_near(self.c, itemsize, self.register_tiles(vector).nv)
 
     def stretches(self, rows: int, itemsize: int) -> tuple[int, int, int]:
         """Of a task of so many rows: bytes of its window, and from one residue to the next of the
@@ -95,7 +94,7 @@ class LineGrid:
         """Tiles of the window of so many rows, in whole vectors."""
         return round_up(self.c.rows.reach(rows) * self.pitch, vector)
 
-    def tiles(self, vector: int) -> _Tiles:
+    def register_tiles(self, vector: int) -> _RegisterTiles:
         """The register tiles that do best on a line."""
         t, filters = self.tiling, -(-self.c.filters // vector)
         # Of an output, what begins it, what judges it, a ReLU.
@@ -117,7 +116,7 @@ class LineGrid:
             narrow = calls * mt - self.across
             wide = calls - narrow
             line = wide * time(mt, nv) + (narrow * time(mt - 1, nv) if narrow else 0)
-            found.append(_Tiles(line * -(-filters // nv), mt, nv, wide, narrow))
+            found.append(_RegisterTiles(line * -(-filters // nv), mt, nv, wide, narrow))
         return min(found)
 
     def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
@@ -129,7 +128,7 @@ class LineGrid:
         inputs = axis_instructions(INPUT, t.m_columns, t.r_columns) + 3 * (t.columns + t.m_columns)
         filters = self.depth * -(-c.filters // vector) * c.groups
         return Effort(
-            int(images * c.rows.outputs * self.tiles(vector).time),
+            int(images * c.rows.outputs * self.register_tiles(vector).time),
             vectors * self.terms * inputs,
             filters * map_instructions(WEIGHT, t),
             0,

@@ -31,8 +31,8 @@ LAYOUT = record(
     # elements of a line between two outputs of a tile, and the functions that separate and map
     # those; bytes of the window, and from one to the next of what they make
     "apart separate input_map window_bytes residue component "
-    # what is fetched meanwhile: the lines of the next task; where the next results go
-    "fetches_lines fetches_results",
+    # what is fetched meanwhile: the lines of the next task; where the next results go in planes
+    "fetches_lines fetches_planes",
     tile=TILE,
     input=WINDOW,
 )
@@ -76,8 +76,7 @@ def _lines_to_rows(a, item, row, x, n_lines, y, group, spare):
         left = min(row, a.filters * item - f * row)
         at = y + f * row
         _multiply(
-            a, item, row, x, n_lines, group * a.tiles + f, at, a.yh, a.yw, a.J, left,
-            a.fetches_results, spare,
+            a, item, row, x, n_lines, group * a.tiles + f, at, a.yh, a.yw, a.J, left, 1, spare,
         )  # fmt: skip
 
 
@@ -92,7 +91,7 @@ def _lines_to_planes(like, a, item, vector, row, x, n_lines, y, group, pixels):
         first = f * width
         # The next tile's planes come next, behind the last tile's the next lines.
         after = y + (first + width) * a.yk if f + 1 < a.tiles else y + n_lines * a.yh
-        after *= a.fetches_results
+        after *= a.fetches_planes
         pixels_to_planes(like, a, item, vector, row, y, first, pixels, n_lines * a.J, after)
 
 
@@ -121,9 +120,9 @@ def line_kernel(itemsize: int) -> Kernel:
             behind, nbytes = behind_window(a, image, i0)
             behind_lines = nbytes // (rows * LINE) + (nbytes > 0)
             for i in range(0, rows, a.lines):
-                fetch(behind + i * behind_lines * LINE, a.lines * behind_lines, LINE)
-                y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
                 at, n_lines = x + i * step, min(a.lines, rows - i)
+                fetch(behind + i * behind_lines * LINE, n_lines * behind_lines, LINE)
+                y = a.y + image * a.yn + group * a.yg + (i0 + i) * a.yh
                 if a.planes:
                     _lines_to_planes(
                         like, a, itemsize, vector, row, at, n_lines, y, group, room

@@ -70,18 +70,23 @@ def results_are_near(c: Correlation, itemsize: int, nv: int) -> bool:
     return c.columns.outputs * nv * lanes(itemsize) * itemsize <= machine().l2
 
 
+def near_lines(columns: int, width: int, itemsize: int) -> int:
+    """Lines of pixels of ``width`` elements that half of the first cache holds, at least one."""
+    return max(1, machine().l1 // 2 // (columns * width * itemsize))
+
+
 def lines_of_planes(rows: int, columns: int, width: int, itemsize: int) -> int:
     """How many of so many lines are stored at a time: whole vectors, if they are near."""
     vector = lanes(itemsize)
     whole = vector // math.gcd(vector, columns)
-    most = max(1, machine().l1 // 2 // (columns * width * itemsize))
+    most = near_lines(columns, width, itemsize)
     return min(rows, most // whole * whole if whole <= most else most)
 
 
 def line_words(c: Correlation, lines: int, x_strides, y_strides) -> dict:
     """The arguments of a kernel over lines, which stores so many together, for such arrays."""
     yn, yk, yh, yw = y_strides
-    # Together, lines stand one behind the other.
+    # Together, lines of a plane stand one behind the other.
     lines = lines if yh * c.rows.step == yw * c.columns.outputs else 1
     steps = dict(yn=yn, yg=yk * c.filters, yk=yk, yh=yh * c.rows.step, yw=yw * c.columns.step)
     return dict(**input_words(x_strides, c.channels), **steps, lines=lines)

@@ -109,7 +109,7 @@ def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile, behi
 def pixels_to_planes(like, a, item, vector, row, y, first, pixels, count, after):
     """``count`` pixels of a tile of filters, from the ``first`` on, to as many planes.
 
-    As many lines of those from ``after`` on are fetched meanwhile, unless that is 0.
+    As many as from ``after`` on are fetched meanwhile, unless that is 0: others to be stored next.
     """
     filters = min(row // item, a.filters - first)
     for lane in range(0, filters, vector):
