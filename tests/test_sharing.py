@@ -15,6 +15,7 @@ from fastconv.core import threads
 from fastconv.core.machine import matrix_unit
 from fastconv.gemm import sharing
 from fastconv.gemm.sharing import EVEN, cuts, share_out, spare_copies, total_weight
+from fastconv.plans.bilinear import line_weight
 from fastconv.plans.bilinear import weight as bilinear_weight
 from fastconv.plans.blocked import weight as blocked_weight
 from fastconv.plans.blocked import weight_stages
@@ -24,7 +25,9 @@ from fastconv.plans.split import weight as split_weight
 from fastconv.plans.sum_tasks import sum_tasks, tiles_met
 
 # Where plans of weight gradients ask for their tasks.
-PLANS = (bilinear_weight, depthwise_weight, planar_weight, split_weight, weight_stages)
+PLANS = (
+    bilinear_weight, depthwise_weight, line_weight, planar_weight, split_weight, weight_stages,
+)  # fmt: skip
 
 CASES = {
     "direct": Case("many-pixels", 8, 3, 40, 48, 20, 3, 3, padding=1),

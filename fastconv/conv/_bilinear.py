@@ -19,8 +19,9 @@ from fastconv.plans.bilinear.few_tiles_weight import bilinear_weight
 from fastconv.plans.bilinear.grid import TileGrid
 from fastconv.plans.bilinear.line import BilinearLine
 from fastconv.plans.bilinear.line_grid import LineGrid
-from fastconv.plans.bilinear.weight import BilinearWeight
+from fastconv.plans.bilinear.line_weight import BilinearLineWeight
 from fastconv.plans.correlation import Correlation, joined_parities, unfolded
+from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
 from fastconv.transforms.tile_map import Tiling
 
@@ -31,6 +32,7 @@ from .direct import Direct, or_direct
 _LARGE_GROWTH = 100  # of the predicted errors, from which on measured ones grow in proportion
 _ARITHMETIC = 0.35  # of the instructions of a map; the rest load and store
 _CORRELATIONS = {TileGrid: BilinearCorrelation, LineGrid: BilinearLine}
+_WEIGHTS = {TileGrid: bilinear_weight, LineGrid: BilinearLineWeight}
 
 
 class BilinearAlgorithm(ProductAlgorithm):
@@ -64,7 +66,7 @@ class BilinearAlgorithm(ProductAlgorithm):
         return or_direct(super().cost(problem, threads)._replace(error=error), problem, threads)
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
-        weight = isinstance(part, BilinearWeight)
+        weight = isinstance(part, WeightGradient)
         effort = part.grid.effort(part.vector, part.itemsize, weight)
         flops = 2 * part.vector * _ARITHMETIC
         return (
@@ -77,7 +79,7 @@ class BilinearAlgorithm(ProductAlgorithm):
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
         grid = _best_grid(self, problem)
         if problem.direction == "backward_weight":
-            return [bilinear_weight(problem, grid.tiling, threads)]
+            return [_WEIGHTS[type(grid)](problem, grid.tiling, threads)]
         out = _output_format(problem)
         build = _CORRELATIONS[type(grid)]
         return [build(grid.c, problem.itemsize, out, grid.tiling, threads)]
@@ -105,7 +107,7 @@ def _error(algorithm: BilinearAlgorithm, problem: ConvProblem, grid: TileGrid | 
     predicted growth until that is large.
     """
     weight, tiling = problem.direction == "backward_weight", grid.tiling
-    terms = bilinear_weight(problem, tiling, 1).summed if weight else grid.depth
+    terms = _WEIGHTS[type(grid)](problem, tiling, 1).summed if weight else grid.depth
     growth = algorithm.growth(tiling)
     thinness = _thinness(grid.c, tiling, weight)
     factor = 3 * growth**0.5 * max(1, growth / _LARGE_GROWTH) * thinness**0.5
@@ -132,11 +134,18 @@ def _grids(algorithm: BilinearAlgorithm, problem: ConvProblem) -> list[TileGrid 
     c = _correlation(problem)
     rows, columns = _taps(c)
     grids: list[TileGrid | LineGrid] = [TileGrid(c, t) for t in algorithm.tilings(rows, columns)]
-    if problem.direction != "backward_weight" and LineGrid.applies(c, problem.itemsize):
-        planes = _output_format(problem) == "nchw"
+    if LineGrid.applies(c, problem.itemsize):
         lines = [LineGrid(c, t) for t in algorithm.line_tilings(columns)]
-        grids += [grid for grid in lines if grid.near(problem.itemsize, planes)]
+        grids += [grid for grid in lines if _suits(grid, problem)]
     return grids
+
+
+def _suits(grid: LineGrid, problem: ConvProblem) -> bool:
+    """Whether what minimal filtering along lines needs stays in the cache."""
+    weight = problem.direction == "backward_weight"
+    planes = not weight and _output_format(problem) == "nchw"
+    near = not weight or grid.sums_are_near(problem.itemsize)
+    return near and grid.near(problem.itemsize, planes)
 
 
 def _output_format(problem: ConvProblem) -> str:

@@ -123,9 +123,12 @@ def _multiply(
 
 def _sum(
     v: Vectors, m: int, r: int, share: int, rows: int, terms: int, n_lines, tiles, a, a_line,
-    a_step, a_term, component, b, b_line, b_pitch, pixels, nothing, u, u_component, u_row, u_term,
+    a_step, a_term, component, b, b_line, b_pitch, pixels, nothing, fetches, u, u_component, u_row,
+    u_term,
 ):  # fmt: skip
     builder, program = v.builder, axis_program(GRADIENT, m, r)
+    fetching = builder.icmp_signed("!=", fetches, i64(0))
+    next_line = builder.mul(n_lines, b_line)
 
     def sums_of(some: range):
         """Sum the products of some components."""
@@ -133,11 +136,14 @@ def _sum(
 
         def tile(index, carried):
             at, b, left, *acc = carried
-            values = []
-            for i in range(m):
-                source = builder.add(b, builder.mul(b_pitch, i64(i)))
+            values, sources = [], [builder.add(b, builder.mul(b_pitch, i64(i))) for i in range(m)]
+            for i, source in enumerate(sources):
                 there = builder.icmp_signed("<", i64(i), left)
                 values.append(v.load(builder.select(there, source, nothing)))
+            if some.start == 0:
+                with builder.if_then(fetching):
+                    for source in sources:
+                        v.prefetch(builder.add(source, next_line))
             mapped = emit(v, program, values)
             place, row = 0, at
             for _ in range(rows):
@@ -242,18 +248,19 @@ def tile_sums(itemsize: int, m: int, r: int, share: int, rows: int, terms: int) 
     A vector of filters of dy: pixel i of a line is at ``b + i·b_pitch``, those from ``pixels`` on
     are zeros, which ``nothing`` is the address of.  The components of x are those of
     :func:`line_map`, ``a_step`` bytes from one row of a window to the next, ``a_term`` from term to
-    term.  All sums, ``share`` components at a time, are added to those at ``u``.
+    term.  All sums, ``share`` components at a time, are added to those at ``u``.  The pixels of as
+    many lines more are prefetched if ``fetches`` is not 0.
     """
     which = f"sum {m} {r} {share} {rows} {terms}"
 
-    @callee(16)
+    @callee(17)
     def sums(
         n_lines, tiles, a, a_line, a_step, a_term, component, b, b_line, b_pitch, pixels, nothing,
-        u, u_component, u_row, u_term,
+        fetches, u, u_component, u_row, u_term,
     ):  # fmt: skip
         _apply(
             element(itemsize), which, n_lines, tiles, a, a_line, a_step, a_term, component, b,
-            b_line, b_pitch, pixels, nothing, u, u_component, u_row, u_term,
+            b_line, b_pitch, pixels, nothing, fetches, u, u_component, u_row, u_term,
         )  # fmt: skip
 
     return sums

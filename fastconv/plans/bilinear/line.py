@@ -13,14 +13,13 @@ from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import round_up
-from fastconv.plans.arrays import Setting, whole_lines
+from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.lines.line import line_words, lines_of_planes, near_lines
 from fastconv.plans.packed_filters import Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
-from fastconv.simd.interleaving import separator
 from fastconv.simd.vector import lanes
-from fastconv.transforms.lines import line_map, tile_filtering
+from fastconv.transforms.lines import tile_filtering
 from fastconv.transforms.tile_map import Tiling
 
 from .filters import MappedFilters
@@ -80,7 +79,6 @@ class BilinearLine(UnfoldedCorrelation):
     def stage(self) -> Stage:
         """The kernel and its arguments; compiled when first asked for."""
         c, grid, t = self.c, self.grid, self.tiling
-        window, residue, component = grid.stretches(self.rows, self.itemsize)
         _, mt, nv, wide, narrow = self.register_tiles
         least = mt - 1 if narrow else mt
         return Stage(
@@ -100,26 +98,9 @@ class BilinearLine(UnfoldedCorrelation):
             filters=c.filters,
             groups=c.groups,
             window_rows=c.rows.window,
-            row_spread=c.rows.spread,
-            row_advance=c.rows.advance,
-            task_i=self.rows,
             tasks_i=self.tasks_i,
-            buffer_rows=c.rows.reach(self.rows),
-            buffer_columns=grid.pitch * t.m_columns * c.columns.advance,
-            across=grid.across,
-            pitch=grid.pitch,
-            m=t.m_columns,
-            components=t.columns,
-            terms=grid.terms,
-            apart=grid.elements // t.m_columns,
-            separate=separator(self.itemsize, grid.elements, grid.elements <= self.vector).address,
-            input_map=line_map(self.itemsize, t.m_columns, t.r_columns).address,
-            window_bytes=window,
-            residue=residue,
-            component=component,
-            fetches_lines=c.read(self.itemsize) > machine().l2 and c.groups == 1,
             fetches_planes=c.written(self.itemsize) > machine().l2,
-            **whole_lines(c, c.channels, self.vector),
+            **grid.window(self.rows, self.itemsize),
         )
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:

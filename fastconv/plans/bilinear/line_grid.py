@@ -8,14 +8,19 @@ from typing import NamedTuple
 from fastconv.core.machine import machine
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.tiling import even_split, round_up
+from fastconv.plans.arrays import whole_lines
 from fastconv.plans.correlation import Correlation
-from fastconv.plans.lines.line import channels_are_few, results_are_near
+from fastconv.plans.lines.line import channels_are_few, near_lines, results_are_near
+from fastconv.simd.interleaving import separator
 from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.vector import lanes
+from fastconv.transforms.lines import line_map
 from fastconv.transforms.tile_map import (
+    GRADIENT,
     INPUT,
     OUTPUT,
     WEIGHT,
+    WEIGHT_GRADIENT,
     Tiling,
     axis_instructions,
     map_instructions,
@@ -23,7 +28,7 @@ from fastconv.transforms.tile_map import (
 
 from .grid import Effort
 
-_SPARE = 3  # registers beside sums and weights, or LLVM spills
+_SPARE = 3  # registers beside sums, weights or components, or LLVM spills
 
 
 class _RegisterTiles(NamedTuple):
@@ -37,6 +42,15 @@ class _RegisterTiles(NamedTuple):
     nv: int
     wide: int
     narrow: int
+
+
+class _SumTile(NamedTuple):
+    """What a weight gradient sums at once: so many components × terms of all rows of a window; a
+    tile's time × vector of filters, in multiply-adds."""
+
+    time: float
+    components: int
+    terms: int
 
 
 class LineGrid:
@@ -79,6 +93,31 @@ class LineGrid:
         components = self.terms * self.tiling.columns * component
         return aligned(window + self.elements * residue + components)
 
+    def window(self, rows: int, itemsize: int) -> dict[str, int]:
+        """The arguments of :data:`.line_window.LINE_WINDOW` for tasks of so many rows."""
+        c, t, vector = self.c, self.tiling, lanes(itemsize)
+        window, residue, component = self.stretches(rows, itemsize)
+        return dict(
+            task_i=rows,
+            fetches_lines=c.read(itemsize) > machine().l2 and c.groups == 1,
+            row_spread=c.rows.spread,
+            row_advance=c.rows.advance,
+            buffer_rows=c.rows.reach(rows),
+            buffer_columns=self.pitch * t.m_columns * c.columns.advance,
+            across=self.across,
+            pitch=self.pitch,
+            m=t.m_columns,
+            components=t.columns,
+            terms=self.terms,
+            apart=self.elements // t.m_columns,
+            separate=separator(itemsize, self.elements, self.elements <= vector).address,
+            input_map=line_map(itemsize, t.m_columns, t.r_columns).address,
+            window_bytes=window,
+            residue=residue,
+            component=component,
+            **whole_lines(c, c.channels, vector),
+        )
+
     def task_rows(self, most: int, itemsize: int) -> int:
         """Rows of a task, evenly shared, whose windows stay in the cache."""
         rows = range(1, most + 1)
@@ -119,17 +158,52 @@ class LineGrid:
             found.append(_RegisterTiles(line * -(-filters // nv), mt, nv, wide, narrow))
         return min(found)
 
+    def sum_tile(self) -> _SumTile | None:
+        """What does best in a weight gradient; None if sums of a window's rows are too many."""
+        t, rows = self.tiling, self.c.rows.window
+        maps = axis_instructions(GRADIENT, t.m_columns, t.r_columns)
+        found = []
+        for terms in range(1, self.terms + 1):
+            share = (machine().isa.registers - _SPARE) // (rows * terms + 1)
+            if share < 1 or self.terms % terms:
+                continue
+            share = even_split(t.columns, share)
+            loads = t.m_columns * -(-t.columns // share)
+            time = self.depth * t.columns + self.terms // terms * (0.75 * maps + 0.25 * loads)
+            found.append(_SumTile(time, share, terms))
+        return min(found, default=None)
+
+    def sums_are_near(self, itemsize: int) -> bool:
+        """Whether a weight gradient can have all its sums in the cache, and a line of dy."""
+        c, vector = self.c, lanes(itemsize)
+        sums = c.groups * self.depth * self.tiling.columns * round_up(c.filters, vector) * itemsize
+        near = 2 * sums <= machine().l2 and results_are_near(c, itemsize, 1)
+        return near and self.sum_tile() is not None
+
+    def lines_summed(self, rows: int, itemsize: int, planes: bool) -> int:
+        """Lines of so many that a weight gradient sums in one go."""
+        # Planes of dy are copied, a vector of filters at a time; so are pixels of fewer.
+        vector = lanes(itemsize)
+        width = vector if planes else max(vector, self.c.filters)
+        return min(rows, near_lines(self.c.columns.outputs, width, itemsize))
+
     def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
         """What the steps take; nothing leaves the cache but the outputs, which registers map."""
         c, t, images = self.c, self.tiling, self.c.N * self.c.groups
+        which = WEIGHT_GRADIENT if weight else WEIGHT
         rows = self.task_rows(c.rows.outputs, itemsize)
         vectors = images * -(-c.rows.outputs // rows) * self._positions(rows, vector) // vector
         # Separated, loaded, mapped and stored.
         inputs = axis_instructions(INPUT, t.m_columns, t.r_columns) + 3 * (t.columns + t.m_columns)
-        filters = self.depth * -(-c.filters // vector) * c.groups
+        filters = -(-c.filters // vector)
+        if weight:  # whose sums are loaded, added to and stored after some lines
+            ended = 3 * self.depth * t.columns / self.lines_summed(rows, itemsize, planes=False)
+            products = filters * (self.across * self.sum_tile().time + ended)
+        else:
+            products = self.register_tiles(vector).time
         return Effort(
-            int(images * c.rows.outputs * self.register_tiles(vector).time),
+            int(images * c.rows.outputs * products),
             vectors * self.terms * inputs,
-            filters * map_instructions(WEIGHT, t),
+            self.depth * filters * c.groups * map_instructions(which, t),
             0,
         )

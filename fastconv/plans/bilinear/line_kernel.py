@@ -6,7 +6,6 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
-from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.plans.lines.line_kernel import behind_window, pixels_to_planes
 from fastconv.simd.copying import LINE, fetch
 from fastconv.simd.phases import lap, started
@@ -14,58 +13,32 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
+from .line_window import LINE_WINDOW, spread_lines
+
 LAYOUT = record(
-    # whether results go to planes, so many lines at a time; bytes of room for them
+    # whether results go to planes, so many lines at a time, and what comes next there is fetched
+    # meanwhile; bytes of room for them
     "counter profile tasks scratch scratch_bytes relu flag y yn yg yk yh yw I J planes lines "
-    "room_bytes "
+    "fetches_planes room_bytes "
     # mapped filters, bytes of a tile of them
     "w bias w_tile tiles filters groups "
-    # the window: its rows; input rows from one to the next, from output to output
-    "window_rows row_spread row_advance "
-    # output rows of a task, tasks of an image; the buffer of their window
-    "task_i tasks_i buffer_rows buffer_columns "
-    # tiles of a line, and of those of the window; outputs and components of each; terms of a row
-    "across pitch m components terms "
-    # register tiles of a line, and those of one tile less
-    "wide narrow "
-    # elements of a line between two outputs of a tile, and the functions that separate and map
-    # those; bytes of the window, and from one to the next of what they make
-    "apart separate input_map window_bytes residue component "
-    # what is fetched meanwhile: the lines of the next task; where the next results go in planes
-    "fetches_lines fetches_planes",
+    # rows of the window; tasks of an image; register tiles of a line, those of one tile less
+    "window_rows tasks_i wide narrow",
     tile=TILE,
-    input=WINDOW,
+    window=LINE_WINDOW,
 )
-
-
-@inner
-def _spread(like, a, item, vector, image, group, i0, window):
-    """The components of a task's window; where they are."""
-    pack_block(
-        like, a.input, item, window, image, group, 0, a.input.row_first + i0 * a.row_advance,
-        a.buffer_rows, a.input.column_first, a.buffer_columns,
-    )  # fmt: skip
-    vectors = -(-a.buffer_rows * a.pitch // vector)
-    residues = window + a.window_bytes
-    planes = a.m * a.apart
-    components = residues + planes * a.residue
-    call(a.separate, residues, a.residue, window, planes * item, vectors * vector)
-    for term in range(a.terms):
-        call(
-            a.input_map, vectors, residues + term * a.residue, a.apart * a.residue,
-            components + term * a.components * a.component, a.component,
-        )  # fmt: skip
-    return components
 
 
 @inner
 def _multiply(a, item, row, x, n_lines, index, target, step, to, pixels, left, fetches, spare):
     """Lines, ``step`` bytes apart, by one tile of filters, of which so many bytes are ``left``."""
-    pitch = a.pitch * item
+    window = a.window
+    pitch = window.pitch * item
     call(
-        a.tile.multiply, n_lines, a.wide, a.narrow, x, a.row_advance * pitch, a.row_spread * pitch,
-        a.component, a.window_rows, a.terms, a.w + index * a.w_tile, a.bias + index * row, a.relu,
-        target, step, to, pixels, left // item, fetches, spare, a.flag,
+        a.tile.multiply, n_lines, a.wide, a.narrow, x, window.row_advance * pitch,
+        window.row_spread * pitch, window.component, a.window_rows, window.terms,
+        a.w + index * a.w_tile, a.bias + index * row, a.relu, target, step, to, pixels,
+        left // item, fetches, spare, a.flag,
     )  # fmt: skip
 
 
@@ -86,7 +59,7 @@ def _lines_to_planes(like, a, item, vector, row, x, n_lines, y, group, pixels):
     width = row // item
     for f in range(a.tiles):
         # Behind the last pixel is what the next line overwrites.
-        index, every = group * a.tiles + f, a.across * a.m
+        index, every = group * a.tiles + f, a.window.across * a.window.m
         _multiply(a, item, row, x, n_lines, index, pixels, a.J * row, row, every, row, 0, pixels)
         first = f * width
         # The next tile's planes come next, behind the last tile's the next lines.
@@ -102,22 +75,21 @@ def line_kernel(itemsize: int) -> Kernel:
 
     @kernel(LAYOUT)
     def lines(worker, a):
-        like = element(itemsize)
+        like, window = element(itemsize), a.window
         row = a.tile.nr * itemsize
         room = a.scratch + worker * a.scratch_bytes
-        step = a.row_advance * a.pitch * itemsize
+        step = window.row_advance * window.pitch * itemsize
         clock = started(a.profile)
         while True:
             task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
-            i0, rest = task % a.tasks_i * a.task_i, task // a.tasks_i
+            i0, rest = task % a.tasks_i * window.task_i, task // a.tasks_i
             group, image = rest % a.groups, rest // a.groups
-            window = room + a.room_bytes
-            x = _spread(like, a, itemsize, vector, image, group, i0, window)
+            x = spread_lines(like, window, itemsize, vector, image, group, i0, room + a.room_bytes)
             clock = lap(a.profile, worker, INPUT, clock)
-            rows = min(a.task_i, a.I - i0)
-            behind, nbytes = behind_window(a, image, i0)
+            rows = min(window.task_i, a.I - i0)
+            behind, nbytes = behind_window(window, image, i0)
             behind_lines = nbytes // (rows * LINE) + (nbytes > 0)
             for i in range(0, rows, a.lines):
                 at, n_lines = x + i * step, min(a.lines, rows - i)

@@ -10,6 +10,7 @@ from fastconv.transforms.maps import gather
 from fastconv.transforms.tile_map import WEIGHT_GRADIENT
 
 from .grid import TileGrid
+from .line_grid import LineGrid
 
 # The map and the word it sets if dw is not finite; dw and its strides.
 # Taps in the staging buffer, where those of a phase stand a stride apart: all, in a row; channels
@@ -23,7 +24,7 @@ TAPS = record(
 class StagedTaps:
     """The taps of dw on their way from the sums of ``grid``, in tiles of ``width`` filters."""
 
-    def __init__(self, grid: TileGrid, vector: int, itemsize: int, width: int):
+    def __init__(self, grid: TileGrid | LineGrid, vector: int, itemsize: int, width: int):
         self.grid, self.width = grid, width
         self.itemsize, self.vector = itemsize, vector
         t, c = grid.tiling, grid.c

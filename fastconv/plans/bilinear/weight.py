@@ -32,7 +32,8 @@ from fastconv.transforms.tile_map import GRADIENT, INPUT, Tiling
 from .grid import COMPONENT_BYTES, TileGrid, staggered
 from .phases import PHASES
 from .taps import StagedTaps
-from .weight_kernel import bilinear_sum_kernel, bilinear_weight_kernel, table_bytes
+from .weight_kernel import bilinear_weight_kernel, table_bytes
+from .weight_sum import SUM_BLOCKS, sum_stage
 
 _WINDOW_WORDS = words(PHASES)
 _ARRAY_WORDS = ["x", "xn", "xg", "xc", "xh", "xw"]  # the address, and those of input_words
@@ -41,7 +42,6 @@ assert _WINDOW_WORDS[_ARRAY : _ARRAY + len(_ARRAY_WORDS)] == _ARRAY_WORDS
 _SUMMED = 56  # tiles summed in one go, or in a copy: enough to hide its loads and stores
 _TILE_PIXELS = 2  # that are summed in the time in which a tile is spread and summed
 _IDLE = 1.2  # by so much the largest part of the units may exceed the mean
-_SUM_BLOCKS = (64, 16)  # channels of a task of the last stage: many, for memory; or a few
 
 
 def _fair_parts(units: int, workers: int) -> list[int]:
@@ -117,7 +117,7 @@ class BilinearWeight(WeightGradient):
         stretches = -(-tiles // goal)
         self.copies = max(1, workers // self.parts)
         if self.parts == 1:
-            added = self.units * -(-self.c.channels // _SUM_BLOCKS[1])
+            added = self.units * -(-self.c.channels // SUM_BLOCKS[1])
             spare = spare_copies(workers, added, stretches, _TILE_PIXELS * tiles)
             if self._small or spare * self.copy_bytes <= room_for_copies():
                 self.copies = max(self.copies, spare)
@@ -164,7 +164,7 @@ class BilinearWeight(WeightGradient):
     @functools.cached_property
     def stages(self) -> tuple[Stage, Stage]:
         """Multiply, add up; compiled when first asked for."""
-        return self._multiply_stage(), self._sum_stage()
+        return self._multiply_stage(), sum_stage(self)
 
     def _multiply_stage(self) -> Stage:
         return Stage(
@@ -185,26 +185,6 @@ class BilinearWeight(WeightGradient):
             tiles_k=self.tiles_k,
             **self.grid.constants(self.share, self.pixel),
             bundle=self.share,
-        )
-
-    def _sum_stage(self) -> Stage:
-        c = self.c
-        many, few = _SUM_BLOCKS
-        block = many if self.units * c.channels >= 4 * self.threads * many else few
-        n_blocks = -(-c.channels // block)
-        return Stage(
-            bilinear_sum_kernel(self.itemsize),
-            workers_for(2 * self.copies * self.copy_bytes, self.units * n_blocks, self.threads),
-            tasks=self.units * n_blocks,
-            scratch_bytes=self.taps.room_bytes,
-            copy_bytes=self.copy_bytes,
-            copies=self.copies,
-            u_component=self.u_component,
-            u_unit=self.u_unit,
-            block=block,
-            n_blocks=n_blocks,
-            tiles_k=self.tiles_k,
-            **self.taps.constants(),
         )
 
     def _window(

@@ -1,4 +1,4 @@
-"""The kernels of a bilinear weight gradient: dU = Σ_tiles (I x)ᵀ (Oᵀ dy) by component, dw = Wᵀ dU.
+"""The kernel of a bilinear weight gradient: dU = Σ_tiles (I x)ᵀ (Oᵀ dy) by component.
 
 Of each component's sums rows are channels and lanes are filters: ``[unit][component][c][lane]``,
 where a unit is a tile of filters of a group.
@@ -9,18 +9,17 @@ from __future__ import annotations
 import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
-from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
+from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.windows import element_at
 from fastconv.plans.ahead import fetch_part
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
-from fastconv.simd.copying import accumulate, put_word, zero
+from fastconv.simd.copying import put_word, zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 from .phases import PHASES
-from .taps import TAPS, gather_taps
 from .tiles import TILING, locate_tile, spread_tiles
 
 AHEAD = 8  # tiles whose components are asked for before they are multiplied
@@ -34,11 +33,6 @@ LAYOUT = record(
     shares=SUM_TASKS,
     tile=TILE,
     tiling=TILING,
-)
-SUM_LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes sums copy_bytes copies u_component u_unit "
-    "block n_blocks tiles_k",
-    taps=TAPS,
 )
 
 
@@ -139,36 +133,3 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
                     unit += k_end - k0
 
     return bilinear_weight
-
-
-@functools.cache
-def bilinear_sum_kernel(itemsize: int) -> Kernel:
-    """Add the copies of the sums and write dw; a task is some channels of one tile of filters."""
-    vector = lanes(itemsize)
-
-    @kernel(SUM_LAYOUT)
-    def bilinear_sum(worker, a):
-        like, taps = element(itemsize), a.taps
-        row = taps.width * itemsize
-        room = a.scratch + worker * a.scratch_bytes
-        phases = taps.row_phases * taps.column_phases
-        clock = started(a.profile)
-        while True:
-            task = next_task(a.counter, worker, a.tasks)
-            if task >= a.tasks:
-                break
-            unit, c0 = task // a.n_blocks, task % a.n_blocks * a.block
-            c_end = min(taps.channels, c0 + a.block)
-            sums = a.sums + unit * a.u_unit
-            for other in range(1, a.copies):
-                for at in range(taps.summed * phases):
-                    e, phase = at // phases, at % phases
-                    start = sums + e * a.u_component + (phase * taps.channels + c0) * row
-                    accumulate(like, start, start + other * a.copy_bytes, (c_end - c0) * row)
-            gather_taps(
-                like, taps, itemsize, vector, sums, a.u_component, unit // a.tiles_k,
-                unit % a.tiles_k * taps.width, c0, c_end, room,
-            )  # fmt: skip
-        lap(a.profile, worker, OUTPUT, clock)
-
-    return bilinear_sum
