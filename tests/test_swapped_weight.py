@@ -23,8 +23,10 @@ def _plan(channels, filters, taps=(1, 1), stride=1, padding=0, groups=1):
 @wide
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("filters", [1, 2, 3])
-def test_few_filters_change_places_with_many_channels(filters, groups):
-    channels = 4 * lanes(4)
+@pytest.mark.parametrize("vectors", [1, 4])
+def test_few_filters_change_places_with_many_channels(vectors, filters, groups):
+    """A single sum waits for itself, which takes less time than lanes that are not used."""
+    channels = vectors * lanes(4)
     plan = _plan(channels * groups, filters * groups, groups=groups)
     assert isinstance(plan, SwappedWeight)
     assert plan.c.channels == filters and plan.c.filters == channels

@@ -221,7 +221,7 @@ def _used(tile: tuple[int, int], rows: int, columns: int, vector: int) -> float:
 
 
 def _efficiency(mr: int, nv: int, far: bool) -> float:
-    return min(1, mr * nv / FEWEST_SUMS) * mr * nv / _step(mr, nv, far)
+    return mr * nv / max(FEWEST_SUMS, _step(mr, nv, far))
 
 
 def _step(mr: int, nv: int, far: bool) -> float:
