@@ -49,6 +49,19 @@ def test_a_stride_beyond_the_input(stride, algorithm):
             np.testing.assert_allclose(call(), expected, atol=2e-4)
 
 
+@pytest.mark.parametrize(("taps", "plain"), [((1, 3), (1, 8)), ((3, 1), (8, 1)), ((1, 1), (1, 1))])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_dilation_of_one_tap_is_none(direction, taps, plain):
+    """Filters along one axis are dilated along both where a single number is given."""
+    x, w = (2, 3, 1, 40) if taps[0] == 1 else (2, 3, 40, 1), (4, 3, *taps)
+    padding = tuple(8 * (n // 2) for n in taps)
+    given, made = (
+        described(x, w, 1, padding, dilation, 1, direction, "float32", "nchw")
+        for dilation in (8, plain)
+    )
+    assert given == made and given.dilation == plain
+
+
 def test_transposed():
     x, w = np.ones((1, 2, 1, 1), np.float32), np.ones((2, 3, 2, 2), np.float32)
     y = fc.conv_transpose2d(x, w, stride=1000, output_padding=999)

@@ -43,10 +43,10 @@ def _paddings(padding, weight_shape, stride, dilation) -> tuple[int, int, int, i
 
 
 def _plain(problem: ConvProblem) -> ConvProblem:
-    """The same problem with no stride beyond the input.
+    """The same problem with no stride beyond the input, no dilation of a single tap.
 
-    Any stride that reaches no second output is as good as another, and plans that go through all
-    places between two outputs are spared.
+    Any stride that reaches no second output is as good as another, as is any dilation that reaches
+    no second tap; and plans that go through all places in between are spared.
     """
     top, bottom, left, right = problem.padding
     extents = (problem.H + top + bottom, problem.W + left + right)
@@ -55,7 +55,8 @@ def _plain(problem: ConvProblem) -> ConvProblem:
         min(s, max(1, extent - d * (r - 1)))
         for s, extent, d, r in zip(problem.stride, extents, problem.dilation, taps, strict=True)
     )
-    return problem._replace(stride=stride)
+    dilation = tuple(1 if r == 1 else d for d, r in zip(problem.dilation, taps, strict=True))
+    return problem._replace(stride=stride, dilation=dilation)
 
 
 def problem_of(
