@@ -39,7 +39,8 @@ def _planar(x, w, *arguments, order="nchw"):
 )
 def test_planes_of_few_channels(x, w, arguments):
     assert _planar(x, w, *arguments)
-    assert not _planar(x, w, *arguments, order="nhwc")
+    soon = w[0] == 3  # so few filters that planes are made of channels-last pixels
+    assert _planar(x, w, *arguments, order="nhwc") == soon
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class ProductAlgorithm(Algorithm):
             columns += c.groups * c.pixels * taps * vector * part.itemsize
         return (
             Work("copy", 0, part.packed_bytes, workers),
-            Work("gather", 0, 2 * columns, workers, launches=0),
+            Work("gather", 0, 2 * columns + _TRIPS * part.turned, workers, launches=0),
             Work(part.kind, part.flops, nbytes, workers),
         )
 

@@ -18,6 +18,7 @@ class WeightGradient:
     nbytes: int  # of scratch
     kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
     gathers = False  # whether columns are copied together
+    turned = 0  # bytes of pixels that tasks make planes of, and of planes that they make pixels of
     folds = False  # whether vectors hold outputs of several pixels
 
     @functools.cached_property

@@ -133,7 +133,7 @@ def _turner(itemsize: int, planes: int, joining: bool, dense: bool) -> Function:
     def turn(target, target_step, source, source_step, count):
         like = element(itemsize)
         rows, columns = (planes, count) if joining else (count, planes)
-        if dense:
+        if dense and planes <= vector:  # by fewer rounds than squares take
             plane = source_step if joining else target_step
             _turn(like, joining, planes, target, source, plane, count)
         else:

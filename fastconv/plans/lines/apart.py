@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastconv.core.jit import call, inner
+from fastconv.core.machine import machine
 from fastconv.core.workspace import odd_lines
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.depthwise.planes import Planes
@@ -10,6 +11,8 @@ from fastconv.simd.interleaving import joiner, separator
 from fastconv.simd.vector import lanes
 
 _MOST, _MOST_READ_AGAIN = 8, 12  # channels; of those that several taps read
+_MOST_NEAR, _FEW_ROWS = 48, 4  # of those whose planes, for so many rows of outputs, stay near
+_MOSTLY_EMPTY = 3  # a vector with this part of it filled by filters, or less
 
 # The function that separates the planes of x (0: they are apart), x, the rows that a task needs,
 # where their planes are in its scratch, and bytes from one to the next.
@@ -18,10 +21,23 @@ APART = "separate x xn xh x_pixel window_rows pixels x_plane "
 
 def soon_planes(c: Correlation, itemsize: int) -> bool:
     """Whether pixels of channels and of filters are so few elements, all read, and rows long."""
-    most = _MOST_READ_AGAIN if c.steps > c.channels else _MOST
-    few = c.groups == 1 and c.channels <= most and c.filters <= _MOST
+    few = c.groups == 1 and c.channels <= _most_channels(c, itemsize) and c.filters <= _MOST
     read = all(axis.advance <= axis.window for axis in (c.rows, c.columns))
     return few and read and min(c.columns.inputs, c.columns.outputs) >= lanes(itemsize)
+
+
+def _most_channels(c: Correlation, itemsize: int) -> int:
+    """Making planes takes a few cycles a vector, what few filters leave empty of theirs far more.
+
+    Planes of many channels have windows of few rows, though, which make most of them again.
+    """
+    if c.steps == c.channels:
+        return _MOST
+    row = c.channels * c.columns.inputs * itemsize
+    near = 2 * c.rows.reach(_FEW_ROWS) * row <= machine().l2 // 2
+    dense = c.rows.advance == c.columns.advance == 1
+    empty = _MOSTLY_EMPTY * c.filters <= lanes(itemsize)
+    return _MOST_NEAR if near and dense and empty else _MOST_READ_AGAIN
 
 
 def window_rows(c: Correlation, planes: Planes) -> int:

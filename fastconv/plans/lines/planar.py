@@ -70,6 +70,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
         self.x_plane = plane_bytes(c, self.planes, itemsize)
         self.y_plane = result_bytes(c, self.rows, itemsize)
         pixels, results = self._apart_bytes(self.planes, self.rows)
+        self.turned = self.tasks * (pixels + results)
         self.results = self.pixels + pixels
         self.worker_bytes = self.results + results
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes

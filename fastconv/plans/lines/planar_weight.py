@@ -108,6 +108,7 @@ class PlanarWeight(WeightGradient):
         self.x_plane = plane_bytes(c, self.planes, itemsize)
         self.dy_plane = result_bytes(c, self.cut.rows, itemsize)
         pixels, gradient = self._apart_bytes(self.cut, self.planes)
+        self.turned = self.blocks * (self.cut.images * pixels + gradient)
         self.gradient = self.pixels + pixels
         self.worker_bytes = self.gradient + gradient
         self.nbytes = aligned(self.copies * self.copy_bytes) + self.workers * self.worker_bytes
