@@ -209,7 +209,7 @@ def dot_tiles(filters: int, taps: int) -> list[tuple[int, int, float]]:
 def score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
     """The share of the peak: useful part of the tile × its efficiency.
 
-    That falls with the loads, and where a tile has too few sums.
+    A step of the sum takes as long as its loads, or as the few sums of a tile wait for themselves.
     """
     return _used(tile, rows, columns, vector) * _efficiency(*tile, far)
 

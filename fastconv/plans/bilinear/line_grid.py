@@ -110,7 +110,7 @@ class LineGrid:
             components=t.columns,
             terms=self.terms,
             apart=self.elements // t.m_columns,
-            separate=separator(itemsize, self.elements, self.elements <= vector).address,
+            separate=separator(itemsize, self.elements, dense=True).address,
             input_map=line_map(itemsize, t.m_columns, t.r_columns).address,
             window_bytes=window,
             residue=residue,

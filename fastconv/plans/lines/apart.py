@@ -11,8 +11,8 @@ from fastconv.simd.interleaving import joiner, separator
 from fastconv.simd.vector import lanes
 
 _MOST, _MOST_READ_AGAIN = 8, 12  # channels; of those that several taps read
-_MOST_NEAR, _FEW_ROWS = 48, 4  # of those whose planes, for so many rows of outputs, stay near
-_MOSTLY_EMPTY = 3  # a vector with this part of it filled by filters, or less
+_MOST_NEAR, _FEW_ROWS = 48, 2  # of those whose planes, for so many rows of outputs, stay near
+_EMPTY = 3  # times the filters that leave most of a vector empty
 
 # The function that separates the planes of x (0: they are apart), x, the rows that a task needs,
 # where their planes are in its scratch, and bytes from one to the next.
@@ -34,9 +34,9 @@ def _most_channels(c: Correlation, itemsize: int) -> int:
     if c.steps == c.channels:
         return _MOST
     row = c.channels * c.columns.inputs * itemsize
-    near = 2 * c.rows.reach(_FEW_ROWS) * row <= machine().l2 // 2
+    near = 2 * c.rows.reach(_FEW_ROWS) * row <= machine().l2 // 4
     dense = c.rows.advance == c.columns.advance == 1
-    empty = _MOSTLY_EMPTY * c.filters <= lanes(itemsize)
+    empty = _EMPTY * c.filters <= lanes(itemsize)
     return _MOST_NEAR if near and dense and empty else _MOST_READ_AGAIN
 
 
