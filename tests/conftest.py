@@ -25,7 +25,9 @@ from fastconv.conv import (
     selector,
     strassen,
 )
+from fastconv.conv.winograd import Winograd
 from fastconv.core import store, workspace
+from fastconv.plans.bilinear.line_grid import LineGrid
 
 # Kernels are kept between runs, beside what pytest keeps.
 os.environ.setdefault(
@@ -57,6 +59,21 @@ def planned_anew():
     _product.parts_of.cache_clear()
     yield
     _product.parts_of.cache_clear()
+
+
+@pytest.fixture
+def lines(request, monkeypatch, planned_anew):
+    """``winograd`` takes tiles of lines only, of so many outputs if the test says so."""
+    m, grids = getattr(request, "param", None), _bilinear._grids
+
+    def of_lines(algorithm, problem):
+        some = grids(algorithm if m is None else Winograd(m), problem)
+        return [grid for grid in some if isinstance(grid, LineGrid)]
+
+    monkeypatch.setattr(_bilinear, "_grids", of_lines)
+    _bilinear._best_grid.cache_clear()
+    yield m
+    _bilinear._best_grid.cache_clear()
 
 
 @pytest.fixture(autouse=True)

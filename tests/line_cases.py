@@ -1,12 +1,9 @@
-"""Shapes of minimal filtering along lines, and how ``winograd`` is made to take it."""
+"""Shapes of minimal filtering along lines."""
 
 from __future__ import annotations
 
 from cases import Case
 
-from fastconv.conv import _bilinear
-from fastconv.conv.winograd import Winograd
-from fastconv.plans.bilinear.line_grid import LineGrid
 from fastconv.simd.vector import lanes
 
 VECTOR = lanes(4)
@@ -28,14 +25,3 @@ CASES = (
     Case("line-many-results", 8, 1, 63, 63, 2 * VECTOR + 3, 5, 5, padding=2),  # beyond the cache
     Case("line-wide", 1, 3, 40, 1100, VECTOR, 3, 3, padding=1),
 )
-
-
-def take_lines(monkeypatch, m: int | None) -> None:
-    """Leave ``winograd`` no tiles but those of lines, of m outputs if that is not None."""
-    grids = _bilinear._grids
-
-    def only(algorithm, problem):
-        some = grids(algorithm if m is None else Winograd(m), problem)
-        return [grid for grid in some if isinstance(grid, LineGrid)]
-
-    monkeypatch.setattr(_bilinear, "_grids", only)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import Case
 from harness import DTYPES, FORMATS, Trial, assert_close
-from line_cases import CASES, VECTOR, take_lines
+from line_cases import CASES, VECTOR
 
 import fastconv as fc
 from fastconv.conv import _bilinear, _product
@@ -20,16 +20,6 @@ from fastconv.plans.bilinear.line_grid import LineGrid
 from fastconv.plans.bilinear.line_weight import BilinearLineWeight
 
 DIRECTION = "backward_weight"
-
-
-@pytest.fixture
-def lines(request, monkeypatch, planned_anew):
-    """``winograd`` takes lines, by tiles of so many outputs if the test says so."""
-    m = getattr(request, "param", None)
-    take_lines(monkeypatch, m)
-    _bilinear._best_grid.cache_clear()
-    yield m
-    _bilinear._best_grid.cache_clear()
 
 
 def _planned(trial, workers=2) -> BilinearLineWeight:
