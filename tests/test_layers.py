@@ -35,7 +35,7 @@ def test_a_file_of_the_same_form(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text(f"{HEADER}\n\n{GOOD}\n")
     problem = ConvProblem(
-        2, 8, 9, 7, 6, 3, 1, stride=(2, 2), padding=(1, 1, 0, 0), dilation=(2, 2), groups=2
+        2, 8, 9, 7, 6, 3, 1, stride=(2, 2), padding=(1, 1, 0, 0), dilation=(2, 1), groups=2
     )
     assert layers.read(path) == [layers.Layer("pair", problem)]
 

@@ -209,7 +209,7 @@ def dot_tiles(filters: int, taps: int) -> list[tuple[int, int, float]]:
 def score(tile: tuple[int, int], rows: int, columns: int, vector: int, far: bool) -> float:
     """The share of the peak: useful part of the tile × its efficiency.
 
-    A step of the sum takes as long as its loads, or as the few sums of a tile wait for themselves.
+    That falls with the loads, and where a tile has so few sums that they wait for themselves.
     """
     return _used(tile, rows, columns, vector) * _efficiency(*tile, far)
 
@@ -221,7 +221,8 @@ def _used(tile: tuple[int, int], rows: int, columns: int, vector: int) -> float:
 
 
 def _efficiency(mr: int, nv: int, far: bool) -> float:
-    return mr * nv / max(FEWEST_SUMS, _step(mr, nv, far))
+    waiting = max(0, FEWEST_SUMS - mr * nv)
+    return mr * nv / (waiting + _step(mr, nv, far))
 
 
 def _step(mr: int, nv: int, far: bool) -> float:
