@@ -5,7 +5,7 @@ A window's rows, the phases of its stride and its channels are summed, all by co
     y_i = Σ_j Aᵀ_ij Σ_terms (G w)_j · (Bᵀ x)_j
 
 One function maps lines of the input, whose lanes are neighbouring tiles; one multiplies some tiles
-by a vector of filters or more, and maps the sums before it stores the outputs.  The adjoint, for the
+by a vector of filters or more, and maps the sums before it stores the outputs; the adjoint, for the
 weights, maps a vector of dy and multiplies it at once.
 """
 
