@@ -69,11 +69,12 @@ class BilinearAlgorithm(ProductAlgorithm):
         weight = isinstance(part, WeightGradient)
         effort = part.grid.effort(part.vector, part.itemsize, weight)
         flops = 2 * part.vector * _ARITHMETIC
+        waited = 0 if part.grid.streams else nbytes
         return (
-            Work("copy", 0, effort.far, part.workers),
+            Work("copy", 0, effort.far + waited, part.workers),
             Work("transform", int(flops * effort.filters), 0, part.workers, launches=0),
             Work("transform", int(flops * effort.tiles), 0, part.workers, launches=int(weight)),
-            Work("product", 2 * part.vector * effort.products, nbytes, part.workers),
+            Work("product", 2 * part.vector * effort.products, nbytes - waited, part.workers),
         )
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:

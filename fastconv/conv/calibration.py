@@ -24,7 +24,6 @@ class Kind(NamedTuple):
 
     efficiency: float
     near: bool = False  # its bytes never leave the caches
-    cached: float | None = None  # the share where nothing else leaves them, if that is another
 
 
 KINDS = {
@@ -32,9 +31,9 @@ KINDS = {
     "matrix": Kind(2.8),  # on the matrix unit, three products for one, counted as one
     "matrix sums": Kind(2.8),  # the same over the pixels
     "split": Kind(1.0, near=True),  # operands in halves, transposed or not
+    "lines": Kind(0.6),  # sums of few channels: they are short, or shifted loads serve few products
     "taps": Kind(0.5),  # one multiply-add for each load
-    # Additions and multiplications of tiles, and moving them.
-    "transform": Kind(0.11, near=True, cached=0.35),
+    "transform": Kind(0.22, near=True),  # additions and multiplications of tiles
     "spectrum": Kind(0.2, near=True),  # the same for one channel alone, products included
     "gather": Kind(1.0, near=True),  # no arithmetic: columns copied out of a window
     "copy": Kind(1.0),  # no arithmetic: operands packed
@@ -120,8 +119,7 @@ def seconds(cost: Cost, host: Host) -> float:
 
 def _seconds(work: Work, host: Host, resident: bool) -> float:
     kind = KINDS[work.kind]
-    efficiency = (resident and kind.cached) or kind.efficiency
-    arithmetic = work.flops / (efficiency * host.peak * work.workers)
+    arithmetic = work.flops / (kind.efficiency * host.peak * work.workers)
     bandwidth = host.cache * work.workers if kind.near or resident else host.memory
     start = host.launch if work.workers > 1 else 0
     return max(arithmetic, work.nbytes / bandwidth) + work.launches * start

@@ -53,6 +53,8 @@ def staggered(row_bytes: int) -> int:
 class TileGrid:
     """Tiles of ``tiling`` over every lattice of every image (see :mod:`.tiles`)."""
 
+    streams = False  # whether inputs come and outputs go while others are multiplied
+
     def __init__(self, c: Correlation, tiling: Tiling):
         axes = (c.rows, c.columns)
         tile = (tiling.m_rows, tiling.m_columns)

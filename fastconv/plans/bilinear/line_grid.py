@@ -56,6 +56,8 @@ class _SumTile(NamedTuple):
 class LineGrid:
     """Tiles of the lines of outputs, whose maps leave the rows of a window to be summed."""
 
+    streams = True  # see :class:`.TileGrid`
+
     def __init__(self, c: Correlation, tiling: Tiling):
         self.c = c
         self.tiling = tiling

@@ -98,7 +98,7 @@ class LineCorrelation(UnfoldedCorrelation):
         self.vector = lanes(itemsize)
         self.planes = y_format == "nchw"
         self.together = together = self._groups_together(c)
-        self.kind = "taps" if together > 1 else "product"  # a vector is loaded for every product
+        self.kind = "taps" if together > 1 else "lines"  # a vector is loaded for every product
         self._choose_tile(c)
         self.width = self.nv * self.vector
         # Groups together are one group of filters; its channels stand side by side in memory too,

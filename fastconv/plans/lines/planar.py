@@ -51,6 +51,8 @@ class _Shape(NamedTuple):
 
 
 class PlanarCorrelation(UnfoldedCorrelation):
+    kind = "lines"
+
     def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):
         self.c = c
         self.itemsize = itemsize

@@ -78,6 +78,8 @@ def _planes(c: Correlation, rows: int, flat: bool, itemsize: int) -> Planes:
 class PlanarWeight(WeightGradient):
     """One weight gradient of a plan, like :class:`.BlockedWeight`."""
 
+    kind = "lines"
+
     def __init__(self, problem: ConvProblem, threads: int):
         self.c = c = unfolded(problem)
         self.itemsize = itemsize = problem.itemsize
