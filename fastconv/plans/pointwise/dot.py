@@ -25,8 +25,9 @@ from fastconv.simd.vector import lanes
 from .dot_kernel import dot_kernel
 from .matrix import is_dense, pixel_lines, with_joined_lines
 
-_ADDING = 10  # multiply-adds, for each lane, that take the time of adding up the lanes of a tile
-_GAIN = 0.8  # of the time with filters in the lanes
+# Multiply-adds that take the time of adding up the lanes of a tile, for each lane; with filters in
+# the lanes, of storing the results of a pixel.  (They take half as long where two are done at once.)
+_ADDING, _STORING = 7, 10
 _TASK = 512  # pixels, about
 
 
@@ -82,7 +83,7 @@ class DotCorrelation(Part):
             and is_dense(c)
             and c.filters <= vector
             and c.rows.outputs * c.columns.outputs >= dot_rows(c.filters, vector)
-            and _work(c, vector) <= _GAIN * c.channels
+            and _work(c, vector) <= c.channels + _STORING
         )
 
     @property
