@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from unittest import mock
 
 import cases
 import numpy as np
@@ -31,11 +33,24 @@ CASES = (
     cases.Case("to-eight", 2, 5, 6, 3 * ROW - 1, 8, 3, 3, padding=1),
     cases.Case("from-twelve", 1, 12, 5, ROW + 7, 2, 3, 3),
     cases.Case("from-many", 2, 2 * ROW + 5, 7, 2 * ROW + 3, max(1, ROW // 8), 3, 3, padding=1),
-    cases.Case("one-tap", 3, 8, 4, ROW + 2, 7, 1, 1),
+    cases.Case("one-tap", 3, 8, 4, ROW + 2, 5, 1, 1),
     cases.Case("strided", 2, 3, 13, 2 * ROW + 5, 6, 3, 3, stride=2, padding=1),
     cases.Case("strides", 1, 2, 14, 3 * ROW, 3, 4, 5, stride=(3, 2), padding=2),
     cases.Case("dilated", 2, 6, 11, ROW + 9, 2, 3, 3, padding=(2, 3), dilation=(2, 3)),
     cases.Case("images", 19, 2, 3, ROW, 2, 2, 3, padding="same"),
+)
+
+# Of groups, for weight gradients alone.
+GROUPS = (
+    cases.Case("threes", 3, 9, 11, 2 * ROW + 3, 9, 3, 3, padding=1, groups=3),
+    cases.Case("fours", 1, 8, 7, ROW, 8, 3, 3, padding=1, groups=2),
+    cases.Case("two-to-five", 2, 8, 6, ROW + 1, 20, 5, 3, padding=2, groups=4),
+    cases.Case("five-to-one", 5, 20, 5, ROW + 2, 4, 3, 3, groups=4),
+    cases.Case("multiplied", 2, 5, 9, 3 * ROW - 1, 15, 3, 3, padding=1, groups=5),
+    cases.Case("strided-threes", 2, 6, 13, 2 * ROW + 5, 6, 3, 3, stride=2, padding=1, groups=2),
+    cases.Case("dilated-twos", 3, 4, 9, ROW + 9, 6, 3, 3, padding=2, dilation=(2, 3), groups=2),
+    cases.Case("points", 2, 12, 4, ROW + 3, 6, 1, 1, groups=3),
+    cases.Case("one-row", 7, 6, 1, 4 * ROW, 6, 1, 3, padding=(0, 1), groups=2),
 )
 
 
@@ -70,7 +85,21 @@ def test_they_are_planes_soon(case, direction):
         cases.Case("many-filters", 1, 3, 9, 2 * ROW, 9, 3, 3, padding=1),
         cases.Case("many-of-one-tap", 1, 9, 9, 2 * ROW, 3, 1, 1),
         cases.Case("not-all-read", 2, 3, 9, 2 * ROW + 1, 4, 1, 1, stride=2),
-        cases.Case("groups", 1, 6, 9, 2 * ROW, 6, 3, 3, padding=1, groups=2),
+        cases.Case("groups-of-many", 1, 18, 9, 2 * ROW, 6, 3, 3, padding=1, groups=2),
+        cases.Case("groups-to-many", 1, 6, 9, 2 * ROW, 18, 3, 3, padding=1, groups=2),
+        cases.Case("short-groups", 1, 6, 9, ROW - 1, 6, 3, 3, padding=1, groups=2),
+        cases.Case(
+            "far-groups",
+            1,
+            machine().l2 // (4 * ROW * 4) // 2,
+            3,
+            2 * ROW,
+            machine().l2 // (4 * ROW * 4) // 2,
+            3,
+            3,
+            padding=1,
+            groups=machine().l2 // (4 * ROW * 4) // 4,
+        ),
     ],
     ids=lambda case: case.name,
 )
@@ -78,6 +107,37 @@ def test_they_are_planes_soon(case, direction):
 def test_others_are_not(case, direction):
     (plan,) = _plans(Trial(case, direction, order="nhwc"))
     assert not isinstance(plan, (PlanarCorrelation, PlanarWeight))
+
+
+@pytest.mark.skipif(ROW < 16, reason="short vectors of filters are full enough")
+@pytest.mark.parametrize("case", GROUPS, ids=lambda case: case.name)
+def test_groups_are_planes_soon_for_weights(case):
+    for direction in DIRECTIONS:
+        plans = _plans(Trial(case, direction, order="nhwc"))
+        planar = [isinstance(plan, (PlanarCorrelation, PlanarWeight)) for plan in plans]
+        assert any(planar) == (direction == "backward_weight")
+
+
+@pytest.mark.parametrize("orders", [*itertools.product(FORMATS, FORMATS)], ids="-".join)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", GROUPS, ids=lambda case: case.name)
+def test_weight_gradients_of_groups(case, dtype, threads, orders):
+    """By every block, also those that a plan would not choose."""
+    trial = Trial(case, "backward_weight", dtype)
+    operands = [
+        np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if last else a
+        for a, last in zip(trial.operands(), (order == "nhwc" for order in orders), strict=True)
+    ]
+    problem = trial.problem._replace(x_format=orders[0], y_format=orders[1])
+    chosen = PlanarWeight(problem, threads)
+    for cut in chosen._cuts():
+        shape = chosen._shape()._replace(cut=cut)
+        with mock.patch.object(PlanarWeight, "_shape", lambda self, shape=shape: shape):
+            plan = PlanarWeight(problem, threads)
+        dw = np.full(case.w_shape, np.nan, dtype)
+        plan.run(*operands, dw)
+        assert_close(dw, trial.expected, trial.bound("direct"))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -25,7 +25,7 @@ from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
 from fastconv.transforms.tile_map import Tiling
 
-from ._product import ProductAlgorithm
+from ._product import ProductAlgorithm, moved_singly
 from .algorithm import ACCURACIES, Cost, Plan, Work, again_if
 from .direct import Direct, or_direct
 
@@ -72,6 +72,7 @@ class BilinearAlgorithm(ProductAlgorithm):
         waited = 0 if part.grid.streams else nbytes
         return (
             Work("copy", 0, effort.far + waited, part.workers),
+            Work("gather", 0, 2 * moved_singly(part), part.workers, launches=0),
             Work("transform", int(flops * effort.filters), 0, part.workers, launches=0),
             Work("transform", int(flops * effort.tiles), 0, part.workers, launches=int(weight)),
             Work("product", 2 * part.vector * effort.products, nbytes - waited, part.workers),

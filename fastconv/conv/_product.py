@@ -16,6 +16,7 @@ import numpy as np
 from fastconv.core.problem import ConvProblem
 from fastconv.plans import correlation
 from fastconv.plans.correlation import Correlation
+from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
 
 from ._matrices import covers, flattened, on_matrices
@@ -65,7 +66,7 @@ class ProductAlgorithm(Algorithm):
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         c, workers = part.c, part.workers
-        columns = _moved_singly(part)
+        columns = moved_singly(part)
         if part.gathers:  # a few channels of a tap in the time of a vector
             vector = lanes(part.itemsize)
             taps = c.steps // c.channels * -(-c.channels // vector)
@@ -135,13 +136,19 @@ def _in_turn(plans: list[tuple[Piece, Plan]]) -> Plan:
     return run
 
 
-def _moved_singly(part) -> int:
-    """Bytes of the vectors that could be moved while a few channels, or folded outputs, are."""
+def moved_singly(part) -> int:
+    """Bytes of the vectors that could be moved while a few elements of groups are.
+
+    These are channels of pixels, filters of gradients that are summed, folded outputs.
+    """
     c, itemsize = part.c, part.itemsize
     vector = lanes(itemsize)
     moved = 0
     if c.channels < vector:
         moved += c.N * c.rows.inputs * c.columns.inputs
+    along_planes = part.kind == "lines"
+    if isinstance(part, WeightGradient) and c.filters < vector and not along_planes:
+        moved += c.pixels
     if part.folds:
         moved += c.pixels * c.lanes
     return c.groups * moved * vector * itemsize if c.groups > 1 else 0

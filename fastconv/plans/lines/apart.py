@@ -26,6 +26,18 @@ def soon_planes(c: Correlation, itemsize: int) -> bool:
     return few and read and min(c.columns.inputs, c.columns.outputs) >= lanes(itemsize)
 
 
+def soon_planes_of_groups(c: Correlation, itemsize: int) -> bool:
+    """Whether that goes for groups of as few, whose planes stay near for a row of outputs.
+
+    (Of a weight gradient, whose sums run along the planes; others have groups in their lanes.)
+    """
+    few = c.groups > 1 and max(c.channels, c.filters) <= _MOST
+    read = all(axis.advance <= axis.window for axis in (c.rows, c.columns))
+    x, y = c.rows.window * c.channels * c.columns.inputs, c.filters * c.columns.outputs
+    near = 2 * c.groups * (x + y) * itemsize <= machine().l2 // 2
+    return few and read and near and c.columns.outputs >= lanes(itemsize)
+
+
 def _most_channels(c: Correlation, itemsize: int) -> int:
     """Making planes takes a few cycles a vector, what few filters leave empty of theirs far more.
 

@@ -33,14 +33,21 @@ from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.tiles import tile_tap_dots
 from fastconv.simd.vector import lanes
 
-from .apart import plane_bytes, result_bytes, separating, soon_planes, window_rows
+from .apart import (
+    plane_bytes,
+    result_bytes,
+    separating,
+    soon_planes,
+    soon_planes_of_groups,
+    window_rows,
+)
 from .planar_weight_kernel import planar_add_kernel, planar_weight_kernel
 
 _MOST_TAPS = 512  # of all channels; more are as well transposed
 _MOST_STEPS = 256  # vectors summed in one go: rounding errors of equal terms all point the same way
 # In multiply-adds of vectors: beginning and ending a tile, beginning a row, packing a vector,
-# waiting for a cache line that the first-level cache has no room for.
-_START, _ROW, _PACK, _LINE = 150, 4, 10, 4
+# making planes of one, waiting for a cache line that the first-level cache has no room for.
+_START, _ROW, _PACK, _TURN, _LINE = 150, 4, 10, 10, 4
 # Rows, and images, of a block: at most so many.
 _ROWS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, _MOST_STEPS)
 _IMAGES = (2, 4, 8, 16)
@@ -89,9 +96,11 @@ class PlanarWeight(WeightGradient):
         self.workers = workers_for(problem.flops, rows, threads, c.moved(itemsize))
         self.units = Units(c, "nchw", itemsize, splat=True)
         self.apart = (
-            problem.x_format == "nhwc" and c.channels > 1,
-            problem.y_format == "nhwc" and c.filters > 1,
+            problem.x_format == "nhwc" and problem.C > 1,
+            problem.y_format == "nhwc" and problem.K > 1,
         )
+        # Pixels become planes of all groups at a time: no two workers then have parts of them.
+        self.dealt = 1 if any(self.apart) else c.groups
         self.time, self.cut, self.mr, self.nt = self._shape()
         self.planes = self._planes(self.cut)
         self.tiles, self.tap_tiles = -(-c.filters // self.mr), -(-c.steps // self.nt)
@@ -101,7 +110,7 @@ class PlanarWeight(WeightGradient):
         self.tasks_i = -(-c.rows.outputs // self.cut.rows)
         self.blocks = -(-c.N // self.cut.images) * self.tasks_i
         self.copies, self.parts = share_out(
-            self.workers, self.blocks, c.groups, self.copy_bytes, c.pixels, _TURNS
+            self.workers, self.blocks, self.dealt, self.copy_bytes, c.pixels, _TURNS
         )
         self.workers = min(self.workers, self.copies * self.parts)
         self.planes_bytes = aligned(self.planes.nbytes)
@@ -126,7 +135,7 @@ class PlanarWeight(WeightGradient):
     def applies(problem: ConvProblem) -> bool:
         """Whether this plan can run ``problem`` and suits it: planes of few channels, long rows."""
         c, vector = unfolded(problem), lanes(problem.itemsize)
-        soon = soon_planes(c, problem.itemsize)
+        soon = (soon_planes_of_groups if c.groups > 1 else soon_planes)(c, problem.itemsize)
         return (
             (problem.x_format == "nchw" or problem.C == 1 or soon)
             and (problem.y_format == "nchw" or soon)
@@ -138,11 +147,13 @@ class PlanarWeight(WeightGradient):
     def _cuts(self) -> Iterator[_Cut]:
         """Blocks to choose from: enough to share them out evenly."""
         c, height, width = self.c, self.c.rows.outputs, self.c.columns.outputs
-        fair = c.N * c.groups * height
+        fair = c.N * self.dealt * height
         if self.workers > 1:
             fair = max(1, fair // (_BLOCKS * self.workers))
         rows = {even_split(height, most) for most in _ROWS if most <= fair}
         images = [most for most in _IMAGES if most <= min(c.N, fair // height)]
+        if any(self.apart) and c.groups > 1:  # whose planes are of one image at a time
+            images = []
         cuts = [_Cut(False, 1, some, some, width) for some in rows]
         if c.columns.spread == 1:
             cuts += [_Cut(True, 1, some, 1, some * width) for some in rows]
@@ -155,10 +166,11 @@ class PlanarWeight(WeightGradient):
     def _apart_bytes(self, cut: _Cut, planes: Planes) -> tuple[int, int]:
         """What planes of the pixels of a block take: of an image of x at a time, of all of dy."""
         c, (x_apart, dy_apart) = self.c, self.apart
-        gradient = cut.images * c.filters * result_bytes(c, cut.rows, self.itemsize)
+        plane = plane_bytes(c, planes, self.itemsize)
+        gradient = cut.images * result_bytes(c, cut.rows, self.itemsize)
         return (
-            x_apart * aligned(c.channels * plane_bytes(c, planes, self.itemsize)),
-            dy_apart * aligned(gradient),
+            x_apart * aligned(c.groups * c.channels * plane),
+            dy_apart * aligned(c.groups * c.filters * gradient),
         )
 
     def _held(self, cut: _Cut) -> int:
@@ -175,11 +187,14 @@ class PlanarWeight(WeightGradient):
         tiles = dot_tiles(c.filters, c.steps)
         found = []
         for cut in self._cuts():
-            held = cut.images * self._planes(cut).nbytes
+            planes = self._planes(cut)
+            held = cut.images * planes.nbytes
             blocks = -(-c.N // cut.images) * -(-c.rows.outputs // cut.rows)
             steps = cut.stretches * -(-cut.length // self.vector)
             line = cut.stretches * cut.length * self.itemsize
-            packed = _PACK * held // (self.vector * self.itemsize)
+            pixels, gradient = self._apart_bytes(cut, planes)
+            turned = (cut.images * pixels + gradient) // c.groups
+            packed = (_PACK * held + _TURN * turned) // (self.vector * self.itemsize)
             for mr, nt, step in tiles:
                 # Of planes and rows of dy together what is too much is read again by every tile.
                 beyond = max(0, held + mr * line - room) // ALIGN
@@ -275,12 +290,12 @@ class PlanarWeight(WeightGradient):
         there |= dict(separate=0, separate_dy=0)
         c, (x_apart, dy_apart) = self.c, self.apart
         if x_apart:  # a task reads what it has made planes of
-            there["separate"] = separating(self.itemsize, c.channels, xw)
+            there["separate"] = separating(self.itemsize, c.groups * c.channels, xw)
             xn, xc, xh, xw = 0, self.x_plane, c.columns.inputs * self.itemsize, self.itemsize
         if dy_apart:
-            there["separate_dy"] = separating(self.itemsize, c.filters, yw)
+            there["separate_dy"] = separating(self.itemsize, c.groups * c.filters, yw)
             yk, yh = self.dy_plane, c.columns.outputs * self.itemsize
-            yn = c.filters * yk
+            yn = c.groups * c.filters * yk
         multiplying = self.multiply.call(
             scratch=sums + aligned(self.copies * self.copy_bytes),
             sums=sums,

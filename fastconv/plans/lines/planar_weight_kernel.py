@@ -86,9 +86,13 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
                 stretches, length, dy_row, x_row = rows, a.J, a.yh, a.row_bytes
                 if a.flat:
                     stretches, length, dy_row, x_row = images, rows * a.J, a.yn, a.planes_bytes
+                if a.separate_dy != 0:
+                    _separate_gradient(a, itemsize, gradient, n0, images, i0, rows)
+                    clock = lap(a.profile, worker, WEIGHT, clock)
                 for group in range(first, last):
                     for n in range(images):
-                        if a.separate != 0:  # of a single group
+                        # Of all groups; there is one of them, or one image.
+                        if a.separate != 0 and group == first:
                             separate_rows(a, x, window, n0 + n, i0)
                         pack_planes(
                             like, a, x, itemsize, planes + n * a.planes_bytes, n0 + n, group, i0
@@ -96,12 +100,10 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
                     clock = lap(a.profile, worker, INPUT, clock)
                     row = _gradient(a, block, group)
                     following = _gradient(a, min(block + 1, last_block - 1), first)
+                    if a.separate_dy != 0:
+                        row = following = gradient + group * a.yg
                     if group + 1 < last:
                         following = row + a.yg
-                    if a.separate_dy != 0:
-                        _separate_gradient(a, itemsize, gradient, n0, images, i0, rows)
-                        clock = lap(a.profile, worker, WEIGHT, clock)
-                        row = following = gradient
                     target = sums + group * a.unit_bytes
                     for k in range(mr, a.filters + mr, mr):
                         # What the next tile reads of dy is fetched a few rows with every call.

@@ -25,8 +25,8 @@ from fastconv.simd.vector import lanes
 from .dot_kernel import dot_kernel
 from .matrix import is_dense, pixel_lines, with_joined_lines
 
-# Multiply-adds that take the time of adding up the lanes of a tile, for each lane; with filters in
-# the lanes, of storing the results of a pixel.  (They take half as long where two are done at once.)
+# Multiply-adds in the time of adding up the lanes of a tile, for each lane; and of storing the
+# results of a pixel that has its filters in the lanes.
 _ADDING, _STORING = 7, 10
 _TASK = 512  # pixels, about
 
