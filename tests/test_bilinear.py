@@ -108,7 +108,7 @@ def test_maps_make_a_correlation_and_its_adjoint(tiling):
 
 
 def _compiled(make, arity, itemsize, which, tiling):
-    function = make(itemsize, *which, *tiling)
+    function = make(itemsize, *which, tiling)
     # The first two words are numba's: where to return a value, and an exception.
     compiled = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * (2 + arity))(function.address)
     unused = np.zeros(1, np.int64)

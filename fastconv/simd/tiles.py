@@ -8,47 +8,32 @@ from __future__ import annotations
 
 import functools
 
-from numba.core import cgutils, types
-from numba.extending import intrinsic
-
 from fastconv.core.jit import Function, callee, record
 
 from .dots import emit_dots, emit_tap_dots
+from .emitted import emitted, named
 from .flat import emit_flat, emit_flat_products
 from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
-from .vector import Vectors, element, lanes, literal
+from .vector import element, lanes
 from .window_tiles import emit_lanes, emit_line, emit_parities, emit_planar, emit_sliding
 
-
-@intrinsic(prefer_literal=True)
-def _multiply(typingctx, like, tile, *words):
-    """A tile, given by its kind and sizes, is the body of the function that is compiled."""
-
-    def codegen(context, builder, signature, arguments):
-        kind, *sizes = literal(signature.args[1]).split()
-        values = cgutils.unpack_tuple(builder, arguments[2])
-        _KINDS[kind](Vectors(builder, signature.args[0]), tuple(map(int, sizes)), *values)
-        return context.get_dummy_value()
-
-    words = types.StarArgUniTuple(types.int64, len(words))
-    return types.void(like, tile, words), codegen
-
-
-_KINDS = {
-    "rows": emit_rows,
-    "pitched": emit_pitched,
-    "packed": emit_packed,
-    "dots": emit_dots,
-    "tap-dots": emit_tap_dots,
-    "line": emit_line,
-    "parities": emit_parities,
-    "lanes": emit_lanes,
-    "panel": emit_panel,
-    "sliding": emit_sliding,
-    "planar": emit_planar,
-    "flat": emit_flat,
-    "flat-products": emit_flat_products,
-}
+_multiply = emitted(
+    {
+        "rows": emit_rows,
+        "pitched": emit_pitched,
+        "packed": emit_packed,
+        "dots": emit_dots,
+        "tap-dots": emit_tap_dots,
+        "line": emit_line,
+        "parities": emit_parities,
+        "lanes": emit_lanes,
+        "panel": emit_panel,
+        "sliding": emit_sliding,
+        "planar": emit_planar,
+        "flat": emit_flat,
+        "flat-products": emit_flat_products,
+    }
+)
 
 # What a kernel needs in its arguments to multiply by a register tile: the address of its function,
 # its rows and columns.
@@ -65,7 +50,7 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
 
     Row m of the result goes to ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart.
     """
-    tile = f"rows {mr} {nv}"
+    tile = named("rows", mr, nv)
 
     @callee(12)
     def rows(
@@ -87,7 +72,7 @@ def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     ``columns`` are stored.  Every step prefetches the cache line at ``fetch``, which moves by
     ``fetch_step``.
     """
-    tile = f"pitched {mr} {nv}"
+    tile = named("pitched", mr, nv)
 
     @callee(13)
     def pitched(
@@ -108,7 +93,7 @@ def tile_dots(itemsize: int, mr: int, nk: int) -> dict[str, int]:
     Row m of A is at ``a + m·a_pitch``, filter k at ``b + k·b_pitch``; the results ``[row][filter]``
     stand together at ``c``, and what they begin with at ``init``.
     """
-    tile = f"dots {mr} {nk}"
+    tile = named("dots", mr, nk)
 
     @callee(8)
     def dots(a, a_pitch, length, b, b_pitch, init, relu, c):
@@ -126,7 +111,7 @@ def tile_tap_dots(itemsize: int, mr: int, nt: int, fetched: int) -> dict[str, in
     ``[row][tap]`` are added to what stands at ``sums``, in whole vectors.  Meanwhile as many rows
     of A are prefetched as ``fetched`` says, ``fetch`` being where the first is.
     """
-    tile = f"tap-dots {mr} {nt} {fetched}"
+    tile = named("tap-dots", mr, nt, fetched)
 
     @callee(10)
     def tap_dots(a, a_pitch, a_row, b, b_row, taps, n_rows, length, fetch, sums):
@@ -150,7 +135,7 @@ def tile_packed(itemsize: int, mr: int, nv: int, fetched: tuple[int, ...]) -> di
     ``streams`` are records of eight words, the first three of them the address of the first line,
     and the bytes to the next one and to the first one of the next tile.
     """
-    tile = f"packed {mr} {nv} " + " ".join(map(str, fetched))
+    tile = named("packed", mr, nv, *fetched)
 
     @callee(12)
     def packed(count, a, a_step, runs, blocks, rest, b, streams, more, c, c_pitch, c_step):
@@ -186,7 +171,7 @@ def tile_line(
     With every line it prefetches so many cache lines from ``fetch`` on, ``apart`` bytes from one to
     the next.  Row m of the result goes to ``c + m·c_pitch``.
     """
-    tile = f"line {mr} {nv} {held} {taps} {advance} {spread} {channels} {groups} {share}"
+    tile = named("line", mr, nv, held, taps, advance, spread, channels, groups, share)
 
     @callee(11)
     def line(a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch):
@@ -233,7 +218,7 @@ def tile_lanes(
     m·advance + tap·spread, ``pitch`` bytes apart, if they are ``inside`` (from, to) the line.  The
     weights are ``[row][tap][lane]``, those of the next vector ``w_unit`` bytes away.
     """
-    tile = f"lanes {mr} {nu} {taps} {advance} {spread} {inside[0]} {inside[1]}"
+    tile = named("lanes", mr, nu, taps, advance, spread, *inside)
 
     @callee(10)
     def in_lanes(x, x_step, pitch, n_rows, w, w_unit, init, relu, y, y_pitch):
@@ -255,9 +240,9 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int, sliding: int) ->
     With ``sliding`` taps (0 for none) rows are those of a window, ``[tap row][tap][channel]``,
     that moves by a tap a step; ``a_step`` must be the bytes of all channels.
     """
-    tile = f"panel {mr} {nv} {stretches}"
+    tile = named("panel", mr, nv, stretches)
     if sliding:
-        tile = f"sliding {mr} {nv} {stretches} {sliding}"
+        tile = named("sliding", mr, nv, stretches, sliding)
 
     @callee(16)
     def panel(
@@ -280,7 +265,7 @@ def tile_planar(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     ``x + places[j] + taps[t]``.  Filter m of the result goes to ``y + m·y_pitch + targets[j]``,
     what it begins with is at ``init + m·pitch + starts[j]``.
     """
-    tile = f"planar {mr} {nv}"
+    tile = named("planar", mr, nv)
 
     @callee(12)
     def planar(a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets):
@@ -303,7 +288,7 @@ def tile_flat(
     after those at ``last_w`` begin again, as does what sums begin with.  So many ``elements`` of a
     line are stored.
     """
-    tile = f"flat {mr} {down} {across} {advance} {spread}"
+    tile = named("flat", mr, down, across, advance, spread)
 
     @callee(11)
     def flat(x, line, tap, count, w, last_w, init, relu, y, y_pitch, elements):
@@ -324,7 +309,7 @@ def tile_flat_products(
     Summed lane by lane over ``count`` vectors, ``step`` bytes apart, and ``rest`` elements of one
     more; and added to ``sums[row][tap][lane]``.
     """
-    tile = f"flat-products {mr} {down} {across} {advance} {spread}"
+    tile = named("flat-products", mr, down, across, advance, spread)
 
     @callee(9)
     def products(x, line, tap, count, step, dy, dy_pitch, rest, sums):

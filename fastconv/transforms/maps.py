@@ -11,14 +11,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from numba.core import cgutils, types
-from numba.extending import intrinsic
-
 from fastconv.core.jit import Function, callee
-from fastconv.simd.vector import Vectors, element, i64, literal
+from fastconv.simd.emitted import emitted, named
+from fastconv.simd.vector import Vectors, element, i64
 
 from .program import ZERO, Program
-from .tile_map import OUTPUT, WEIGHT, WEIGHT_GRADIENT, Rows, TileMap, Tiling, tile_map
+from .tile_map import WEIGHT, Rows, TileMap, Tiling, tile_map
 
 
 def emit(v: Vectors, program: Program, values: list) -> list:
@@ -206,71 +204,54 @@ def _gather(
     v.raise_flag(v.loop(count, [components, tile, bias, v.zero], one)[3], flag)
 
 
-@intrinsic(prefer_literal=True)
-def _apply(
-    typingctx, like, streaming, which, m_rows, r_rows, m_columns, r_columns, method, *words
-):  # fmt: skip
-    key = (streaming, which, m_rows, r_rows, m_columns, r_columns, method)
+def _map_taps(v: Vectors, sizes, *words):
+    streaming, *tiling = sizes
+    store = v.stream if streaming else v.store
+    _spread(v, tile_map(WEIGHT, Tiling(*tiling)), store, *words)
 
-    def codegen(context, builder, signature, arguments):
-        streaming, which, *tiling = map(literal, signature.args[1:8])
-        v, m = Vectors(builder, signature.args[0]), tile_map(which, Tiling(*tiling))
-        values = cgutils.unpack_tuple(builder, arguments[8])
-        if which in (OUTPUT, WEIGHT_GRADIENT):
-            _gather(v, m, *values)
-        elif which == WEIGHT:
-            _spread(v, m, v.stream if streaming else v.store, *values)
-        else:
-            _spread_clipped(v, m, *values)
-        return context.get_dummy_value()
 
-    return types.void(like, *key, types.StarArgUniTuple(types.int64, len(words))), codegen
+def _map_tiles(v: Vectors, sizes, *words):
+    which, *tiling = sizes
+    _spread_clipped(v, tile_map(which, Tiling(*tiling)), *words)
+
+
+def _map_components(v: Vectors, sizes, *words):
+    which, *tiling = sizes
+    _gather(v, tile_map(which, Tiling(*tiling)), *words)
+
+
+_apply = emitted({"taps": _map_taps, "spread": _map_tiles, "gather": _map_components})
 
 
 @functools.cache
-def spread_taps(
-    itemsize: int,
-    m_rows: int,
-    r_rows: int,
-    m_columns: int,
-    r_columns: int,
-    method: int,
-    streaming: bool = False,
-) -> Function:
+def spread_taps(itemsize: int, tiling: Tiling, streaming: bool = False) -> Function:
     """Map ``count`` tiles of vectors of taps, any bytes apart, to components ``step`` bytes apart.
 
     Tiles are ``tile_step`` bytes apart, their components ``component_tile``.  With ``streaming``
     the components, which must be aligned to vectors, go past the caches.
     """
-    streaming = int(streaming)
+    body = named("taps", streaming, *tiling)
 
     @callee(9)
     def spread_taps(
         count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
     ):
         _apply(
-            element(itemsize), streaming, WEIGHT, m_rows, r_rows, m_columns, r_columns, method,
-            count, tile, tile_step, row_step, column_step, components, component_tile, step, temp,
+            element(itemsize), body, count, tile, tile_step, row_step, column_step, components,
+            component_tile, step, temp,
         )  # fmt: skip
 
     return spread_taps
 
 
 @functools.cache
-def spread(
-    itemsize: int,
-    which: int,
-    m_rows: int,
-    r_rows: int,
-    m_columns: int,
-    r_columns: int,
-    method: int,
-) -> Function:
+def spread(itemsize: int, which: int, tiling: Tiling) -> Function:
     """The same of tiles of the input or of the output's gradient, which images may cut off.
 
     Only rows from ``top`` to before ``bottom`` and columns from ``left`` to before ``right`` are
     read, the others are zeros.
     """
+    body = named("spread", which, *tiling)
 
     @callee(13)
     def spread(
@@ -278,24 +259,15 @@ def spread(
         bottom, left, right,
     ):  # fmt: skip
         _apply(
-            element(itemsize), 0, which, m_rows, r_rows, m_columns, r_columns, method, count, tile,
-            tile_step, row_step, column_step, components, component_tile, step, temp, top, bottom,
-            left, right,
+            element(itemsize), body, count, tile, tile_step, row_step, column_step, components,
+            component_tile, step, temp, top, bottom, left, right,
         )  # fmt: skip
 
     return spread
 
 
 @functools.cache
-def gather(
-    itemsize: int,
-    which: int,
-    m_rows: int,
-    r_rows: int,
-    m_columns: int,
-    r_columns: int,
-    method: int,
-) -> Function:
+def gather(itemsize: int, which: int, tiling: Tiling) -> Function:
     """Map components to ``count`` tiles of vectors, add vectors of a bias; perhaps a ReLU.
 
     Tiles are ``tile_step`` bytes apart, their components ``component_tile``, their vectors of the
@@ -304,6 +276,7 @@ def gather(
     Sets the word at ``flag`` if a result is not finite: the maps mix the values of a tile, so one
     NaN or Inf spoils outputs that it should not reach.
     """
+    body = named("gather", which, *tiling)
 
     @callee(13)
     def gather(
@@ -311,9 +284,8 @@ def gather(
         bias, bias_step, relu, flag,
     ):  # fmt: skip
         _apply(
-            element(itemsize), 0, which, m_rows, r_rows, m_columns, r_columns, method, count,
-            components, component_tile, step, tile, tile_step, row_step, column_step, temp,
-            bias, bias_step, relu, flag,
+            element(itemsize), body, count, components, component_tile, step, tile, tile_step,
+            row_step, column_step, temp, bias, bias_step, relu, flag,
         )  # fmt: skip
 
     return gather

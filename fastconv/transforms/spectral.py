@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import functools
 
-from numba.core import cgutils, types
-from numba.extending import intrinsic
-
 from fastconv.core.jit import Function, callee
-from fastconv.simd.vector import Vectors, element, i64, literal
+from fastconv.simd.emitted import emitted, named
+from fastconv.simd.vector import Vectors, element, i64
 
 from .maps import (
     gather_columns,
@@ -24,8 +22,6 @@ from .maps import (
     spread_tile,
 )
 from .spectrum import Span, inverse, transform
-
-_SPREAD, _RESTORE, _CORRELATE, _SUM = range(4)
 
 
 def temp_vectors(rows: int, columns: int, inputs: int, outputs: int) -> int:
@@ -137,20 +133,7 @@ def _sum(v: Vectors, key, x, x_row, x_column, dy, dy_row, dy_column, target, tem
         carried = loop_times(v, both[0].count, carried, line)
 
 
-_BODIES = {_SPREAD: _spread, _RESTORE: _restore, _CORRELATE: _correlate, _SUM: _sum}
-
-
-@intrinsic(prefer_literal=True)
-def _apply(typingctx, like, body, T_rows, T_columns, a_rows, a_columns, b_rows, b_columns, *words):
-    key = (body, T_rows, T_columns, a_rows, a_columns, b_rows, b_columns)
-
-    def codegen(context, builder, signature, arguments):
-        body, *key = map(literal, signature.args[1:8])
-        values = cgutils.unpack_tuple(builder, arguments[8])
-        _BODIES[body](Vectors(builder, signature.args[0]), key, *values)
-        return context.get_dummy_value()
-
-    return types.void(like, *key, types.StarArgUniTuple(types.int64, len(words))), codegen
+_apply = emitted({"spread": _spread, "restore": _restore, "correlate": _correlate, "sum": _sum})
 
 
 @functools.cache
@@ -158,12 +141,12 @@ def filter_spectrum(
     itemsize: int, T_rows: int, T_columns: int, R: int, S: int, first_row: int, first_column: int
 ) -> Function:
     """Transform a filter of R × S vectors, whose first tap stands at the given position."""
+    body = named("spread", T_rows, T_columns, R, S, first_row, first_column)
 
     @callee(5)
     def filter_spectrum(tile, row_step, column_step, spectrum, temp):
         _apply(
-            element(itemsize), _SPREAD, T_rows, T_columns, R, S, first_row, first_column,
-            tile, row_step, column_step, spectrum, temp,
+            element(itemsize), body, tile, row_step, column_step, spectrum, temp,
         )  # fmt: skip
 
     return filter_spectrum
@@ -174,12 +157,12 @@ def filter_gradient(
     itemsize: int, T_rows: int, T_columns: int, R: int, S: int, first_row: int, first_column: int
 ) -> Function:
     """The transposed map: the gradient's spectrum to its taps; flags what is not finite."""
+    body = named("restore", T_rows, T_columns, R, S, first_row, first_column)
 
     @callee(6)
     def filter_gradient(spectrum, tile, row_step, column_step, temp, flag):
         _apply(
-            element(itemsize), _RESTORE, T_rows, T_columns, R, S, first_row, first_column,
-            spectrum, tile, row_step, column_step, temp, flag,
+            element(itemsize), body, spectrum, tile, row_step, column_step, temp, flag,
         )  # fmt: skip
 
     return filter_gradient
@@ -194,14 +177,15 @@ def correlate(
 
     Adds the vector at ``bias``; perhaps a ReLU; flags what is not finite, as :func:`.maps.gather`.
     """
+    body = named("correlate", T_rows, T_columns, n_rows, n_columns, m_rows, m_columns)
 
     @callee(11)
     def correlate(
         x, x_row, x_column, spectrum, y, y_row, y_column, temp, bias, relu, flag
     ):  # fmt: skip
         _apply(
-            element(itemsize), _CORRELATE, T_rows, T_columns, n_rows, n_columns, m_rows, m_columns,
-            x, x_row, x_column, spectrum, y, y_row, y_column, temp, bias, relu, flag,
+            element(itemsize), body, x, x_row, x_column, spectrum, y, y_row, y_column, temp, bias,
+            relu, flag,
         )  # fmt: skip
 
     return correlate
@@ -213,12 +197,12 @@ def add_gradient(
     m_columns: int,
 ) -> Function:  # fmt: skip
     """Add F(x) ⊙ conj(F(dy)) of n × n inputs and m × m gradients to a spectrum."""
+    body = named("sum", T_rows, T_columns, n_rows, n_columns, m_rows, m_columns)
 
     @callee(8)
     def add_gradient(x, x_row, x_column, dy, dy_row, dy_column, spectrum, temp):
         _apply(
-            element(itemsize), _SUM, T_rows, T_columns, n_rows, n_columns, m_rows, m_columns,
-            x, x_row, x_column, dy, dy_row, dy_column, spectrum, temp,
+            element(itemsize), body, x, x_row, x_column, dy, dy_row, dy_column, spectrum, temp,
         )  # fmt: skip
 
     return add_gradient

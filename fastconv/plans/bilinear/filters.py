@@ -156,7 +156,7 @@ class MappedFilters(PackedFilters):
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()
-        weight_map = spread_taps(self.itemsize, *self.tiling, streaming=self.streamed)
+        weight_map = spread_taps(self.itemsize, self.tiling, streaming=self.streamed)
         return Stage(
             map_all_filters(self.itemsize),
             workers_for(self.effort, constants["tasks"], self.threads),

@@ -19,7 +19,7 @@ from fastconv.plans.lines.line import line_words, lines_of_planes, near_lines
 from fastconv.plans.packed_filters import Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.vector import lanes
-from fastconv.transforms.lines import tile_filtering
+from fastconv.transforms.line_filtering import tile_filtering
 from fastconv.transforms.tile_map import Tiling
 
 from .filters import MappedFilters

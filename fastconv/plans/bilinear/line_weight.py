@@ -19,7 +19,7 @@ from fastconv.plans.correlation import unfolded
 from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
-from fastconv.transforms.lines import tile_sums
+from fastconv.transforms.line_sums import tile_sums
 from fastconv.transforms.tile_map import Tiling
 
 from .line_grid import LineGrid

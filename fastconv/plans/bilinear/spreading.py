@@ -76,7 +76,7 @@ def spreading_stage(
         phase=phase,
         chunk=chunk,
         chunks=chunks,
-        map=spread(itemsize, which, *grid.tiling).address,
+        map=spread(itemsize, which, grid.tiling).address,
         **grid.constants(grid.tiles, pixel),
         **constants,
     )

@@ -40,7 +40,7 @@ class StagedTaps:
         grid, c = self.grid, self.grid.c
         R, S = c.rows.window, c.columns.window
         return dict(
-            weight_map=gather(self.itemsize, WEIGHT_GRADIENT, *grid.tiling).address,
+            weight_map=gather(self.itemsize, WEIGHT_GRADIENT, grid.tiling).address,
             summed=grid.tiling.components,
             row_advance=grid.advance[0],
             column_advance=grid.advance[1],

@@ -192,7 +192,7 @@ class BilinearWeight(WeightGradient):
     ) -> np.ndarray:
         """A record from which the kernels pack windows and spread them, less the array's words."""
         targets = dict(
-            map=spread(self.itemsize, which, *self.tiling).address,
+            map=spread(self.itemsize, which, self.tiling).address,
             v_component=component,
             v_bundle=0,
             v_tile=tile,
