@@ -18,6 +18,7 @@ from fastconv.core.address import address
 from fastconv.core.jit import call, kernel, record
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage
+from fastconv.plans.lines import planar_weight
 from fastconv.plans.lines.planar import PlanarCorrelation
 from fastconv.plans.lines.planar_weight import PlanarWeight
 from fastconv.simd.interleaving import joiner, separator
@@ -88,6 +89,7 @@ def test_they_are_planes_soon(case, direction):
         cases.Case("groups-of-many", 1, 18, 9, 2 * ROW, 6, 3, 3, padding=1, groups=2),
         cases.Case("groups-to-many", 1, 6, 9, 2 * ROW, 18, 3, 3, padding=1, groups=2),
         cases.Case("short-groups", 1, 6, 9, ROW - 1, 6, 3, 3, padding=1, groups=2),
+        cases.Case("groups-not-all-read", 2, 6, 9, 2 * ROW + 1, 6, 1, 1, stride=2, groups=2),
         cases.Case(
             "far-groups",
             1,
@@ -118,26 +120,58 @@ def test_groups_are_planes_soon_for_weights(case):
         assert any(planar) == (direction == "backward_weight")
 
 
+def _framed(array: np.ndarray, order: str) -> np.ndarray:
+    """The same in this memory order, amid elements that no result may depend on."""
+    n, c, h, w = array.shape
+    axes = (0, 1, 2, 3) if order == "nchw" else (0, 2, 3, 1)
+    frame = np.full([(n, c + 2, h + 1, w + ROW)[axis] for axis in axes], np.nan, array.dtype)
+    inside = frame.transpose(np.argsort(axes))[:, 1:-1, 1:, ROW // 2 : -(ROW // 2)]
+    inside[...] = array
+    return inside
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["whole", "framed"])
 @pytest.mark.parametrize("orders", [*itertools.product(FORMATS, FORMATS)], ids="-".join)
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", GROUPS, ids=lambda case: case.name)
-def test_weight_gradients_of_groups(case, dtype, threads, orders):
-    """By every block, also those that a plan would not choose."""
+def test_weight_gradients_of_groups(case, dtype, threads, orders, framed):
+    """By every block, also those that a plan would not choose, and by all threads."""
     trial = Trial(case, "backward_weight", dtype)
     operands = [
-        np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if last else a
-        for a, last in zip(trial.operands(), (order == "nhwc" for order in orders), strict=True)
+        _framed(a, order) if framed else _in_order(a, order)
+        for a, order in zip(trial.operands(), orders, strict=True)
     ]
     problem = trial.problem._replace(x_format=orders[0], y_format=orders[1])
-    chosen = PlanarWeight(problem, threads)
-    for cut in chosen._cuts():
-        shape = chosen._shape()._replace(cut=cut)
-        with mock.patch.object(PlanarWeight, "_shape", lambda self, shape=shape: shape):
-            plan = PlanarWeight(problem, threads)
-        dw = np.full(case.w_shape, np.nan, dtype)
-        plan.run(*operands, dw)
-        assert_close(dw, trial.expected, trial.bound("direct"))
+    with mock.patch.object(planar_weight, "workers_for", lambda *_: threads):
+        chosen = PlanarWeight(problem, threads)
+        assert chosen.workers == threads or chosen.blocks < threads
+        for cut in chosen._cuts():
+            shape = chosen._shape()._replace(cut=cut)
+            with mock.patch.object(PlanarWeight, "_shape", lambda self, shape=shape: shape):
+                plan = PlanarWeight(problem, threads)
+            dw = np.full(case.w_shape, np.nan, dtype)
+            plan.run(*operands, dw)
+            assert_close(dw, trial.expected, trial.bound("direct"))
+
+
+def _in_order(array: np.ndarray, order: str) -> np.ndarray:
+    if order == "nchw":
+        return array
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_rows_of_less_than_a_vector_stay_as_they_are(groups):
+    """What stands beside them in memory is not theirs, even if padding makes long rows of them."""
+    case = cases.Case(
+        "padded", 2, 4, 6, ROW // 2 + 1, 4, 3, 3, padding=(1, ROW // 2), groups=groups
+    )
+    trial = Trial(case, "backward_weight", order="nhwc")
+    assert not any(isinstance(plan, PlanarWeight) for plan in _plans(trial))
+    x, dy = trial.operands()
+    result = trial.run("direct", _framed(x, "nhwc"), dy)
+    assert_close(result, trial.expected, trial.bound("direct"))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -156,9 +190,8 @@ def test_results(case, direction, dtype, threads):
 def test_a_weight_gradient_of_both_orders(case, x_order):
     """One operand on planes, the other channels-last."""
     trial = Trial(case, "backward_weight")
-    x, dy = trial.operands()
-    last = [np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, dy)]
-    operands = (x, last[1]) if x_order == "nchw" else (last[0], dy)
+    orders = (x_order, "nhwc" if x_order == "nchw" else "nchw")
+    operands = map(_in_order, trial.operands(), orders)
     assert_close(trial.run("direct", *operands), trial.expected, trial.bound("direct"))
 
 

@@ -8,7 +8,9 @@ from cases import Case
 from harness import DIRECTIONS, DISTINCT, Trial
 
 import fastconv as fc
+from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
+from fastconv.simd.vector import lanes
 
 algorithms = pytest.mark.parametrize("algorithm", DISTINCT)
 directions = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -76,3 +78,38 @@ def test_direct_does_not_count_taps_in_the_padding(size, dilation, direction):
     flops = trial.cost("direct").flops / trial.problem.flops
     assert inside <= flops <= 1.25 * inside
     assert trial.cost("im2col").flops >= trial.problem.flops
+
+
+def _stages(algorithm, case, direction="forward", order="nhwc"):
+    return ALGORITHMS[algorithm].cost(Trial(case, direction, order=order).problem, 1).stages
+
+
+def test_tiles_are_multiplied_after_memory_was_waited_for():
+    """Components are made and used in turns; along lines, both pass at once."""
+    many = Case("many", 2, 64, 32, 32, 64, 3, 3, padding=1)
+    one = Case("one", 2, 1, 64, 64, 32, 3, 3, padding=1)
+    for case, streams in ((many, False), (one, True)):
+        trial = Trial(case, "forward", order="nhwc")
+        stages = _stages("winograd", case)
+        (product,) = (stage for stage in stages if stage.kind == "product")
+        copied = sum(stage.nbytes for stage in stages if stage.kind == "copy")
+        assert product.nbytes == (trial.problem.nbytes if streams else 0)
+        assert streams or copied >= trial.problem.nbytes
+
+
+@pytest.mark.skipif(lanes(4) < 16, reason="about vectors of 16")
+def test_elements_of_groups_are_moved_singly_but_not_along_planes():
+    groups = Case("groups", 2, 30, 8, 64, 30, 3, 3, padding=1, groups=3)
+    moved = {
+        (direction, order): sum(
+            stage.nbytes
+            for stage in _stages("direct", groups, direction, order)
+            if stage.kind == "gather"
+        )
+        for direction in ("forward", "backward_weight")
+        for order in ("nhwc", "nchw")
+    }
+    pixels = 2 * groups.N * groups.groups * groups.H * groups.W * lanes(4) * 4
+    assert moved["forward", "nhwc"] == pixels
+    assert moved["backward_weight", "nhwc"] == 2 * pixels  # of x and of dy
+    assert moved["forward", "nchw"] == moved["backward_weight", "nchw"] == 0

@@ -38,6 +38,14 @@ def test_few_filters_of_many_channels(filters):
     assert not _dots(many, (filters, 200, 1, 1), order="nchw")
 
 
+@pytest.mark.skipif(lanes(4) < 16, reason="about vectors of 16")
+@pytest.mark.parametrize(("channels", "filters"), [(9, 1), (16, 1), (20, 2), (24, 3), (40, 4)])
+def test_few_channels_that_filters_would_leave_lanes_empty_for(channels, filters):
+    assert _dots((2, channels, 8, 8), (filters, channels, 1, 1))
+    more = lanes(4) // 2 + 1  # filters: then a tile has the results of a single pixel
+    assert not _dots((2, channels, 8, 8), (more, channels, 1, 1))
+
+
 @pytest.mark.parametrize(
     ("w", "arguments"),
     [

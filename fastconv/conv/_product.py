@@ -144,10 +144,9 @@ def moved_singly(part) -> int:
     c, itemsize = part.c, part.itemsize
     vector = lanes(itemsize)
     moved = 0
-    if c.channels < vector:
+    if c.channels < vector and not part.along_planes:
         moved += c.N * c.rows.inputs * c.columns.inputs
-    along_planes = part.kind == "lines"
-    if isinstance(part, WeightGradient) and c.filters < vector and not along_planes:
+    if isinstance(part, WeightGradient) and c.filters < vector and not part.along_planes:
         moved += c.pixels
     if part.folds:
         moved += c.pixels * c.lanes

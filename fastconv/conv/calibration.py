@@ -35,8 +35,8 @@ KINDS = {
     "taps": Kind(0.5),  # one multiply-add for each load
     "transform": Kind(0.22, near=True),  # additions and multiplications of tiles
     "spectrum": Kind(0.2, near=True),  # the same for one channel alone, products included
-    "gather": Kind(1.0, near=True),  # no arithmetic: columns copied out of a window
-    "copy": Kind(1.0),  # no arithmetic: operands packed
+    "gather": Kind(1.0, near=True),  # no arithmetic: columns copied together, or pixels apart
+    "copy": Kind(1.0),  # no arithmetic: operands packed, or read and written between products
     "numpy": Kind(0.02),  # tap by tap through temporary arrays
 }
 _SECONDS = (0.01, 0.02, 0.01, 0.01)  # of measuring the peak, the memory, a cache, a launch

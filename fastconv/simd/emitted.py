@@ -14,7 +14,7 @@ def emitted(kinds: dict[str, Callable]):
     """The intrinsic ``emit(like, which, *words)``, the body of the function that is compiled.
 
     ``which`` is a kind and its sizes (:func:`named`): that of ``kinds`` is called with the
-    vocabulary of ``like``, the sizes, and the words.
+    vocabulary of ``like``, the sizes, and the values of ``words``.
     """
 
     @intrinsic(prefer_literal=True)
@@ -32,5 +32,5 @@ def emitted(kinds: dict[str, Callable]):
 
 
 def named(kind: str, *sizes: int) -> str:
-    """What an intrinsic of :func:`emitted` is told, in one word of the compiler's: a literal."""
+    """The text that tells an intrinsic of :func:`emitted` the kind and the sizes."""
     return " ".join([kind, *map(str, map(int, sizes))])

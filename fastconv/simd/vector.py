@@ -34,7 +34,7 @@ def lanes(itemsize: int) -> int:
 
 
 def literal(argument: types.Type):
-    """The compile-time integer behind a numba literal type."""
+    """The compile-time integer, or text, behind a numba literal type."""
     return argument.literal_value
 
 

@@ -22,20 +22,27 @@ APART = "separate x xn xh x_pixel window_rows pixels x_plane "
 def soon_planes(c: Correlation, itemsize: int) -> bool:
     """Whether pixels of channels and of filters are so few elements, all read, and rows long."""
     few = c.groups == 1 and c.channels <= _most_channels(c, itemsize) and c.filters <= _MOST
-    read = all(axis.advance <= axis.window for axis in (c.rows, c.columns))
-    return few and read and min(c.columns.inputs, c.columns.outputs) >= lanes(itemsize)
+    return few and _all_read(c) and _rows_are_long(c, itemsize)
 
 
 def soon_planes_of_groups(c: Correlation, itemsize: int) -> bool:
-    """Whether that goes for groups of as few, whose planes stay near for a row of outputs.
+    """Whether pixels of groups are as few each, and planes of a row of outputs stay near.
 
-    (Of a weight gradient, whose sums run along the planes; others have groups in their lanes.)
+    (For a weight gradient, whose sums run along the planes; others have groups in their lanes.)
     """
     few = c.groups > 1 and max(c.channels, c.filters) <= _MOST
-    read = all(axis.advance <= axis.window for axis in (c.rows, c.columns))
-    x, y = c.rows.window * c.channels * c.columns.inputs, c.filters * c.columns.outputs
+    x, y = c.rows.reach(1) * c.channels * c.columns.inputs, c.filters * c.columns.outputs
     near = 2 * c.groups * (x + y) * itemsize <= machine().l2 // 2
-    return few and read and near and c.columns.outputs >= lanes(itemsize)
+    return few and near and _all_read(c) and _rows_are_long(c, itemsize)
+
+
+def _all_read(c: Correlation) -> bool:
+    return all(axis.advance <= axis.window for axis in (c.rows, c.columns))
+
+
+def _rows_are_long(c: Correlation, itemsize: int) -> bool:
+    """Whether they have a vector of pixels, of which planes are made at a time."""
+    return min(c.columns.inputs, c.columns.outputs) >= lanes(itemsize)
 
 
 def _most_channels(c: Correlation, itemsize: int) -> int:

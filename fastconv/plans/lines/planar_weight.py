@@ -47,7 +47,7 @@ _MOST_TAPS = 512  # of all channels; more are as well transposed
 _MOST_STEPS = 256  # vectors summed in one go: rounding errors of equal terms all point the same way
 # In multiply-adds of vectors: beginning and ending a tile, beginning a row, packing a vector,
 # making planes of one, waiting for a cache line that the first-level cache has no room for.
-_START, _ROW, _PACK, _TURN, _LINE = 150, 4, 10, 10, 4
+_START, _ROW, _PACK, _APART, _LINE = 150, 4, 10, 10, 4
 # Rows, and images, of a block: at most so many.
 _ROWS = (1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, _MOST_STEPS)
 _IMAGES = (2, 4, 8, 16)
@@ -86,14 +86,13 @@ class PlanarWeight(WeightGradient):
     """One weight gradient of a plan, like :class:`.BlockedWeight`."""
 
     kind = "lines"
+    along_planes = True
 
     def __init__(self, problem: ConvProblem, threads: int):
         self.c = c = unfolded(problem)
         self.itemsize = itemsize = problem.itemsize
         self.vector = lanes(itemsize)
         self.threads = threads
-        rows = c.N * c.groups * c.rows.outputs
-        self.workers = workers_for(problem.flops, rows, threads, c.moved(itemsize))
         self.units = Units(c, "nchw", itemsize, splat=True)
         self.apart = (
             problem.x_format == "nhwc" and problem.C > 1,
@@ -101,6 +100,8 @@ class PlanarWeight(WeightGradient):
         )
         # Pixels become planes of all groups at a time: no two workers then have parts of them.
         self.dealt = 1 if any(self.apart) else c.groups
+        rows = c.N * self.dealt * c.rows.outputs
+        self.workers = workers_for(problem.flops, rows, threads, c.moved(itemsize))
         self.time, self.cut, self.mr, self.nt = self._shape()
         self.planes = self._planes(self.cut)
         self.tiles, self.tap_tiles = -(-c.filters // self.mr), -(-c.steps // self.nt)
@@ -193,8 +194,8 @@ class PlanarWeight(WeightGradient):
             steps = cut.stretches * -(-cut.length // self.vector)
             line = cut.stretches * cut.length * self.itemsize
             pixels, gradient = self._apart_bytes(cut, planes)
-            turned = (cut.images * pixels + gradient) // c.groups
-            packed = (_PACK * held + _TURN * turned) // (self.vector * self.itemsize)
+            apart = (cut.images * pixels + gradient) // c.groups
+            packed = (_PACK * held + _APART * apart) // (self.vector * self.itemsize)
             for mr, nt, step in tiles:
                 # Of planes and rows of dy together what is too much is read again by every tile.
                 beyond = max(0, held + mr * line - room) // ALIGN

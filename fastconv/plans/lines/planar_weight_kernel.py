@@ -91,17 +91,18 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
                     clock = lap(a.profile, worker, WEIGHT, clock)
                 for group in range(first, last):
                     for n in range(images):
-                        # Of all groups; there is one of them, or one image.
+                        # Into planes of all groups, once; if these are several, of one image.
                         if a.separate != 0 and group == first:
                             separate_rows(a, x, window, n0 + n, i0)
                         pack_planes(
                             like, a, x, itemsize, planes + n * a.planes_bytes, n0 + n, group, i0
                         )
                     clock = lap(a.profile, worker, INPUT, clock)
-                    row = _gradient(a, block, group)
-                    following = _gradient(a, min(block + 1, last_block - 1), first)
                     if a.separate_dy != 0:
                         row = following = gradient + group * a.yg
+                    else:
+                        row = _gradient(a, block, group)
+                        following = _gradient(a, min(block + 1, last_block - 1), first)
                     if group + 1 < last:
                         following = row + a.yg
                     target = sums + group * a.unit_bytes
