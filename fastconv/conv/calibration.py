@@ -31,8 +31,7 @@ KINDS = {
     "matrix": Kind(2.8),  # on the matrix unit, three products for one, counted as one
     "matrix sums": Kind(2.8),  # the same over the pixels
     "split": Kind(1.0, near=True),  # operands in halves, transposed or not
-    "lines": Kind(0.6),  # sums of few channels: they are short, or shifted loads serve few products
-    "taps": Kind(0.5),  # one multiply-add for each load
+    "taps": Kind(0.6),  # a load for every product or two: sums of few channels
     "transform": Kind(0.22, near=True),  # additions and multiplications of tiles
     "spectrum": Kind(0.2, near=True),  # the same for one channel alone, products included
     "gather": Kind(1.0, near=True),  # no arithmetic: columns copied together, or pixels apart
@@ -56,7 +55,7 @@ class Host(NamedTuple):
 
 # Stands in where any host would choose the same, or where measuring it would cost more than a
 # choice can gain.
-NOMINAL = Host(peak=1e11, memory=2e10, cache=1e11, launch=5e-6)
+NOMINAL = Host(peak=1e11, memory=4e10, cache=1e11, launch=5e-6)
 
 
 def identity(threads: int) -> dict[str, Any]:

@@ -93,12 +93,13 @@ def line_words(c: Correlation, lines: int, x_strides, y_strides) -> dict:
 
 
 class LineCorrelation(UnfoldedCorrelation):
+    kind = "taps"
+
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
         self.planes = y_format == "nchw"
         self.together = together = self._groups_together(c)
-        self.kind = "taps" if together > 1 else "lines"  # a vector is loaded for every product
         self._choose_tile(c)
         self.width = self.nv * self.vector
         # Groups together are one group of filters; its channels stand side by side in memory too,

@@ -51,7 +51,7 @@ class _Shape(NamedTuple):
 
 
 class PlanarCorrelation(UnfoldedCorrelation):
-    kind = "lines"
+    kind = "taps"
     along_planes = True
 
     def __init__(self, c: Correlation, itemsize: int, x_format: str, y_format: str, threads: int):

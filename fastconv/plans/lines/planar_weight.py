@@ -85,7 +85,7 @@ def _planes(c: Correlation, rows: int, flat: bool, itemsize: int) -> Planes:
 class PlanarWeight(WeightGradient):
     """One weight gradient of a plan, like :class:`.BlockedWeight`."""
 
-    kind = "lines"
+    kind = "taps"
     along_planes = True
 
     def __init__(self, problem: ConvProblem, threads: int):
