@@ -113,3 +113,17 @@ def test_elements_of_groups_are_moved_singly_but_not_along_planes():
     assert moved["forward", "nhwc"] == pixels
     assert moved["backward_weight", "nhwc"] == 2 * pixels  # of x and of dy
     assert moved["forward", "nchw"] == moved["backward_weight", "nchw"] == 0
+
+
+def test_lattices_of_planes_take_their_time():
+    """Their columns stand apart in memory; those of channels-last pixels are as wide as before."""
+    near = Case("near", 2, 32, 1, 400, 32, 1, 3)
+    far = near._replace(dilation=(1, 4))
+
+    def gathered(case, order):
+        stages = _stages("winograd", case, order=order)
+        return sum(stage.nbytes for stage in stages if stage.kind == "gather")
+
+    assert gathered(near, "nhwc") == gathered(far, "nhwc") == gathered(near, "nchw") == 0
+    elements = far.N * (far.C * 400 + far.K * 392)
+    assert gathered(far, "nchw") == elements * lanes(4) * 4

@@ -63,7 +63,9 @@ class BilinearAlgorithm(ProductAlgorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         problem = problem._replace(N=max(1, problem.N))  # an empty batch costs what one image does
         error = _error(self, problem, _best_grid(self, problem))
-        return or_direct(super().cost(problem, threads)._replace(error=error), problem, threads)
+        cost = super().cost(problem, threads)
+        cost = cost._replace(stages=(*cost.stages, _lattices(problem, cost)), error=error)
+        return or_direct(cost, problem, threads)
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, WeightGradient)
@@ -90,6 +92,16 @@ class BilinearAlgorithm(ProductAlgorithm):
         # The maps mix the values of a tile, and spread NaN and Inf too far.
         plan = super()._run(problem, parts, threads)
         return again_if(itemgetter(0), plan, lambda: Direct().plan(problem, threads))
+
+
+def _lattices(problem: ConvProblem, cost: Cost) -> Work:
+    """Every so many columns of planes are read or written: two elements in the time of a vector."""
+    moved = 0
+    if problem.dilation[1] > 1:
+        sizes = {"x_format": problem.x_shape, "y_format": problem.y_shape}
+        planes = [size for order, size in sizes.items() if getattr(problem, order) == "nchw"]
+        moved = sum(map(math.prod, planes)) * lanes(problem.itemsize) * problem.itemsize
+    return Work("gather", 0, moved, cost.stages[0].workers, launches=0)
 
 
 def _correlation(problem: ConvProblem) -> Correlation:
