@@ -25,6 +25,7 @@ from fastconv.core.jit import (
 )
 from fastconv.core.profile import WEIGHT
 from fastconv.simd.copying import LINE, copy, fetch, get_word, move, zero
+from fastconv.simd.interleaving import separate_taps
 from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import gather_lanes
 from fastconv.simd.tasks import next_task
@@ -43,8 +44,9 @@ LAYOUT = record("profile pack", packing=PACKING)
 
 # How a vector of lanes can be read: with taps that no weight joins, element by element or by lanes;
 # else by the axis of the filters that is contiguous in memory, or STRIDED where none is.  RUNS are
-# of all taps, then of those of the next channel.
-SCATTERED, GAPS, CHANNELS, LANES, RUNS, TAPS, TAPS_REVERSED, STRIDED = range(8)
+# of all taps, then of those of the next channel; of filters TOGETHER, which stand one behind the
+# other, some taps are read or all.
+SCATTERED, GAPS, CHANNELS, LANES, RUNS, TAPS, TAPS_REVERSED, TOGETHER, STRIDED = range(9)
 NO_TAP = -(2**62)
 
 
@@ -62,11 +64,26 @@ def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int, whole: b
         return CHANNELS
     if len(ascending) == 1:
         return STRIDED
+    if wk <= lanes(itemsize) * itemsize and wc > 0 and _are_within(offsets[0], wk, itemsize):
+        return TOGETHER
     if np.array_equal(offsets[0], ascending):
         return RUNS if wc == len(ascending) * itemsize else TAPS
     if np.array_equal(offsets[0], ascending[::-1]):
         return TAPS_REVERSED
     return STRIDED
+
+
+def _are_within(offsets: np.ndarray, nbytes: int, itemsize: int) -> bool:
+    """Whether they are of elements of an array of so many bytes."""
+    aligned = nbytes % itemsize == 0 and not (offsets % itemsize).any()
+    return bool(aligned and offsets.min() >= 0 and offsets.max() < nbytes)
+
+
+def places_of(offsets: np.ndarray, nbytes: int, itemsize: int) -> np.ndarray:
+    """Which tap each element of a filter of so many bytes is; −1 for none."""
+    places = np.full(nbytes // itemsize, -1, np.int64)
+    places[offsets // itemsize] = np.arange(len(offsets))
+    return places
 
 
 @inner
@@ -163,12 +180,40 @@ def _by_taps(like, a, w, target, first, count, row, start, valid):
 
 
 @functools.cache
-def reader(itemsize: int, order: int) -> Function:
+def _together(itemsize: int, elements: int) -> Function:
+    """Channel by channel, whose filters stand one behind the other, so many elements each."""
+
+    @callee(9)
+    def read(args, places, w, target, first, count, row, start, valid):
+        a, like = record_at(args, PACKING), element(itemsize)
+        ahead = a.far != 0 and start + a.block < a.channels
+        for c in range(valid):
+            source, to = w + first * a.wk + (start + c) * a.wc, target + c * row
+            if ahead:
+                fetch(source + a.block * a.wc, count * a.wk // LINE + 1, LINE)
+            # What is behind the last tap of the last filter is perhaps not there.
+            more = first + count < a.filters or start + c + 1 < a.channels
+            if count == a.vector and more:
+                separate_taps(like, elements, to, a.block * row, source, places)
+            else:
+                for e in range(elements):
+                    tap = get_word(places + e * 8)
+                    if tap >= 0:
+                        at = source + e * itemsize
+                        gather_lanes(like, to + tap * a.block * row, at, a.wk, count)
+
+    return read
+
+
+@functools.cache
+def reader(itemsize: int, order: int, elements: int) -> Function:
     """``read(args, taps, w, target, first, count, row, start, valid)``: a vector of lanes.
 
     Or all lanes of a tile at once, if they stand together (LANES).  A function for each order, for
-    few are ever needed.
+    few are ever needed; and for each number of ``elements`` of filters TOGETHER.
     """
+    if order == TOGETHER:
+        return _together(itemsize, elements)
 
     @callee(9)
     def read(args, taps, w, target, first, count, row, start, valid):

@@ -15,7 +15,15 @@ from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, SPREAD
 from fastconv.gemm.sharing import pays, workers_for
 from fastconv.gemm.tiling import round_up
-from fastconv.gemm.weights import NO_TAP, pack_filters, pack_weights, reader, reading_order
+from fastconv.gemm.weights import (
+    NO_TAP,
+    TOGETHER,
+    pack_filters,
+    pack_weights,
+    places_of,
+    reader,
+    reading_order,
+)
 from fastconv.simd.vector import lanes
 
 from . import kept_filters
@@ -152,13 +160,17 @@ class PackedFilters:
         offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
         offsets[self.taps[..., 0] < 0] = NO_TAP
         order = reading_order(offsets, wk, wc, self.itemsize, c.filters % lanes(self.itemsize) == 0)
+        elements, taps = 0, offsets
+        if order == TOGETHER:
+            elements = wk // self.itemsize
+            taps = places_of(offsets[0], wk, self.itemsize)
         return dict(
             wk=wk,
             wc=wc,
             wg=c.filters * wk if forward else c.channels * wc,
             order=order,
-            read=reader(self.itemsize, order).address,
-            taps=offsets,
+            read=reader(self.itemsize, order, elements).address,
+            taps=taps,
         )
 
     def packing_call(self, target: Address, at: Operands, s: Setting) -> Call:

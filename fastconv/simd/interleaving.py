@@ -9,6 +9,7 @@ from numba.extending import intrinsic
 
 from fastconv.core.jit import Function, callee
 
+from .microkernel import word
 from .strided import whole_vectors
 from .transposing import transpose_tile
 from .vector import Vectors, element, i64, lanes, literal, outlined
@@ -122,6 +123,32 @@ def _turn(typingctx, like, joining, planes, target, source, plane, count):
         return context.get_dummy_value()
 
     return types.void(like, joining, planes, *[types.int64] * 4), codegen
+
+
+def _separate_taps(v: Vectors, taps: int, target, step, source, places):
+    builder = v.builder
+    values = [v.load(source, number) for number in range(taps)]
+    for tap, value in enumerate(_separated(v, values)):
+        place = word(v, places, tap)
+        with builder.if_then(builder.icmp_signed(">=", place, i64(0))):
+            v.store(value, builder.add(target, builder.mul(place, step)))
+
+
+@intrinsic(prefer_literal=True)
+def separate_taps(typingctx, like, taps, target, step, source, places):
+    """The ``taps`` of a vector of filters, which stand together, as a vector for each tap.
+
+    That of tap t goes to ``target + places[t]·step``, or nowhere if its place is negative.
+    """
+
+    def codegen(context, builder, signature, arguments):
+        taps = literal(signature.args[1])
+        return outlined(
+            context, builder, signature, arguments[2:], f"separate_taps_{signature.args[0]}_{taps}",
+            lambda v, values: _separate_taps(v, taps, *values),
+        )  # fmt: skip
+
+    return types.void(like, taps, *[types.int64] * 4), codegen
 
 
 @functools.cache
