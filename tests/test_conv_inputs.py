@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
+
 import cases
 import numpy as np
 import pytest
 from harness import DIRECTIONS, DISTINCT, DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
+from fastconv.simd.vector import lanes
 
 
 class Exporter:
@@ -221,6 +226,52 @@ def test_taps_of_input_gradients(algorithm, dtype, channels, window):
     trial = Trial(case, "backward_input", dtype, "nhwc")
     dy, w = trial.operands()
     assert_close(trial.run(algorithm, dy, w), trial.oracle(dy, w), trial.bound(algorithm))
+
+
+@pytest.mark.parametrize("inside", [(0, 0), (1, 1), (1, 2)], ids=str)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("window", [(3, 3), (2, 2), (4, 2), (1, 5)], ids=str)
+@pytest.mark.parametrize("channels", [lanes(4), 2 * lanes(4) + 3])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd"])
+def test_some_taps_of_filters_that_stand_together(
+    algorithm, dtype, channels, window, stride, inside
+):
+    """A parity reads some of them, a window inside of filters others."""
+    case = cases.Case(f"together-{channels}-{window}", 2, channels, 9, 9, 5, *window, stride)
+    trial = Trial(case, "backward_input", dtype, "nhwc")
+    if trial.refusal(algorithm):
+        pytest.skip("it has no tiles for these taps")
+    dy, w = trial.operands()
+    before, behind = inside
+    margins = (before, min(behind, 4 - window[0])), (before, min(behind, 4 - window[1]))
+    if min(map(min, margins)) >= 0:
+        padded = np.pad(w, ((0, 0), (0, 0), *margins), constant_values=np.nan)
+        w = padded[:, :, before : before + window[0], before : before + window[1]]
+    assert_close(trial.run(algorithm, dy, w), trial.oracle(dy, w), trial.bound(algorithm))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are protected by mprotect")
+@pytest.mark.parametrize("stride", [1, 2])
+def test_nothing_is_read_behind_the_last_tap(stride):
+    """Where the last of the filters ends, memory that may not be read begins."""
+    page = mmap.PAGESIZE
+    pages = mmap.mmap(-1, 16 * page)
+    first = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(first + 15 * page), page, 0) == 0
+    # Two of the three rows and columns of each: what stands between the last ones is not there.
+    shape, item = (5, 3 * lanes(4), 2, 2), 4
+    strides = (shape[1] * 9 * item, 9 * item, 3 * item, item)
+    used = sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + item
+    memory = np.frombuffer(pages, np.float32, used // item, 15 * page - used)
+    w = np.lib.stride_tricks.as_strided(memory, shape, strides)
+    rng = np.random.default_rng(4)
+    memory[...] = rng.standard_normal(memory.size)
+    dy = rng.standard_normal((2, 5, 6, 6), np.float32)
+    size = (2, shape[1], 5 * stride + 2, 5 * stride + 2)
+    dx = fc.grad.conv2d_input(size, w, dy, stride, algorithm="direct")
+    plain = fc.grad.conv2d_input(size, w.copy(), dy, stride, algorithm="direct")
+    np.testing.assert_array_equal(dx, plain)
 
 
 @pytest.mark.parametrize("groups", [1, 64])
