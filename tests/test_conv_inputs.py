@@ -193,6 +193,8 @@ TAPS = {  # of the last two axes of an array of weights
     "rows-reversed": lambda w: w[:, :, ::-1],
     "transposed": lambda w: w.swapaxes(2, 3),
     "every-other": lambda w: np.repeat(w, 2, axis=3)[..., ::2],
+    "one-row": lambda w: np.broadcast_to(w[:, :, :1], w.shape),
+    "one-tap": lambda w: np.broadcast_to(w[:, :, :1, :1], w.shape),
     "inner": lambda w: np.pad(w, ((0, 0), (0, 0), (1, 1), (1, 1)))[:, :, 1:-1, 1:-1],
 }
 

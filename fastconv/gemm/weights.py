@@ -74,9 +74,10 @@ def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int, whole: b
 
 
 def _are_within(offsets: np.ndarray, nbytes: int, itemsize: int) -> bool:
-    """Whether they are of elements of an array of so many bytes."""
+    """Whether they are of different elements of an array of so many bytes."""
     aligned = nbytes % itemsize == 0 and not (offsets % itemsize).any()
-    return bool(aligned and offsets.min() >= 0 and offsets.max() < nbytes)
+    different = len(np.unique(offsets)) == len(offsets)
+    return bool(aligned and different and offsets.min() >= 0 and offsets.max() < nbytes)
 
 
 def places_of(offsets: np.ndarray, nbytes: int, itemsize: int) -> np.ndarray:
