@@ -12,6 +12,7 @@ import pytest
 from harness import DIRECTIONS, DISTINCT, DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
+from fastconv.gemm.weights import TOGETHER, reading_order, taps_of_elements
 from fastconv.simd.vector import lanes
 
 
@@ -230,14 +231,17 @@ def test_taps_of_input_gradients(algorithm, dtype, channels, window):
     assert_close(trial.run(algorithm, dy, w), trial.oracle(dy, w), trial.bound(algorithm))
 
 
-@pytest.mark.parametrize("inside", [(0, 0), (1, 1), (1, 2)], ids=str)
+MARGINS = ((0, 0), (0, 1), (1, 0))  # before a window inside of filters, and behind it
+
+
+@pytest.mark.parametrize("margins", MARGINS, ids=str)
 @pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("window", [(3, 3), (2, 2), (4, 2), (1, 5)], ids=str)
+@pytest.mark.parametrize("window", [(3, 3), (2, 2), (2, 3), (1, 2), (1, 5)], ids=str)
 @pytest.mark.parametrize("channels", [lanes(4), 2 * lanes(4) + 3])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("algorithm", ["direct", "im2col", "winograd"])
 def test_some_taps_of_filters_that_stand_together(
-    algorithm, dtype, channels, window, stride, inside
+    algorithm, dtype, channels, window, stride, margins
 ):
     """A parity reads some of them, a window inside of filters others."""
     case = cases.Case(f"together-{channels}-{window}", 2, channels, 9, 9, 5, *window, stride)
@@ -245,35 +249,59 @@ def test_some_taps_of_filters_that_stand_together(
     if trial.refusal(algorithm):
         pytest.skip("it has no tiles for these taps")
     dy, w = trial.operands()
-    before, behind = inside
-    margins = (before, min(behind, 4 - window[0])), (before, min(behind, 4 - window[1]))
-    if min(map(min, margins)) >= 0:
-        padded = np.pad(w, ((0, 0), (0, 0), *margins), constant_values=np.nan)
-        w = padded[:, :, before : before + window[0], before : before + window[1]]
+    down = margins if window[0] > 1 else (0, 0)
+    padded = np.pad(w, ((0, 0), (0, 0), down, margins), constant_values=np.nan)
+    w = padded[:, :, down[0] :, margins[0] :][..., : window[0], : window[1]]
     assert_close(trial.run(algorithm, dy, w), trial.oracle(dy, w), trial.bound(algorithm))
 
 
+def test_how_filters_that_stand_together_are_read():
+    tap = 4
+    some = np.array([[0, 2 * tap, 8 * tap]])
+    assert reading_order(some, 9 * tap, 90 * tap, tap, True) == TOGETHER
+    assert reading_order(some, 9 * tap, 9 * tap, tap, True) == TOGETHER  # a single channel
+    for wk, wc in ((9, 8), (9, -9), (90, 9), (lanes(tap) + 1, 90)):  # begins too soon; too far
+        assert reading_order(some, wk * tap, wc * tap, tap, True) != TOGETHER
+    for offsets in ([0, 0, 4], [0, 4, 36], [-4, 0, 4], [0, 2, 4]):  # twice, not there, no elements
+        assert reading_order(np.array([offsets]), 9 * tap, 90 * tap, tap, True) != TOGETHER
+    taps = taps_of_elements(some[0], 9 * tap, tap)
+    np.testing.assert_array_equal(taps, [0, -1, 1, -1, -1, -1, -1, -1, 2])
+
+
+def _before_forbidden_memory(shape, item_strides, dtype):
+    """Such an array, filled, whose last element is the last that may be read; what keeps it."""
+    pages = mmap.mmap(-1, 16 * mmap.PAGESIZE)
+    end = 15 * mmap.PAGESIZE
+    forbidden = ctypes.addressof(ctypes.c_char.from_buffer(pages)) + end
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(forbidden), mmap.PAGESIZE, 0) == 0
+    used = sum((n - 1) * step for n, step in zip(shape, item_strides, strict=True)) + 1
+    memory = np.frombuffer(pages, dtype, used, end - used * dtype.itemsize)
+    memory[...] = np.random.default_rng(4).standard_normal(used)
+    strides = [step * dtype.itemsize for step in item_strides]
+    return np.lib.stride_tricks.as_strided(memory, shape, strides), pages
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are protected by mprotect")
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_nothing_is_read_behind_the_last_tap(stride):
+def test_nothing_is_read_behind_the_last_tap(stride, dtype, algorithm):
     """Where the last of the filters ends, memory that may not be read begins."""
-    page = mmap.PAGESIZE
-    pages = mmap.mmap(-1, 16 * page)
-    first = ctypes.addressof(ctypes.c_char.from_buffer(pages))
-    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(first + 15 * page), page, 0) == 0
-    # Two of the three rows and columns of each: what stands between the last ones is not there.
-    shape, item = (5, 3 * lanes(4), 2, 2), 4
-    strides = (shape[1] * 9 * item, 9 * item, 3 * item, item)
-    used = sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + item
-    memory = np.frombuffer(pages, np.float32, used // item, 15 * page - used)
-    w = np.lib.stride_tricks.as_strided(memory, shape, strides)
-    rng = np.random.default_rng(4)
-    memory[...] = rng.standard_normal(memory.size)
-    dy = rng.standard_normal((2, 5, 6, 6), np.float32)
-    size = (2, shape[1], 5 * stride + 2, 5 * stride + 2)
-    dx = fc.grad.conv2d_input(size, w, dy, stride, algorithm="direct")
-    plain = fc.grad.conv2d_input(size, w.copy(), dy, stride, algorithm="direct")
-    np.testing.assert_array_equal(dx, plain)
+    dtype, channels = np.dtype(dtype), 3 * lanes(4)
+    rng = np.random.default_rng(5)
+    dy = rng.standard_normal((2, 5, 6, 6)).astype(dtype)
+    size = (2, channels, 5 * stride + 3, 5 * stride + 2)
+    # Windows of 3 × 2, and such inside of 4 × 2.
+    for steps in ((6 * channels, 6), (8 * channels, 8)):
+        w, _pages = _before_forbidden_memory((5, channels, 3, 2), (*steps, 2, 1), dtype)
+        dx = fc.grad.conv2d_input(size, w, dy, stride, algorithm=algorithm)
+        plain = fc.grad.conv2d_input(size, w.copy(), dy, stride, algorithm=algorithm)
+        np.testing.assert_array_equal(dx, plain)
+    for c, r, s in ((8, 1, 2), (3, 1, 2), (2, 2, 2), (1, 2, 2)):
+        w, _pages = _before_forbidden_memory((channels, c, r, s), (c * r * s, r * s, s, 1), dtype)
+        x = rng.standard_normal((2, 9, 9, c)).astype(dtype).transpose(0, 3, 1, 2)
+        y = fc.conv2d(x, w, None, stride, algorithm=algorithm)
+        np.testing.assert_array_equal(y, fc.conv2d(x, w.copy(), None, stride, algorithm=algorithm))
 
 
 @pytest.mark.parametrize("groups", [1, 64])

@@ -64,8 +64,8 @@ class BilinearAlgorithm(ProductAlgorithm):
         problem = problem._replace(N=max(1, problem.N))  # an empty batch costs what one image does
         error = _error(self, problem, _best_grid(self, problem))
         cost = super().cost(problem, threads)
-        cost = cost._replace(stages=(*cost.stages, _lattices(problem, cost)), error=error)
-        return or_direct(cost, problem, threads)
+        stages = (*cost.stages, *_lattices(problem, cost.stages))
+        return or_direct(cost._replace(stages=stages, error=error), problem, threads)
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, WeightGradient)
@@ -94,14 +94,14 @@ class BilinearAlgorithm(ProductAlgorithm):
         return again_if(itemgetter(0), plan, lambda: Direct().plan(problem, threads))
 
 
-def _lattices(problem: ConvProblem, cost: Cost) -> Work:
-    """Every so many columns of planes are read or written: two elements in the time of a vector."""
-    moved = 0
-    if problem.dilation[1] > 1:
-        sizes = {"x_format": problem.x_shape, "y_format": problem.y_shape}
-        planes = [size for order, size in sizes.items() if getattr(problem, order) == "nchw"]
-        moved = sum(map(math.prod, planes)) * lanes(problem.itemsize) * problem.itemsize
-    return Work("gather", 0, moved, cost.stages[0].workers, launches=0)
+def _lattices(problem: ConvProblem, stages: tuple[Work, ...]) -> list[Work]:
+    """Every so many columns of planes are read or written, a vector's bytes for each element."""
+    if problem.dilation[1] == 1:
+        return []
+    sizes = {"x_format": problem.x_shape, "y_format": problem.y_shape}
+    planes = [size for order, size in sizes.items() if getattr(problem, order) == "nchw"]
+    moved = sum(map(math.prod, planes)) * lanes(problem.itemsize) * problem.itemsize
+    return [Work("gather", 0, moved, max(stage.workers for stage in stages), launches=0)]
 
 
 def _correlation(problem: ConvProblem) -> Correlation:

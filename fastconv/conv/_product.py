@@ -139,14 +139,17 @@ def _in_turn(plans: list[tuple[Piece, Plan]]) -> Plan:
 def moved_singly(part) -> int:
     """Bytes of the vectors that could be moved while a few elements of groups are.
 
-    These are channels of pixels, filters of gradients that are summed, folded outputs.
+    These are channels of pixels, filters of gradients that are summed, folded outputs; none where
+    vectors are of neighbouring pixels.
     """
     c, itemsize = part.c, part.itemsize
     vector = lanes(itemsize)
+    if part.along_planes:
+        return 0
     moved = 0
-    if c.channels < vector and not part.along_planes:
+    if c.channels < vector:
         moved += c.N * c.rows.inputs * c.columns.inputs
-    if isinstance(part, WeightGradient) and c.filters < vector and not part.along_planes:
+    if isinstance(part, WeightGradient) and c.filters < vector:
         moved += c.pixels
     if part.folds:
         moved += c.pixels * c.lanes

@@ -32,7 +32,8 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_half, transpose_taps, transpose_tile
 from fastconv.simd.vector import element, lanes
 
-# What a kernel that packs filters needs in its arguments.
+# What a kernel that packs filters needs in its arguments; ``taps`` are offsets, or what
+# :func:`taps_of_elements` says of filters TOGETHER.
 PACKING = record(
     "counter tasks w wg wk wc bias taps target bias_target "
     "read order n_taps folds filters channels block n_blocks phase_blocks tile tiles last vector "
@@ -44,8 +45,8 @@ LAYOUT = record("profile pack", packing=PACKING)
 
 # How a vector of lanes can be read: with taps that no weight joins, element by element or by lanes;
 # else by the axis of the filters that is contiguous in memory, or STRIDED where none is.  RUNS are
-# of all taps, then of those of the next channel; of filters TOGETHER, which stand one behind the
-# other, some taps are read or all.
+# of all taps, then of those of the next channel.  Filters TOGETHER are no further apart than a
+# vector; all elements from one to the next are read, some or all of which are taps.
 SCATTERED, GAPS, CHANNELS, LANES, RUNS, TAPS, TAPS_REVERSED, TOGETHER, STRIDED = range(9)
 NO_TAP = -(2**62)
 
@@ -64,7 +65,9 @@ def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int, whole: b
         return CHANNELS
     if len(ascending) == 1:
         return STRIDED
-    if wk <= lanes(itemsize) * itemsize and wc > 0 and _are_within(offsets[0], wk, itemsize):
+    # Then a channel has ended where the next one begins, and there is what is read of it.
+    apart = wk <= min(wc, lanes(itemsize) * itemsize)
+    if apart and _are_elements(offsets[0], wk, itemsize):
         return TOGETHER
     if np.array_equal(offsets[0], ascending):
         return RUNS if wc == len(ascending) * itemsize else TAPS
@@ -73,18 +76,18 @@ def reading_order(offsets: np.ndarray, wk: int, wc: int, itemsize: int, whole: b
     return STRIDED
 
 
-def _are_within(offsets: np.ndarray, nbytes: int, itemsize: int) -> bool:
-    """Whether they are of different elements of an array of so many bytes."""
+def _are_elements(offsets: np.ndarray, nbytes: int, itemsize: int) -> bool:
+    """Whether they are those of different elements among so many bytes."""
     aligned = nbytes % itemsize == 0 and not (offsets % itemsize).any()
     different = len(np.unique(offsets)) == len(offsets)
     return bool(aligned and different and offsets.min() >= 0 and offsets.max() < nbytes)
 
 
-def places_of(offsets: np.ndarray, nbytes: int, itemsize: int) -> np.ndarray:
-    """Which tap each element of a filter of so many bytes is; −1 for none."""
-    places = np.full(nbytes // itemsize, -1, np.int64)
-    places[offsets // itemsize] = np.arange(len(offsets))
-    return places
+def taps_of_elements(offsets: np.ndarray, nbytes: int, itemsize: int) -> np.ndarray:
+    """Which tap each element of so many bytes is; −1 for none."""
+    taps = np.full(nbytes // itemsize, -1, np.int64)
+    taps[offsets // itemsize] = np.arange(len(offsets))
+    return taps
 
 
 @inner
@@ -182,10 +185,10 @@ def _by_taps(like, a, w, target, first, count, row, start, valid):
 
 @functools.cache
 def _together(itemsize: int, elements: int) -> Function:
-    """Channel by channel, whose filters stand one behind the other, so many elements each."""
+    """Channel by channel, whose filters are so many elements apart; ``taps`` are of these."""
 
     @callee(9)
-    def read(args, places, w, target, first, count, row, start, valid):
+    def read(args, taps, w, target, first, count, row, start, valid):
         a, like = record_at(args, PACKING), element(itemsize)
         ahead = a.far != 0 and start + a.block < a.channels
         for c in range(valid):
@@ -195,10 +198,10 @@ def _together(itemsize: int, elements: int) -> Function:
             # What is behind the last tap of the last filter is perhaps not there.
             more = first + count < a.filters or start + c + 1 < a.channels
             if count == a.vector and more:
-                separate_taps(like, elements, to, a.block * row, source, places)
+                separate_taps(like, elements, to, a.block * row, source, taps)
             else:
                 for e in range(elements):
-                    tap = get_word(places + e * 8)
+                    tap = get_word(taps + e * 8)
                     if tap >= 0:
                         at = source + e * itemsize
                         gather_lanes(like, to + tap * a.block * row, at, a.wk, count)
@@ -207,7 +210,7 @@ def _together(itemsize: int, elements: int) -> Function:
 
 
 @functools.cache
-def reader(itemsize: int, order: int, elements: int) -> Function:
+def reader(itemsize: int, order: int, elements: int = 0) -> Function:
     """``read(args, taps, w, target, first, count, row, start, valid)``: a vector of lanes.
 
     Or all lanes of a tile at once, if they stand together (LANES).  A function for each order, for

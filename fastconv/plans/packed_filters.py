@@ -20,9 +20,9 @@ from fastconv.gemm.weights import (
     TOGETHER,
     pack_filters,
     pack_weights,
-    places_of,
     reader,
     reading_order,
+    taps_of_elements,
 )
 from fastconv.simd.vector import lanes
 
@@ -163,7 +163,7 @@ class PackedFilters:
         elements, taps = 0, offsets
         if order == TOGETHER:
             elements = wk // self.itemsize
-            taps = places_of(offsets[0], wk, self.itemsize)
+            taps = taps_of_elements(offsets[0], wk, self.itemsize)
         return dict(
             wk=wk,
             wc=wc,

@@ -125,30 +125,31 @@ def _turn(typingctx, like, joining, planes, target, source, plane, count):
     return types.void(like, joining, planes, *[types.int64] * 4), codegen
 
 
-def _separate_taps(v: Vectors, taps: int, target, step, source, places):
+def _separate_taps(v: Vectors, elements: int, target, step, source, taps):
     builder = v.builder
-    values = [v.load(source, number) for number in range(taps)]
-    for tap, value in enumerate(_separated(v, values)):
-        place = word(v, places, tap)
-        with builder.if_then(builder.icmp_signed(">=", place, i64(0))):
-            v.store(value, builder.add(target, builder.mul(place, step)))
+    values = [v.load(source, number) for number in range(elements)]
+    for number, value in enumerate(_separated(v, values)):
+        tap = word(v, taps, number)
+        with builder.if_then(builder.icmp_signed(">=", tap, i64(0))):
+            v.store(value, builder.add(target, builder.mul(tap, step)))
 
 
 @intrinsic(prefer_literal=True)
-def separate_taps(typingctx, like, taps, target, step, source, places):
-    """The ``taps`` of a vector of filters, which stand together, as a vector for each tap.
+def separate_taps(typingctx, like, elements, target, step, source, taps):
+    """The ``elements`` of each of a vector of filters, one behind the other, as a vector for each.
 
-    That of tap t goes to ``target + places[t]·step``, or nowhere if its place is negative.
+    That of element e goes to ``target + taps[e]·step``, or nowhere if it is none of the taps.
     """
 
     def codegen(context, builder, signature, arguments):
-        taps = literal(signature.args[1])
+        number = literal(signature.args[1])
         return outlined(
-            context, builder, signature, arguments[2:], f"separate_taps_{signature.args[0]}_{taps}",
-            lambda v, values: _separate_taps(v, taps, *values),
+            context, builder, signature, arguments[2:],
+            f"separate_taps_{signature.args[0]}_{number}",
+            lambda v, values: _separate_taps(v, number, *values),
         )  # fmt: skip
 
-    return types.void(like, taps, *[types.int64] * 4), codegen
+    return types.void(like, elements, *[types.int64] * 4), codegen
 
 
 @functools.cache
