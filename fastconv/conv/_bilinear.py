@@ -25,7 +25,7 @@ from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
 from fastconv.transforms.tile_map import Tiling
 
-from ._product import ProductAlgorithm, moved_singly
+from ._product import ProductAlgorithm, moved_singly, shapes_on_planes
 from .algorithm import ACCURACIES, Cost, Plan, Work, again_if
 from .direct import Direct, or_direct
 
@@ -98,9 +98,8 @@ def _lattices(problem: ConvProblem, stages: tuple[Work, ...]) -> list[Work]:
     """Every so many columns of planes are read or written, a vector's bytes for each element."""
     if problem.dilation[1] == 1:
         return []
-    sizes = {"x_format": problem.x_shape, "y_format": problem.y_shape}
-    planes = [size for order, size in sizes.items() if getattr(problem, order) == "nchw"]
-    moved = sum(map(math.prod, planes)) * lanes(problem.itemsize) * problem.itemsize
+    elements = sum(map(math.prod, shapes_on_planes(problem)))
+    moved = elements * lanes(problem.itemsize) * problem.itemsize
     return [Work("gather", 0, moved, max(stage.workers for stage in stages), launches=0)]
 
 

@@ -156,14 +156,16 @@ def moved_singly(part) -> int:
     return c.groups * moved * vector * itemsize if c.groups > 1 else 0
 
 
+def shapes_on_planes(problem: ConvProblem) -> list[tuple[int, ...]]:
+    """Those of the images, read or written, that are on planes."""
+    images = (problem.x_shape, problem.x_format), (problem.y_shape, problem.y_format)
+    return [shape for shape, order in images if order == "nchw"]
+
+
 def _transposed(problem: ConvProblem, workers: int) -> Work:
     """Reading operands on planes of several channels in vectors of channels."""
-    sizes = {"x_format": problem.x_shape, "y_format": problem.y_shape}
-    moved = sum(
-        math.prod(shape) * problem.itemsize
-        for order, shape in sizes.items()
-        if getattr(problem, order) == "nchw" and shape[1] > problem.groups
-    )
+    planes = [shape for shape in shapes_on_planes(problem) if shape[1] > problem.groups]
+    moved = sum(map(math.prod, planes)) * problem.itemsize
     return Work("gather", 0, _TRIPS * moved, workers, launches=0)
 
 

@@ -98,9 +98,9 @@ class PlanarWeight(WeightGradient):
             problem.x_format == "nhwc" and problem.C > 1,
             problem.y_format == "nhwc" and problem.K > 1,
         )
-        # Pixels become planes of all groups at a time: no two workers then have parts of them.
-        self.dealt = 1 if any(self.apart) else c.groups
-        rows = c.N * self.dealt * c.rows.outputs
+        # Of the groups; pixels become planes of all of them at a time, which are not divided then.
+        self.most_parts = 1 if any(self.apart) else c.groups
+        rows = c.N * self.most_parts * c.rows.outputs
         self.workers = workers_for(problem.flops, rows, threads, c.moved(itemsize))
         self.time, self.cut, self.mr, self.nt = self._shape()
         self.planes = self._planes(self.cut)
@@ -111,7 +111,7 @@ class PlanarWeight(WeightGradient):
         self.tasks_i = -(-c.rows.outputs // self.cut.rows)
         self.blocks = -(-c.N // self.cut.images) * self.tasks_i
         self.copies, self.parts = share_out(
-            self.workers, self.blocks, self.dealt, self.copy_bytes, c.pixels, _TURNS
+            self.workers, self.blocks, self.most_parts, self.copy_bytes, c.pixels, _TURNS
         )
         self.workers = min(self.workers, self.copies * self.parts)
         self.planes_bytes = aligned(self.planes.nbytes)
@@ -136,7 +136,7 @@ class PlanarWeight(WeightGradient):
     def applies(problem: ConvProblem) -> bool:
         """Whether this plan can run ``problem`` and suits it: planes of few channels, long rows."""
         c, vector = unfolded(problem), lanes(problem.itemsize)
-        soon = (soon_planes_of_groups if c.groups > 1 else soon_planes)(c, problem.itemsize)
+        soon = soon_planes(c, problem.itemsize) or soon_planes_of_groups(c, problem.itemsize)
         return (
             (problem.x_format == "nchw" or problem.C == 1 or soon)
             and (problem.y_format == "nchw" or soon)
@@ -148,7 +148,7 @@ class PlanarWeight(WeightGradient):
     def _cuts(self) -> Iterator[_Cut]:
         """Blocks to choose from: enough to share them out evenly."""
         c, height, width = self.c, self.c.rows.outputs, self.c.columns.outputs
-        fair = c.N * self.dealt * height
+        fair = c.N * self.most_parts * height
         if self.workers > 1:
             fair = max(1, fair // (_BLOCKS * self.workers))
         rows = {even_split(height, most) for most in _ROWS if most <= fair}
