@@ -42,7 +42,6 @@ def _program(parts: list, settings: list[tuple]) -> Program:
 
 def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> FlaggedPlan:
     """A plan that runs every part."""
-    forward = problem.direction == "forward"
     start = start_of(problem, parts, threads)
     programs = Programs(workspace(parts))
 
@@ -50,9 +49,9 @@ def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> FlaggedPla
         start(out, bias, relu)
         settings, arrays = [], []
         for part in parts:
-            x, w, b, ahead = part.arranged(first, second, bias, forward)
-            w, strides, b = part.filters.found(w, ahead, b)
-            settings.append((x.strides, strides, out.strides, b is not None, relu, ahead))
+            x, w, b = part.arranged(first, second, bias)
+            w, strides, b = part.filters.found(w, b)
+            settings.append((x.strides, strides, out.strides, b is not None, relu))
             arrays += (x, w, out, b)
         return programs.run(tuple(settings), lambda: _program(parts, settings), *arrays)
 

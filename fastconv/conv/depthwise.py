@@ -83,11 +83,11 @@ class Depthwise(Algorithm):
         parts = _parts(problem, threads)
         if problem.direction == "backward_weight":
             return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
-        forward, start = problem.direction == "forward", start_of(problem, parts, threads)
+        start = start_of(problem, parts, threads)
 
         def run(first, second, out, bias, relu):
             start(out, bias, relu)
             for part in parts:
-                part.run(first, second, out, bias, relu, forward)
+                part.run(first, second, out, bias, relu)
 
         return run

@@ -27,7 +27,6 @@ class Setting(NamedTuple):
     y: tuple[int, ...]
     biased: bool
     relu: bool
-    forward: bool  # whether the lanes are the filters of ``w``, and sums run over its channels
 
 
 def input_words(strides: tuple[int, ...], channels: int) -> dict[str, int]:

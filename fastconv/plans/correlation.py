@@ -57,6 +57,7 @@ class Correlation(NamedTuple):
     groups: int
     channels: int
     filters: int
+    forward: bool  # whether filters and channels are those of w, or the other way round
     rows: Axis
     columns: Axis
 
@@ -192,7 +193,7 @@ def unfolded(problem: ConvProblem, blocks: tuple[int, int] = (1, 1)) -> Correlat
         )
     ]
     g = problem.groups
-    return Correlation(problem.N, g, problem.C // g, problem.K // g, *axes)
+    return Correlation(problem.N, g, problem.C // g, problem.K // g, True, *axes)
 
 
 def parities(problem: ConvProblem) -> list[Correlation]:
@@ -277,7 +278,7 @@ def _gradient(problem: ConvProblem, axis: int) -> tuple[int, ...]:
 
 def _gradient_correlation(problem: ConvProblem, rows: Axis, columns: Axis) -> Correlation:
     g = problem.groups
-    return Correlation(problem.N, g, problem.K // g, problem.C // g, rows, columns)
+    return Correlation(problem.N, g, problem.K // g, problem.C // g, False, rows, columns)
 
 
 def _better(

@@ -79,12 +79,12 @@ class _Entry(NamedTuple):
         return _equal(self.weight, np.ascontiguousarray(weight), threads)
 
 
-def _packed(filters: PackedFilters, weight, forward: bool, bias) -> _Entry:
+def _packed(filters: PackedFilters, weight, bias) -> _Entry:
     memory = np.empty(filters.kept_bytes + ALIGN, np.uint8)
     target = aligned(address(memory))
     # Packed is what was copied: another thread may be writing to the weights.
     weight, bias = np.array(weight, order="C"), None if bias is None else bias.copy()
-    setting = Setting((), weight.strides, (), bias is not None, False, forward)
+    setting = Setting((), weight.strides, (), bias is not None, False)
     packing = Program([filters.packing_call(SCRATCH, operands(), setting)])
     packing.run(target, None, weight, None, bias)
     return _Entry(weight, None if bias is None else bias.tobytes(), memory, filters.places(target))
@@ -133,7 +133,7 @@ class KeptFilters:
         return sum(e.memory.nbytes + e.weight.nbytes for e in self._entries.values())
 
 
-def kept(filters: PackedFilters, weight, forward: bool, bias) -> tuple[int, int] | None:
+def kept(filters: PackedFilters, weight, bias) -> tuple[int, int] | None:
     """Where ``filters`` are, packed, if a block around asks for keeping them; None if not."""
     session = _session.get()
     if session is None:
@@ -143,6 +143,6 @@ def kept(filters: PackedFilters, weight, forward: bool, bias) -> tuple[int, int]
     if entry is None or not entry.holds(weight, bias, filters.threads):
         if again:  # one plan may run several times, on weights of its own: the first ones are kept
             return None
-        entry = _packed(filters, weight, forward, bias)
+        entry = _packed(filters, weight, bias)
     # Threads may share a session: whoever is second leaves alone what the first one's call reads.
     return entry.places if session.used.setdefault(filters, entry) is entry else None

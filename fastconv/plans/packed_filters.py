@@ -148,7 +148,7 @@ class PackedFilters:
         """The arguments that say where the packed filters go."""
         return dict(target=packed)
 
-    def _reading(self, w_strides, forward: bool) -> dict[str, int | np.ndarray]:
+    def _reading(self, w_strides) -> dict[str, int | np.ndarray]:
         """How filters with these strides are read.
 
         Forward, lanes are the filters k and sums run over c; for the input gradient it is the
@@ -156,7 +156,7 @@ class PackedFilters:
         """
         c = self.correlation
         sk, sc, wr, ws = w_strides
-        wk, wc = (sk, sc) if forward else (sc, sk)
+        wk, wc = (sk, sc) if c.forward else (sc, sk)
         offsets = self.taps[..., 0] * wr + self.taps[..., 1] * ws
         offsets[self.taps[..., 0] < 0] = NO_TAP
         order = reading_order(offsets, wk, wc, self.itemsize, c.filters % lanes(self.itemsize) == 0)
@@ -167,7 +167,7 @@ class PackedFilters:
         return dict(
             wk=wk,
             wc=wc,
-            wg=c.filters * wk if forward else c.channels * wc,
+            wg=c.filters * wk if c.forward else c.channels * wc,
             order=order,
             read=reader(self.itemsize, order, elements).address,
             taps=taps,
@@ -177,7 +177,7 @@ class PackedFilters:
         """What packs the filters and the biases of a call at ``target``."""
         packed, biases = self.places(target)
         return self.stage.call(
-            **self._reading(s.w, s.forward),
+            **self._reading(s.w),
             w=at.second,
             bias=at.bias if s.biased else 0,
             bias_target=biases,
@@ -192,9 +192,9 @@ class PackedFilters:
         biases = self.correlation.groups * self.tiles * self.width * self.itemsize
         return target + self.bias_bytes, target + (self.bias_bytes - biases)
 
-    def found(self, w: np.ndarray, forward: bool, bias) -> tuple:
+    def found(self, w: np.ndarray, bias) -> tuple:
         """Filters, their strides, biases: kept ones, whose address is enough, or as given."""
-        places = kept_filters.kept(self, w, forward, bias)
+        places = kept_filters.kept(self, w, bias)
         if places is None:
             return w, w.strides, bias
         return places[0], None, places[1]

@@ -22,9 +22,9 @@ class Part:
     turned = 0  # bytes of pixels that tasks make planes of, and of planes that they make pixels of
     folds = False  # whether vectors hold outputs of several pixels
 
-    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias) -> tuple:
         """The operands as :meth:`prepare` expects them."""
-        return x, w, bias, forward
+        return x, w, bias
 
     def prepare(
         self, base: Address, room: Address, at: Operands, s: Setting, flags: Address

@@ -214,13 +214,13 @@ class DepthwiseSum:
         """The weights of one output of a unit: those of all parts, one after the other."""
         return sum(c.steps for c in self.parts) * self.units.nbytes
 
-    def _weights(self, w: np.ndarray, forward: bool) -> np.ndarray:
+    def _weights(self, w: np.ndarray) -> np.ndarray:
         """``w`` as [unit, output, (part, input, r, s), lane]."""
         c, units = self.c, self.units
         if self._taps is None:
             self._taps = self._flat_taps(*w.shape[2:])
         w = w.reshape(c.groups, -1, *w.shape[1:])
-        if not forward:
+        if not c.forward:
             w = w.swapaxes(1, 2)
         w = w.reshape(units.channels, units.filters, -1)
         return units.arranged(w.take(self._taps, axis=-1))
@@ -256,16 +256,16 @@ class DepthwiseSum:
             w_first += c.steps * unit
         return self.strips.tables(per_part, unit)
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
+    def run(self, x, w, y, bias, relu: bool) -> None:
         if self.filters is not None:
-            w, w_strides, bias = self.filters.found(w, True, bias)
+            w, w_strides, bias = self.filters.found(w, bias)
         else:
-            w, w_strides = self._weights(w, forward), None
+            w, w_strides = self._weights(w), None
             if bias is None:
                 bias = self._no_bias
             else:
                 bias = self.units.arranged(bias.reshape(self.units.channels, self.units.filters))
-        s = Setting(x.strides, w_strides, y.strides, bias is not None, relu, True)
+        s = Setting(x.strides, w_strides, y.strides, bias is not None, relu)
         self._programs.run(s, lambda: self._program(s), x, w, y, bias)
 
     def _program(self, s: Setting) -> Program:

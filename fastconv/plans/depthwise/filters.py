@@ -13,11 +13,12 @@ from fastconv.simd.vector import lanes
 class DepthwiseFilters(PackedFilters):
     """The taps of all ``parts``, which read the same input, one part after the other.
 
-    To packing, the channels are filters of one group.  The last vector begins at channel ``last``.
+    To packing, the channels are filters of one group, to which w gives one each.  The last vector
+    begins at channel ``last``.
     """
 
     def __init__(self, parts: list[Correlation], itemsize: int, last: int, threads: int):
-        joined = parts[0]._replace(groups=1, filters=parts[0].groups)
+        joined = parts[0]._replace(groups=1, filters=parts[0].groups, forward=True)
         super().__init__(joined, itemsize, lanes(itemsize), 1, threads)
         self.last = last
         self.taps = np.concatenate([part.tap_table() for part in parts], axis=1)

@@ -156,10 +156,10 @@ class FlatSum(FlatLines):
             self._order = np.moveaxis(indices[:, *taps][self._channels], 1, -1)
         return self._order
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
+    def run(self, x, w, y, bias, relu: bool) -> None:
         w = w.take(self._weights(w.shape))
         bias = self._no_bias if bias is None else bias.take(self._channels)
-        s = Setting(x.strides, None, y.strides, True, relu, True)
+        s = Setting(x.strides, None, y.strides, True, relu)
         self._programs.run(s, lambda: self._program(s), x, w, y, bias)
 
     def _program(self, s: Setting) -> Program:

@@ -118,9 +118,9 @@ class DepthwiseLine:
         """Outputs of one channel, over all images."""
         return sum(c.pixels for c in self.parts)
 
-    def run(self, x, w, y, bias, relu: bool, forward: bool) -> None:
-        w, w_strides, bias = self.filters.found(w, True, bias)
-        s = Setting(x.strides, w_strides, y.strides, bias is not None, relu, True)
+    def run(self, x, w, y, bias, relu: bool) -> None:
+        w, w_strides, bias = self.filters.found(w, bias)
+        s = Setting(x.strides, w_strides, y.strides, bias is not None, relu)
         self._programs.run(s, lambda: self._program(s), x, w, y, bias)
 
     def _program(self, s: Setting) -> Program:

@@ -104,7 +104,10 @@ class LineCorrelation(UnfoldedCorrelation):
         self.width = self.nv * self.vector
         # Groups together are one group of filters; its channels stand side by side in memory too,
         # but each filter sums those of its own group.
-        joined = c._replace(groups=c.groups // together, filters=together * c.filters)
+        self.swaps = together > 1 and not c.forward
+        forward = c.forward or self.swaps
+        groups, filters = c.groups // together, together * c.filters
+        joined = c._replace(groups=groups, filters=filters, forward=forward)
         self.filters = PackedFilters(joined, itemsize, self.width, c.channels, threads)
         self.c = joined._replace(channels=together * c.channels)
         self.columns = c.columns.reach(c.columns.outputs)
@@ -238,14 +241,14 @@ class LineCorrelation(UnfoldedCorrelation):
         """Where the first output is."""
         return self.c.rows.start * y_strides[2] + self.c.columns.start * y_strides[3]
 
-    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
-        if self.together > 1 and not forward:
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias) -> tuple:
+        if self.swaps:
             # The lanes of several groups are evenly apart in [group, channel, filter, r, s] only.
             filters, channels, *taps = w.shape
             filters //= self.c.groups * self.together
             w = w.reshape(-1, filters, channels, *taps).swapaxes(1, 2)
-            w, forward = w.reshape(-1, filters, *taps), True
-        return x, w, bias, forward
+            w = w.reshape(-1, filters, *taps)
+        return x, w, bias
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         filters = self.filters.prepare(base, at, s)

@@ -43,16 +43,17 @@ class _Rows:
     nbytes = 0
 
     def __init__(self, c: Correlation):
+        self._forward = c.forward
         self._tap = c.rows.taps[0][0], c.columns.taps[0][0]
 
-    def found(self, w: np.ndarray, forward: bool, bias) -> tuple:
+    def found(self, w: np.ndarray, bias) -> tuple:
         """The filters, their strides and the biases: none are kept."""
         return w, w.strides, bias
 
-    def arranged(self, w: np.ndarray, forward: bool) -> np.ndarray:
+    def arranged(self, w: np.ndarray) -> np.ndarray:
         """``w`` as [filter, channel]."""
         rows = w[..., *self._tap]
-        return np.ascontiguousarray(rows if forward else rows.T)
+        return np.ascontiguousarray(rows if self._forward else rows.T)
 
 
 class DotCorrelation(Part):
@@ -109,12 +110,12 @@ class DotCorrelation(Part):
             w_pitch=c.channels * self.itemsize,
         )
 
-    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
-        w = self.filters.arranged(w, forward)
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias) -> tuple:
+        w = self.filters.arranged(w)
         start = np.zeros(self.vector, w.dtype)
         if bias is not None:
             start[: self.mr * bias.size] = np.tile(bias, self.mr)
-        return with_joined_lines(self.c, x), w, start, forward
+        return with_joined_lines(self.c, x), w, start
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         images, _, length = pixel_lines(self.c, s.x, s.y)

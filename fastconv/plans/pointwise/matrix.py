@@ -161,11 +161,11 @@ class MatrixCorrelation(UnfoldedCorrelation):
             tasks=images * n_lines * spans * self.splits,
         )
 
-    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias) -> tuple:
         # Lines shorter than a tile are computed together; y is whole.
         if self.c.columns.outputs < self.mr:
             x = with_joined_lines(self.c, x)
-        return x, w, bias, forward
+        return x, w, bias
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         filters = self.filters.prepare(base, at, s)

@@ -47,8 +47,8 @@ class _Filters(PackedFilters):
         """Whether filters or channels stand side by side, and the filters fill a tile."""
         return self.itemsize in strides[:2] and self.correlation.filters >= self.width
 
-    def found(self, w: np.ndarray, forward: bool, bias) -> tuple:
-        return (w, w.strides, bias) if self.readable(w.strides) else super().found(w, forward, bias)
+    def found(self, w: np.ndarray, bias) -> tuple:
+        return (w, w.strides, bias) if self.readable(w.strides) else super().found(w, bias)
 
 
 class PlanesCorrelation(UnfoldedCorrelation):
@@ -156,12 +156,12 @@ class PlanesCorrelation(UnfoldedCorrelation):
     def _filters_there(self, at: Operands, s: Setting) -> Filters:
         """The filters where they are; the last tile ends with the last of them."""
         c = self.c
-        wk, wc = (s.w[0], s.w[1]) if s.forward else (s.w[1], s.w[0])
+        wk, wc = (s.w[0], s.w[1]) if c.forward else (s.w[1], s.w[0])
         return Filters(
             dict(
                 **self._tile(wk == self.itemsize),
                 w=at.second,
-                w_group=c.filters * wk if s.forward else c.channels * wc,
+                w_group=c.filters * wk if c.forward else c.channels * wc,
                 w_row=wk,
                 last=c.filters - self.mr,
                 w_pitch=wk,

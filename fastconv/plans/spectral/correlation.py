@@ -52,8 +52,8 @@ class SpectralCorrelation(Part):
         self.pixel = self.vector * itemsize
         self.grid = grid = SpectralGrid(c)
         self.units = -(-c.groups // self.vector)
-        # To packing, the channels are filters of one group.
-        joined = c._replace(groups=1, filters=c.groups)
+        # To packing, the channels are filters of one group, to which w gives one each.
+        joined = c._replace(groups=1, filters=c.groups, forward=True)
         self.filters = PackedFilters(joined, itemsize, self.vector, 1, threads)
         self.store = output_order(c, y_format)
         if self.store == PLANES and c.columns.spread > 1:
@@ -111,9 +111,6 @@ class SpectralCorrelation(Part):
             store_rows=row_storer(self.itemsize, self.store).address,
             **grid.constants(self.share),
         )
-
-    def arranged(self, x: np.ndarray, w: np.ndarray, bias, forward: bool) -> tuple:
-        return x, w, bias, True  # the channels, to which w gives one each, are the lanes either way
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         filters = self.filters.prepare(base, at, s)
