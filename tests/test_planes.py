@@ -11,6 +11,7 @@ from harness import DTYPES, Trial, assert_close, assert_fused
 import fastconv as fc
 from fastconv.conv._product import parts_of
 from fastconv.conv.registry import ALGORITHMS
+from fastconv.core.machine import machine
 from fastconv.plans.pointwise.planes import PlanesCorrelation
 
 DIRECTIONS = ("forward", "backward_input")
@@ -20,7 +21,11 @@ CASES = (
     Case("planes-few", 5, 3, 9, 9, 37, 1, 1),
     Case("planes-groups", 2, 26, 12, 12, 38, 1, 1, groups=2),
     Case("planes-strided", 2, 40, 17, 15, 24, 1, 1, 2),
+    Case("planes-over", 1, 70, 7, 7, 45, 1, 1),
+    Case("planes-over-several", 2, 72, 5, 5, 90, 1, 1, groups=2),
+    Case("planes-over-strided", 1, 40, 13, 13, 40, 1, 1, 2),
 )
+OVER = CASES[-3:]
 
 
 def _plan(trial):
@@ -35,7 +40,7 @@ def _plan(trial):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_results(case, direction, dtype, threads, no_second_try):
     trial = Trial(case, direction, dtype, "nchw")
-    if case.stride == 1 or direction == "forward":
+    if direction == "forward" or (case.stride == 1 and case not in OVER):
         _plan(trial)
     with fc.options(num_threads=threads):
         result = trial.run("direct", *trial.operands())
@@ -45,6 +50,27 @@ def test_results(case, direction, dtype, threads, no_second_try):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_bias_and_relu(case):
     assert_fused(case, "direct", "nchw")
+
+
+@pytest.mark.parametrize("case", OVER, ids=lambda case: case.name)
+def test_pixels_left_over_by_whole_vectors(case):
+    plan = _plan(Trial(case, "forward", "float32", "nchw"))
+    pixels = plan.c.pixels
+    assert plan.over == pixels % plan.vector > 0 and plan.pixels + plan.over == pixels
+    gradient = Trial(case._replace(stride=1), "backward_input", "float32", "nchw")
+    plans = [p for _, parts in parts_of(ALGORITHMS["direct"], gradient.problem, 2) for p in parts]
+    assert not any(getattr(plan, "over", 0) for plan in plans)  # filters stand side by side there
+
+
+def test_none_are_left_over_where_that_gains_little():
+    large = Case("planes-many", 4, 70, 31, 31, 90, 1, 1)
+    assert _plan(Trial(large, "forward", "float32", "nchw")).over == 0
+
+
+def test_filters_of_a_tile_find_places_in_the_cache():
+    wide = Case("planes-pages", 8, 1024, 14, 14, 256, 1, 1)
+    places = machine().lines_apart(4096)
+    assert _plan(Trial(wide, "forward", "float32", "nchw")).mr <= places
 
 
 def test_several_workers_share_a_span():
@@ -75,10 +101,22 @@ def test_filters_that_are_part_of_an_array(direction, no_second_try):
         assert readable(whole[::down, ::across].strides) == there
 
 
+@pytest.mark.parametrize("case", OVER, ids=lambda case: case.name)
+def test_pixels_left_over_and_filters_in_any_order(case, no_second_try):
+    trial = Trial(case, "forward", "float32", "nchw")
+    x, w = trial.operands()
+    turned = np.empty(w.shape[::-1], np.float32).T
+    apart = np.full((2 * w.shape[0], *w.shape[1:]), np.nan, np.float32)[::2]
+    for other in (turned, apart, np.empty(w.shape, np.float32)[::-1, ::-1]):
+        other[...] = w
+        assert_close(trial.run("direct", x, other), trial.expected, trial.bound("direct"))
+
+
+@pytest.mark.parametrize("case", [CASES[0], *OVER], ids=lambda case: case.name)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_equal_filters_may_be_one(direction, no_second_try):
+def test_equal_filters_may_be_one(direction, case, no_second_try):
     """Strides of zero."""
-    trial = Trial(CASES[0], direction, "float32", "nchw")
+    trial = Trial(case, direction, "float32", "nchw")
     first, w = trial.operands()
     one = np.broadcast_to(w[:1], w.shape)
     expected = trial.oracle(first, one)

@@ -32,6 +32,11 @@ class Isa:
     features: frozenset[str] = frozenset()
     panels: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def most_rows(self) -> int:
+        """Of any of the tiles."""
+        return max(rows for rows, _ in self.tiles)
+
 
 # 14 or 16 rows are missing: so many addresses do not fit the other registers, and cost a tenth.
 _TILES_32 = (

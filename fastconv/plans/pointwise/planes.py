@@ -7,7 +7,11 @@ planes themselves, whole pages apart, would compete for few sets of the cache), 
 batch one after the other, so that small ones fill whole tiles together.
 
 Filters are read where they are, if channels or filters stand side by side: what one core packs
-another one waits for.
+another one waits for.  A tile has no more of them than the first cache has places for, whose number
+is small where rows are whole pages apart.
+
+A few images may leave a few pixels over when vectors are full: 7×7 = 3 · 16 + 1.  Where channels
+stand side by side these are dot products along the lanes, for which they are turned into rows.
 """
 
 from __future__ import annotations
@@ -21,12 +25,14 @@ from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
-from fastconv.gemm.tiling import choose_tile, even_split, tile_score
+from fastconv.gemm.tiling import best_tiles, even_split, round_up, tile_score
 from fastconv.plans.arrays import Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Filters, PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
-from fastconv.simd.tiles import tile_panel
+from fastconv.simd.copying import LINE
+from fastconv.simd.dots import dot_rows
+from fastconv.simd.tiles import tile_dots, tile_panel
 from fastconv.simd.vector import lanes
 
 from .planes_kernel import planes_kernel
@@ -34,10 +40,28 @@ from .planes_kernel import planes_kernel
 _TILES = 16  # of pixels in a span: enough to write long stretches of every plane
 _TRANSPOSING = 1.1  # how much longer the plan that transposes takes at least
 _TURNS = 8  # tasks for each thread, at least
+_OVER = 2  # parts of a vector, of which pixels left over fill one at most
+_GAIN = 1.05  # of leaving them over, at least
 
 
 def _panel_bytes(c: Correlation, itemsize: int, nv: int) -> int:
     return c.channels * nv * lanes(itemsize) * itemsize
+
+
+def _left_over(c: Correlation, vector: int) -> int:
+    """How many pixels are left to dot products, by which tiles of the others do better."""
+    rest = c.pixels % vector
+    whole_tiles = c.pixels >= vector and c.filters >= machine().isa.most_rows
+    long_rows = c.forward and c.channels >= vector
+    if rest > vector // _OVER or not whole_tiles or not long_rows:
+        return 0
+    gain = _score(c, c.pixels - rest, vector) / _score(c, c.pixels, vector)
+    return rest if gain > _GAIN else 0
+
+
+def _score(c: Correlation, pixels: int, vector: int) -> float:
+    """The share of the peak that the best tile may reach if it has so many of the pixels."""
+    return tile_score(c.filters, pixels, vector) * c.pixels / pixels
 
 
 class _Filters(PackedFilters):
@@ -57,21 +81,22 @@ class PlanesCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
-        self.mr, self.nv = choose_tile(c.filters, c.pixels, lanes(itemsize), far=True)
-        self.width = self.nv * lanes(itemsize)
+        self.vector = lanes(itemsize)
+        self.over = _left_over(c, self.vector)
+        self.pixels = c.pixels - self.over
+        self.mr, self.nv = self._choose_tile()
+        self.width = self.nv * self.vector
         self.filters = _Filters(c, itemsize, self.mr, None, threads)
-        tiles = -(-c.pixels // self.width)
+        tiles = -(-self.pixels // self.width)
         fitting = machine().l2 // 2 // _panel_bytes(c, itemsize, self.nv)
         share = max(1, min(_TILES, fitting, tiles // threads))
         self.span = even_split(tiles, share) * self.width
-        spans = -(-c.pixels // self.span)
+        spans = -(-self.pixels // self.span)
         wanted = -(-_TURNS * threads // (spans * c.groups)) if threads > 1 else 1
         self.splits = min(self.filters.tiles, wanted)
         self.tasks = spans * c.groups * self.splits
-        row = self.width * itemsize
-        self.worker_bytes = aligned(
-            2 * self.mr * row + self.span * c.channels * itemsize + 16 * self.mr + 24
-        )
+        tiles, pixels = 2 * self.mr * self.width, (self.span + self.over) * c.channels
+        self.worker_bytes = aligned((tiles + pixels) * itemsize + 16 * self.mr + 24 + LINE)
         self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
@@ -84,7 +109,8 @@ class PlanesCorrelation(UnfoldedCorrelation):
         """
         axes = (c.rows, c.columns)
         vector = lanes(itemsize)
-        used = tile_score(c.filters, c.pixels, vector) / tile_score(c.pixels, c.filters, vector)
+        pixels = c.pixels - _left_over(c, vector)
+        used = _score(c, pixels, vector) / tile_score(c.pixels, c.filters, vector)
         return (
             x_format == y_format == "nchw"
             and c.rows.window * c.columns.window == 1
@@ -95,11 +121,18 @@ class PlanesCorrelation(UnfoldedCorrelation):
             and used * _TRANSPOSING > 1
         )
 
+    def _choose_tile(self) -> tuple[int, int]:
+        """The best tile whose filters, rows of channels, the first cache has places for."""
+        c = self.c
+        tiles = best_tiles(c.filters, self.pixels, self.vector, far=True)
+        places = machine().lines_apart(c.channels * self.itemsize) if c.forward else tiles[0][0]
+        return next((tile for tile in tiles if tile[0] <= places), tiles[0])
+
     @property
     def flops(self) -> int:
         """Executed, tiles filled up with zeros."""
         c = self.c
-        rows, pixels = self.filters.tiles * self.mr, -(-c.pixels // self.width) * self.width
+        rows, pixels = self.filters.tiles * self.mr, round_up(self.pixels, self.width) + self.over
         return 2 * c.groups * rows * pixels * c.channels
 
     @functools.cached_property
@@ -114,7 +147,9 @@ class PlanesCorrelation(UnfoldedCorrelation):
             tiles=self.filters.tiles,
             filters=c.filters,
             channels=c.channels,
-            pixels=c.pixels,
+            pixels=self.pixels,
+            over=self.over,
+            **self._dots(),
             plane=c.rows.outputs * c.columns.outputs,
             span=self.span,
             row_first=c.rows.first,
@@ -125,6 +160,13 @@ class PlanesCorrelation(UnfoldedCorrelation):
             splits=self.splits,
         )
 
+    def _dots(self) -> dict[str, int]:
+        """The register tile of the pixels left over; compiled when first asked for."""
+        if self.over == 0:
+            return {}
+        rows = min(self.mr, dot_rows(self.over, self.vector))
+        return dict(dots=tile_dots(self.itemsize, rows, self.over)["multiply"], dot_rows=rows)
+
     def _words(self, x_strides, y_strides) -> dict[str, int]:
         """The arguments for arrays with these strides."""
         c = self.c
@@ -134,6 +176,11 @@ class PlanesCorrelation(UnfoldedCorrelation):
             line *= c.rows.outputs
         y_steps = dict(yn=yn, yg=yk * c.filters, yk=yk)
         return dict(xn=xn, xg=xc * c.channels, xc=xc, xh=xh, xw=xw, **y_steps, line=line)
+
+    def arranged(self, x: np.ndarray, w: np.ndarray, bias) -> tuple:
+        if self.over and w.strides[1] != self.itemsize:
+            w = np.ascontiguousarray(w)
+        return x, w, bias
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         there = s.w is not None and self.filters.readable(s.w)

@@ -1,4 +1,7 @@
-"""The kernel of 1×1 filters on planes: lanes are pixels, broadcasts are weights."""
+"""The kernel of 1×1 filters on planes: lanes are pixels, broadcasts are weights.
+
+Pixels left over when tiles are full are dot products of their channels and those of filters.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
-from fastconv.simd.copying import copy, copy_strided, move, put_word, zero
+from fastconv.simd.copying import LINE, copy, copy_strided, move, put_word, zero
 from fastconv.simd.microkernel import TERMS
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
@@ -22,8 +25,10 @@ LAYOUT = record(
     "w w_group w_row last w_pitch w_step tiles filters channels "
     # whether there is a bias, and how many there are in a group
     "bias biased bias_group "
-    # pixels of all images, of one, of a stretch of x that has one step, of a task
+    # pixels in tiles, of an image, of a stretch of x that has one step, of a task
     "pixels plane line span "
+    # pixels left over, the register tile of their dot products, its rows
+    "over dots dot_rows "
     # input rows and columns: of the first pixel, from one pixel to the next
     "row_first row_step column_first column_step "
     # tasks: groups × parts of the filters × spans of pixels
@@ -84,6 +89,35 @@ def _store(a, item, row, tile, y, first, count, rows):
         done += run
 
 
+@inner
+def _pack_over(like, a, item, group, rows):
+    """The pixels left over as ``[pixel][channel]``."""
+    for n in range(a.over):
+        source, _ = _pixel(a, group, a.pixels + n)
+        for c in range(a.channels):
+            move(like, rows + (n * a.channels + c) * item, source + c * a.xc)
+
+
+@inner
+def _multiply_over(like, a, item, row, w, start, rows, tile, y):
+    """Those of a tile of filters; ``start`` has a row of biases for each."""
+    image, at = a.pixels // a.plane, a.pixels % a.plane
+    y += image * a.yn + at * item
+    init = start
+    for first in range(0, a.tile.mr, a.dot_rows):
+        m = min(first, a.tile.mr - a.dot_rows)
+        if a.biased:
+            init = tile + row
+            for i in range(a.dot_rows * a.over):
+                move(like, init + i * item, start + (m + i // a.over) * row)
+        call(
+            a.dots, w + m * a.w_pitch, a.w_pitch, a.channels, rows, a.channels * item, init, a.relu,
+            tile,
+        )  # fmt: skip
+        for i in range(a.dot_rows):
+            copy(y + (m + i) * a.yk, tile + i * a.over * item, a.over * item)
+
+
 @functools.cache
 def planes_kernel(itemsize: int) -> Kernel:
     """Multiply tiles of filters by tiles of vectors of pixels."""
@@ -100,6 +134,7 @@ def planes_kernel(itemsize: int) -> Kernel:
         straight_rows = panels + a.span * a.channels * itemsize
         staged_rows = straight_rows + mr * 8
         run = staged_rows + mr * 8
+        over = (run + 24 + LINE - 1) // LINE * LINE
         panel_bytes = a.channels * row
         zero(run, 24)
         zero(start, mr * row)
@@ -115,8 +150,11 @@ def planes_kernel(itemsize: int) -> Kernel:
             split, rest = task % a.splits, task // a.splits
             group, first = rest % a.groups, rest // a.groups * a.span
             count = min(a.span, a.pixels - first)
+            with_over = a.over > 0 and first + count == a.pixels
             if rest != packed:
                 _pack(like, a, itemsize, vector, width, panels, group, first, count)
+                if with_over:
+                    _pack_over(like, a, itemsize, group, over)
                 packed = rest
             clock = lap(a.profile, worker, INPUT, clock)
             next_group, following = (rest + 1) % a.groups, (rest + 1) // a.groups * a.span
@@ -158,6 +196,8 @@ def planes_kernel(itemsize: int) -> Kernel:
                     panel += panel_bytes
                     if not straight:
                         _store(a, itemsize, row, tile, y, first + p, ahead, rows)
+                if with_over:
+                    _multiply_over(like, a, itemsize, row, w, start, over, tile, y)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return planes
