@@ -55,16 +55,18 @@ def test_bias_and_relu(case):
 @pytest.mark.parametrize("case", OVER, ids=lambda case: case.name)
 def test_pixels_left_over_by_whole_vectors(case):
     plan = _plan(Trial(case, "forward", "float32", "nchw"))
-    pixels = plan.c.pixels
-    assert plan.over == pixels % plan.vector > 0 and plan.pixels + plan.over == pixels
+    over = plan.c.pixels % plan.vector
+    assert plan.spans.over == over > 0 and plan.spans.pixels == plan.c.pixels - over
+    assert plan.spans_of_all.over == 0 and plan.spans_of_all.pixels == plan.c.pixels
     gradient = Trial(case._replace(stride=1), "backward_input", "float32", "nchw")
     plans = [p for _, parts in parts_of(ALGORITHMS["direct"], gradient.problem, 2) for p in parts]
-    assert not any(getattr(plan, "over", 0) for plan in plans)  # filters stand side by side there
+    # Filters stand side by side there.
+    assert not any(p.spans.over for p in plans if isinstance(p, PlanesCorrelation))
 
 
 def test_none_are_left_over_where_that_gains_little():
     large = Case("planes-many", 4, 70, 31, 31, 90, 1, 1)
-    assert _plan(Trial(large, "forward", "float32", "nchw")).over == 0
+    assert _plan(Trial(large, "forward", "float32", "nchw")).spans.over == 0
 
 
 def test_filters_of_a_tile_find_places_in_the_cache():
@@ -75,7 +77,7 @@ def test_filters_of_a_tile_find_places_in_the_cache():
 
 def test_several_workers_share_a_span():
     plan = _plan(Trial(CASES[1], "forward"))
-    assert plan.workers == 2 and plan.splits > 1
+    assert plan.workers == 2 and plan.spans.splits > 1
 
 
 def test_nothing_is_packed_where_filters_or_channels_stand_side_by_side():

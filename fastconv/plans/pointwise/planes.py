@@ -10,13 +10,14 @@ Filters are read where they are, if channels or filters stand side by side: what
 another one waits for.  A tile has no more of them than the first cache has places for, whose number
 is small where rows are whole pages apart.
 
-A few images may leave a few pixels over when vectors are full: 7×7 = 3 · 16 + 1.  Where channels
-stand side by side these are dot products along the lanes, for which they are turned into rows.
+A few images may leave a few pixels over when vectors are full: 7×7 = 3 · 16 + 1.  If it is channels
+that stand side by side these are dot products along the lanes, for which they are made rows of.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,7 +41,7 @@ from .planes_kernel import planes_kernel
 _TILES = 16  # of pixels in a span: enough to write long stretches of every plane
 _TRANSPOSING = 1.1  # how much longer the plan that transposes takes at least
 _TURNS = 8  # tasks for each thread, at least
-_OVER = 2  # parts of a vector, of which pixels left over fill one at most
+_MOST_OVER = 0.5  # of a vector: pixels left over
 _GAIN = 1.05  # of leaving them over, at least
 
 
@@ -53,7 +54,7 @@ def _left_over(c: Correlation, vector: int) -> int:
     rest = c.pixels % vector
     whole_tiles = c.pixels >= vector and c.filters >= machine().isa.most_rows
     long_rows = c.forward and c.channels >= vector
-    if rest > vector // _OVER or not whole_tiles or not long_rows:
+    if rest > _MOST_OVER * vector or not whole_tiles or not long_rows:
         return 0
     gain = _score(c, c.pixels - rest, vector) / _score(c, c.pixels, vector)
     return rest if gain > _GAIN else 0
@@ -62,6 +63,16 @@ def _left_over(c: Correlation, vector: int) -> int:
 def _score(c: Correlation, pixels: int, vector: int) -> float:
     """The share of the peak that the best tile may reach if it has so many of the pixels."""
     return tile_score(c.filters, pixels, vector) * c.pixels / pixels
+
+
+class _Spans(NamedTuple):
+    """Pixels in tiles, those left over, and how many make a span; tasks, and those of a span."""
+
+    pixels: int
+    over: int
+    span: int
+    splits: int
+    tasks: int
 
 
 class _Filters(PackedFilters):
@@ -82,22 +93,19 @@ class PlanesCorrelation(UnfoldedCorrelation):
         self.c = c
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
-        self.over = _left_over(c, self.vector)
-        self.pixels = c.pixels - self.over
-        self.mr, self.nv = self._choose_tile()
+        over = _left_over(c, self.vector)
+        self.mr, self.nv = self._choose_tile(c.pixels - over)
         self.width = self.nv * self.vector
         self.filters = _Filters(c, itemsize, self.mr, None, threads)
-        tiles = -(-self.pixels // self.width)
-        fitting = machine().l2 // 2 // _panel_bytes(c, itemsize, self.nv)
-        share = max(1, min(_TILES, fitting, tiles // threads))
-        self.span = even_split(tiles, share) * self.width
-        spans = -(-self.pixels // self.span)
-        wanted = -(-_TURNS * threads // (spans * c.groups)) if threads > 1 else 1
-        self.splits = min(self.filters.tiles, wanted)
-        self.tasks = spans * c.groups * self.splits
-        tiles, pixels = 2 * self.mr * self.width, (self.span + self.over) * c.channels
-        self.worker_bytes = aligned((tiles + pixels) * itemsize + 16 * self.mr + 24 + LINE)
-        self.workers = workers_for(self.flops, self.tasks, threads, c.moved(itemsize))
+        self.spans = self._spans(over, threads)
+        self.spans_of_all = self._spans(0, threads)  # where filters do not allow to leave any over
+        tiles, pixels = (
+            2 * self.mr * self.width,
+            over + max(self.spans.span, self.spans_of_all.span),
+        )
+        room = (tiles + pixels * c.channels) * itemsize
+        self.worker_bytes = aligned(room + 16 * self.mr + 24 + LINE)
+        self.workers = workers_for(self.flops, self.spans.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
     @staticmethod
@@ -121,10 +129,21 @@ class PlanesCorrelation(UnfoldedCorrelation):
             and used * _TRANSPOSING > 1
         )
 
-    def _choose_tile(self) -> tuple[int, int]:
-        """The best tile whose filters, rows of channels, the first cache has places for."""
+    def _spans(self, over: int, threads: int) -> _Spans:
+        c, pixels = self.c, self.c.pixels - over
+        tiles = -(-pixels // self.width)
+        fitting = machine().l2 // 2 // _panel_bytes(c, self.itemsize, self.nv)
+        share = max(1, min(_TILES, fitting, tiles // threads))
+        span = even_split(tiles, share) * self.width
+        spans = -(-pixels // span)
+        wanted = -(-_TURNS * threads // (spans * c.groups)) if threads > 1 else 1
+        splits = min(self.filters.tiles, wanted)
+        return _Spans(pixels, over, span, splits, spans * c.groups * splits)
+
+    def _choose_tile(self, pixels: int) -> tuple[int, int]:
+        """The best tile, if there is one whose filters the first cache has places for."""
         c = self.c
-        tiles = best_tiles(c.filters, self.pixels, self.vector, far=True)
+        tiles = best_tiles(c.filters, pixels, self.vector, far=True)
         places = machine().lines_apart(c.channels * self.itemsize) if c.forward else tiles[0][0]
         return next((tile for tile in tiles if tile[0] <= places), tiles[0])
 
@@ -132,8 +151,8 @@ class PlanesCorrelation(UnfoldedCorrelation):
     def flops(self) -> int:
         """Executed, tiles filled up with zeros."""
         c = self.c
-        rows, pixels = self.filters.tiles * self.mr, round_up(self.pixels, self.width) + self.over
-        return 2 * c.groups * rows * pixels * c.channels
+        pixels = round_up(self.spans.pixels, self.width) + self.spans.over
+        return 2 * c.groups * self.filters.tiles * self.mr * pixels * c.channels
 
     @functools.cached_property
     def stage(self) -> Stage:
@@ -142,30 +161,24 @@ class PlanesCorrelation(UnfoldedCorrelation):
         return Stage(
             planes_kernel(self.itemsize),
             self.workers,
-            tasks=self.tasks,
             scratch_bytes=self.worker_bytes,
             tiles=self.filters.tiles,
             filters=c.filters,
             channels=c.channels,
-            pixels=self.pixels,
-            over=self.over,
-            **self._dots(),
             plane=c.rows.outputs * c.columns.outputs,
-            span=self.span,
             row_first=c.rows.first,
             row_step=c.rows.advance,
             column_first=c.columns.first,
             column_step=c.columns.advance,
             groups=c.groups,
-            splits=self.splits,
         )
 
-    def _dots(self) -> dict[str, int]:
+    def _dots(self, over: int) -> dict[str, int]:
         """The register tile of the pixels left over; compiled when first asked for."""
-        if self.over == 0:
+        if over == 0:
             return {}
-        rows = min(self.mr, dot_rows(self.over, self.vector))
-        return dict(dots=tile_dots(self.itemsize, rows, self.over)["multiply"], dot_rows=rows)
+        rows = min(self.mr, dot_rows(over, self.vector))
+        return dict(dots=tile_dots(self.itemsize, rows, over)["multiply"], dot_rows=rows)
 
     def _words(self, x_strides, y_strides) -> dict[str, int]:
         """The arguments for arrays with these strides."""
@@ -176,11 +189,6 @@ class PlanesCorrelation(UnfoldedCorrelation):
             line *= c.rows.outputs
         y_steps = dict(yn=yn, yg=yk * c.filters, yk=yk)
         return dict(xn=xn, xg=xc * c.channels, xc=xc, xh=xh, xw=xw, **y_steps, line=line)
-
-    def arranged(self, x: np.ndarray, w: np.ndarray, bias) -> tuple:
-        if self.over and w.strides[1] != self.itemsize:
-            w = np.ascontiguousarray(w)
-        return x, w, bias
 
     def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
         there = s.w is not None and self.filters.readable(s.w)
@@ -204,8 +212,11 @@ class PlanesCorrelation(UnfoldedCorrelation):
         """The filters where they are; the last tile ends with the last of them."""
         c = self.c
         wk, wc = (s.w[0], s.w[1]) if c.forward else (s.w[1], s.w[0])
+        spans = self.spans if wc == self.itemsize else self.spans_of_all
         return Filters(
             dict(
+                **spans._asdict(),
+                **self._dots(spans.over),
                 **self._tile(wk == self.itemsize),
                 w=at.second,
                 w_group=c.filters * wk if c.forward else c.channels * wc,
@@ -222,6 +233,7 @@ class PlanesCorrelation(UnfoldedCorrelation):
         packed, tiles = self.filters, self.filters.tiles
         words, calls = packed.prepare(base, at, s)
         words = dict(
+            **self.spans_of_all._asdict(),
             **self._tile(True),
             **words,
             w_group=tiles * packed.tile_bytes,

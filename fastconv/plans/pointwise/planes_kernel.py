@@ -100,7 +100,11 @@ def _pack_over(like, a, item, group, rows):
 
 @inner
 def _multiply_over(like, a, item, row, w, start, rows, tile, y):
-    """Those of a tile of filters; ``start`` has a row of biases for each."""
+    """The pixels left over by a tile of filters; ``start`` has a row of biases for each.
+
+    Results of a few filters, at most a vector, are in the first row of ``tile``, which is free by
+    now; their biases in the second.
+    """
     image, at = a.pixels // a.plane, a.pixels % a.plane
     y += image * a.yn + at * item
     init = start
