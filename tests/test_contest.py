@@ -14,12 +14,36 @@ from fastconv.conv import _contest, selector
 from fastconv.conv.options import Request
 
 
-def test_who_is_clearly_ahead_is_not_measured(register):
-    fakes = register(slow=(10 * MS,), fast=(5 * MS,), slower=(20 * MS,))
+def _choice():
+    return selector.choose(PROBLEM, Request(), fc.get_num_threads())
+
+
+def test_who_is_clearly_ahead_is_measured_alone(register):
+    fakes = register(slow=(10 * MS,), fast=(5 * MS, 9 * MS), slower=(20 * MS,))
+    assert "to be 2.0× as fast as the next; the first call will measure fast" in _choice().why
     assert [call() for _ in range(3)] == [2, 2, 2]
-    assert runs(fakes) == [0, 3, 0]
-    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
-    assert choice.algorithm == "fast" and choice.why == "predicted to be 2.0× as fast as the next"
+    before = runs(fakes)
+    assert before[0] == before[2] == 0 and 3 < before[1] < 12
+    assert call() == 2 and runs(fakes) == [0, before[1] + 1, 0]
+    assert _choice().algorithm == "fast" and _choice().measured == pytest.approx({"fast": 9 * MS})
+
+
+def test_who_takes_longer_than_another_should_is_measured_beside_it(register):
+    fakes = register(slow=(10 * MS, 12 * MS), fast=(5 * MS, 14 * MS), slower=(20 * MS, 1 * MS))
+    assert [call(), call()] == [1, 1]
+    assert fakes[2].runs == 0
+    assert _choice().measured == pytest.approx({"slow": 12 * MS, "fast": 14 * MS})
+
+
+def test_others_are_measured_where_all_contenders_take_longer(register):
+    fakes = register(
+        one=(5 * MS, 40 * MS), two=(6 * MS, 41 * MS), three=(8 * MS, 9 * MS), four=(9 * MS, 8 * MS),
+        five=(10 * MS, 1 * MS), six=(60 * MS, 1 * MS),
+    )  # fmt: skip
+    assert _choice().contenders == ("one", "two")
+    assert call() == 4
+    assert runs(fakes)[4:] == [0, 0]  # two others at most
+    assert set(_choice().measured) == {"one", "two", "three", "four"}
 
 
 def test_a_forced_tile_that_is_the_choice_anyway_is_not_measured(register):
@@ -32,7 +56,7 @@ def test_a_forced_tile_that_is_the_choice_anyway_is_not_measured(register):
     free, same = (5 * MS, 5 * MS), (5 * MS, 4 * MS)
     assert choose(free=free, same=same, other=(6 * MS,)).contenders == ("free", "other")
     choice = choose(free=free, same=same, other=(10 * MS,))
-    assert choice.algorithm == "free" and not choice.contenders and "2.0×" in choice.why
+    assert choice.contenders == ("free",) and "2.0×" in choice.why
     choice = choose(free=free, same=same)
     assert choice.algorithm == "free" and not choice.contenders and "only one" in choice.why
     assert choose(free=free, tile=(6 * MS,)).contenders == ("free", "tile")
@@ -40,16 +64,14 @@ def test_a_forced_tile_that_is_the_choice_anyway_is_not_measured(register):
 
 def test_close_ones_are_measured_by_the_first_call(register):
     fakes = register(one=(5 * MS, 6 * MS), two=(6 * MS, 4 * MS), far=(8 * MS, 1 * MS))
-    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
-    assert choice.contenders == ("one", "two") and "measure one, two" in choice.why
+    assert _choice().contenders == ("one", "two") and "measure one, two" in _choice().why
     assert call() == 2  # the winner's result, from the first call on
     before = runs(fakes)
     assert before[0] >= 3 and before[2] == 0
     assert [call(), call()] == [2, 2]
     assert runs(fakes) == [before[0], before[1] + 2, 0]
-    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
-    assert choice.algorithm == "two" and choice.why == "measured"
-    assert choice.measured == pytest.approx({"one": 6 * MS, "two": 4 * MS})
+    assert _choice().algorithm == "two" and _choice().why == "measured"
+    assert _choice().measured == pytest.approx({"one": 6 * MS, "two": 4 * MS})
 
 
 @pytest.mark.parametrize(("actual", "winner"), [(4.7 * MS, 2), (4.5 * MS, 1)])
@@ -65,8 +87,7 @@ def test_the_best_on_vector_units_contests_a_matrix_unit(register):
         matrix=(5 * MS, 9 * MS), plain=(9 * MS, 6 * MS), next=(9.1 * MS, 1 * MS), far=(11 * MS,)
     )
     matrix.vector = False
-    choice = selector.choose(PROBLEM, Request(), fc.get_num_threads())
-    assert choice.contenders == ("matrix", "plain")
+    assert _choice().contenders == ("matrix", "plain")
     assert call() == 2
 
 
@@ -139,21 +160,25 @@ def test_contenders_that_compile_at_once_share_the_workspace(register, limit, at
     assert max(most) == at_once
 
 
-def test_contenders_compile_while_others_may_hold_contests(register):
+@pytest.mark.parametrize(
+    "predicted", [5 * MS, 7 * MS]
+)  # one is measured at once, or after the other
+def test_contenders_compile_while_others_may_hold_contests(register, predicted):
     """A destructor in the second thread may need one, and this thread waits for it."""
-    free = []
+    free, seen = [], []
 
     def plan(problem, threads, make):
         inner = make(problem, threads)
 
         def run(*operands):
-            if len(free) < 2:
+            if make not in seen:
+                seen.append(make)
                 free.append(not _contest._lock._lock._is_owned())
             inner(*operands)
 
         return run
 
-    for fake in register(one=(5 * MS, 4 * MS), two=(5 * MS, 5 * MS)):
+    for fake in register(one=(5 * MS, 10 * MS), two=(predicted, 11 * MS)):
         fake.plan = functools.partial(plan, make=fake.plan)
     assert call() == 1
     assert free == [True, True]
@@ -197,7 +222,7 @@ def test_too_small_and_too_large_ones_are_not_measured(register, predicted):
     fakes = register(two=(predicted * 1.1, 0), one=(predicted, 0))
     assert call() == 2
     assert runs(fakes) == [0, 1]
-    assert "too" in selector.choose(PROBLEM, Request(), fc.get_num_threads()).why
+    assert "too" in _choice().why
 
 
 def test_matrix_units_are_left_alone_in_small_ones(register):

@@ -31,7 +31,8 @@ def test_a_choice_stands_for_the_process(register, stored, monkeypatch):
     one, two = register(one=(5 * MS,), two=(20 * MS,))
     assert call() == 1
     one.predicted, two.predicted = 50 * MS, 2 * MS
-    _decisions.remember(PROBLEM, Request(), fc.get_num_threads(), Decision("two", {"two": 1.0}))
+    key = _decisions._key(PROBLEM, Request(), fc.get_num_threads())
+    store.remember("decisions", key, Decision("two", {"two": 1.0})._asdict())
     selector.plan_for.cache_clear()
     assert call() == 1
     selector.forget()

@@ -1,10 +1,14 @@
-"""Algorithms that the model cannot tell apart, timed against each other on the caller's arrays."""
+"""Algorithms that the model cannot tell apart, timed against each other on the caller's arrays.
+
+And those that it takes for slower, if the fastest then takes longer than they should.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import time
-from collections.abc import Callable
 from functools import partial
 from statistics import median
 
@@ -24,6 +28,8 @@ _ROUNDS = (2, 9)  # least; and most, once they have lasted …
 _LASTING = 0.12  # … seconds: longer than others on the host disturb short runs at a time
 _HOPELESS = 1.5  # times the fastest so far: not timed again, after the least rounds and …
 _DOUBTFUL = 0.04  # … seconds, for which a busy host may slow down one of them and no other
+_BELIED = 1.25  # times what another one is predicted to take: that one is measured, too
+_MOST_OTHERS = 2  # of them
 
 _MATRIX_HANDICAP = 1.08  # for an algorithm on matrix units, which may be slower tomorrow
 
@@ -37,10 +43,16 @@ class Contest:
     """
 
     def __init__(
-        self, problem: ConvProblem, request: Request, threads: int, contenders: tuple[str, ...]
+        self,
+        problem: ConvProblem,
+        request: Request,
+        threads: int,
+        contenders: tuple[str, ...],
+        others: tuple[tuple[str, float], ...] = (),
     ):
         self._key = (problem, request, threads)
         self._contenders = contenders
+        self._others = others
         self._plan: Plan | None = None
 
     def __call__(self, first, second, out, bias, relu) -> None:
@@ -50,32 +62,35 @@ class Contest:
 
     def _settle(self, operands) -> Plan:
         """The plan of the winner: of this contest, or of one that ended meanwhile."""
-        decided = self._decided()
-        if decided is not None:
-            return decided
         problem, _, threads = self._key
-        plans = {name: ALGORITHMS[name].plan(problem, threads) for name in self._contenders}
-        # Compiling takes place outside the lock: it has other threads take part.
-        self._run_once([partial(plan, *operands) for plan in plans.values()])
-        with _lock:
-            decided = self._decided()
-            if decided is not None:
-                return decided
-            seconds = fastest(plans, operands)
-            winner = min(seconds, key=lambda name: seconds[name] * _handicap(name))
-            _decisions.remember(*self._key, Decision(winner, seconds))
-            return plans[winner]
+        plan = functools.cache(lambda name: ALGORITHMS[name].plan(problem, threads))
+        names, seconds = self._contenders, dict[str, float]()
+        while (decision := _decisions.made(*self._key)) is None:
+            plans = {name: plan(name) for name in names}
+            # Compiling takes place outside the lock: it has other threads take part.
+            self._run_once(plans, operands)
+            with _lock:
+                if _decisions.made(*self._key) is None:
+                    seconds |= fastest(plans, operands)
+                    winner, others = _winner(seconds), self._belied(seconds)
+                    names = (winner, *others)
+                    if not others:
+                        _decisions.remember(*self._key, Decision(winner, seconds))
+        return plan(decision.algorithm)
 
-    def _decided(self) -> Plan | None:
-        problem, _, threads = self._key
-        decision = _decisions.made(*self._key)
-        return None if decision is None else ALGORITHMS[decision.algorithm].plan(problem, threads)
+    def _belied(self, seconds: dict[str, float]) -> tuple[str, ...]:
+        """Others that are predicted to take less than the fastest took; none a second time."""
+        if len(seconds) > len(self._contenders):
+            return ()
+        best = min(seconds.values())
+        return tuple(name for name, t in self._others if _BELIED * t < best)[:_MOST_OTHERS]
 
-    def _run_once(self, runs: list[Callable[[], None]]) -> None:
+    def _run_once(self, plans: dict[str, Plan], operands: tuple) -> None:
         """The runs that compile: two at a time, if a call may take the workspace of both."""
         problem, request, threads = self._key
         limit = threads * WORKSPACE if request.max_workspace is None else request.max_workspace
-        sizes = [ALGORITHMS[name].cost(problem, threads).workspace for name in self._contenders]
+        sizes = [ALGORITHMS[name].cost(problem, threads).workspace for name in plans]
+        runs = [partial(plan, *operands) for plan in plans.values()]
         if sum(sorted(sizes)[-2:]) <= limit:
             overlapped(runs)
         else:
@@ -83,8 +98,21 @@ class Contest:
                 run()
 
 
+def _winner(seconds: dict[str, float]) -> str:
+    return min(seconds, key=lambda name: seconds[name] * _handicap(name))
+
+
 def _handicap(name: str) -> float:
     return 1.0 if ALGORITHMS[name].vector else _MATRIX_HANDICAP
+
+
+def _limit(racing: int, finished: int) -> float:
+    """Seconds that are enough, after so many rounds; a single one need not be as certain."""
+    if finished < _ROUNDS[0]:
+        return math.inf
+    if racing == 1:
+        return _DOUBTFUL if finished < _ROUNDS[1] else 0.0
+    return _BUDGET if finished < _ROUNDS[1] else _LASTING
 
 
 def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
@@ -98,12 +126,10 @@ def fastest(plans: dict[str, Plan], operands: tuple) -> dict[str, float]:
     racing, start = list(plans), clock()
     for finished in itertools.count():
         lasted = clock() - start
-        limit = _BUDGET if finished < _ROUNDS[1] else _LASTING
-        if finished >= _ROUNDS[0]:
-            if lasted > _DOUBTFUL:
-                racing = [n for n in racing if seconds[n] <= _HOPELESS * min(seconds.values())]
-            if len(racing) < 2 or lasted > limit:
-                break
+        if finished >= _ROUNDS[0] and lasted > _DOUBTFUL:
+            racing = [n for n in racing if seconds[n] <= _HOPELESS * min(seconds.values())]
+        if lasted >= _limit(len(racing), finished):
+            break
         for name in racing:
             began = clock()
             plans[name](*operands)

@@ -140,8 +140,8 @@ def explained(problem: ConvProblem, asked: options.Request, workers: int) -> Exp
     predicted = selector.predict(judged, problem.dtype, workers)
     measured: dict[str, float] = {}
     try:
-        chosen, why, _, known = selector.choose(problem, asked, workers)
-        measured = known or measured
+        choice = selector.choose(problem, asked, workers)
+        chosen, why, measured = choice.algorithm, choice.why, choice.measured or measured
     except ValueError as refusal:
         chosen, why = None, str(refusal) if asked.algorithm != "auto" else _NOTHING
     rows = [

@@ -1,8 +1,9 @@
 """Which algorithm runs a problem, and the plans made so far.
 
-Of the algorithms that may run it, the cost model predicts the time on this host.  One that is
-clearly ahead is taken; those that are close are measured by the first call (:mod:`._contest`), and
-the decision is kept for this and later processes (:mod:`._decisions`).
+Of the algorithms that may run it, the cost model predicts the time on this host.  Those that are
+close are measured by the first call (:mod:`._contest`), or the one that is clearly ahead; and
+others, if that takes longer than they are predicted to.  The decision is kept for this and later
+processes (:mod:`._decisions`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Choice(NamedTuple):
     algorithm: str  # if there are contenders: the one predicted to be the fastest of them
     why: str
     contenders: tuple[str, ...] = ()  # what the first call will measure
+    others: tuple[tuple[str, float], ...] = ()  # what it may measure, and the predicted seconds
     measured: dict[str, float] | None = None  # seconds, where a decision was made
 
 
@@ -49,7 +51,7 @@ def plan_for(problem: ConvProblem, request: Request, threads: int) -> Plan:
     """
     choice = choose(problem, request, threads)
     if choice.contenders:
-        return Contest(problem, request, threads, choice.contenders)
+        return Contest(problem, request, threads, choice.contenders, choice.others)
     return ALGORITHMS[choice.algorithm].plan(problem, threads)
 
 
@@ -80,7 +82,7 @@ def _choose(problem: ConvProblem, request: Request, threads: int) -> Choice:
     names = [c.algorithm for c in able]
     decision = _decisions.recall(problem, request, threads, names)
     if decision is not None:
-        return Choice(decision.algorithm, "measured", (), decision.seconds)
+        return Choice(decision.algorithm, "measured", measured=decision.seconds)
     ranked = predict(able, problem.dtype, threads, small=True)
     if problem.N == 0 or min(ranked.values()) < WORTH_MEASURING[0]:
         # Matrix units take operands that more stages prepare: on so little they lose what they win.
@@ -101,13 +103,16 @@ def _by_model(ranked: dict[str, float]) -> Choice:
             close.append(rival)
     if len(ranked) == 1:
         return Choice(name, "the only one eligible, by any name")
-    if len(close) == 1:
-        ahead = sorted(ranked.values())[1] / seconds
-        return Choice(name, f"predicted to be {ahead:.1f}× as fast as the next")
-    if seconds > WORTH_MEASURING[1]:
-        return Choice(name, "predicted to be the fastest; too large a problem to measure")
     contenders = tuple(close[:MOST_CONTENDERS])
-    return Choice(name, f"the first call will measure {', '.join(contenders)}", contenders)
+    others = tuple(one for one in ranked.items() if one[0] not in contenders)
+    ahead = ""
+    if len(close) == 1:
+        ahead = f"predicted to be {sorted(ranked.values())[1] / seconds:.1f}× as fast as the next; "
+    if seconds > WORTH_MEASURING[1]:
+        why = ahead or "predicted to be the fastest; "
+        return Choice(name, f"{why}too large a problem to measure")
+    why = f"{ahead}the first call will measure {', '.join(contenders)}"
+    return Choice(name, why, contenders, others)
 
 
 def _distinct(ranked: dict[str, float]) -> dict[str, float]:
