@@ -167,11 +167,12 @@ def axis_instructions(which: int, m: int, r: int) -> int:
 
 @functools.cache
 def _fourier_work(which: int, t: Tiling) -> int:
+    """A program has more values than there are registers, and takes twice as long for it."""
     length, columns = t.rows, _extent(which, t)[1]
     real = int(1.05 * length * math.log2(length))
     complex_pair = int(2.3 * length * math.log2(length)) + 3 * length
     moved = (columns + length) * _moves(length, 0) + _moves(0, columns * length + t.components)
-    return columns * real + 2 * real + (length // 2 - 1) * complex_pair + moved
+    return 2 * (columns * real + 2 * real + (length // 2 - 1) * complex_pair + moved)
 
 
 def _moves(loads: int, stores: int) -> int:
