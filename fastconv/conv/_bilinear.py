@@ -23,14 +23,15 @@ from fastconv.plans.bilinear.line_weight import BilinearLineWeight
 from fastconv.plans.correlation import Correlation, joined_parities, unfolded
 from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
-from fastconv.transforms.tile_map import Tiling
+from fastconv.transforms.tile_map import COOK_TOOM, FOURIER, Tiling
 
 from ._product import ProductAlgorithm, moved_singly, shapes_on_planes
 from .algorithm import ACCURACIES, Cost, Plan, Work, again_if
 from .direct import Direct, or_direct
 
 _LARGE_GROWTH = 100  # of the predicted errors, from which on measured ones grow in proportion
-_ARITHMETIC = 0.35  # of the instructions of a map; the rest load and store
+# The kind of work that maps are, and the share of their cycles that is arithmetic.
+_MAPS = {COOK_TOOM: ("transform", 0.35), FOURIER: ("fourier", 0.175)}
 _CORRELATIONS = {TileGrid: BilinearCorrelation, LineGrid: BilinearLine}
 _WEIGHTS = {TileGrid: bilinear_weight, LineGrid: BilinearLineWeight}
 
@@ -70,13 +71,14 @@ class BilinearAlgorithm(ProductAlgorithm):
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, WeightGradient)
         effort = part.grid.effort(part.vector, part.itemsize, weight)
-        flops = 2 * part.vector * _ARITHMETIC
+        kind, arithmetic = _MAPS[part.grid.tiling.method]
+        flops = 2 * part.vector * arithmetic
         waited = 0 if part.grid.streams else nbytes
         return (
             Work("copy", 0, effort.far + waited, part.workers),
             Work("gather", 0, 2 * moved_singly(part), part.workers, launches=0),
-            Work("transform", int(flops * effort.filters), 0, part.workers, launches=0),
-            Work("transform", int(flops * effort.tiles), 0, part.workers, launches=int(weight)),
+            Work(kind, int(flops * effort.filters), 0, part.workers, launches=0),
+            Work(kind, int(flops * effort.tiles), 0, part.workers, launches=int(weight)),
             Work("product", 2 * part.vector * effort.products, nbytes - waited, part.workers),
         )
 

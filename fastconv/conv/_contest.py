@@ -1,6 +1,7 @@
-"""Algorithms that the model cannot tell apart, timed against each other on the caller's arrays.
+"""Algorithms that may be the fastest, timed against each other on the caller's arrays.
 
-And those that it takes for slower, if the fastest then takes longer than they should.
+These are the one that the model predicts to be, those that it cannot tell from that; and others, if
+the fastest of them takes longer than those are predicted to.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ _lock = Lock()  # contests of several Python threads would disturb each other
 class Contest:
     """A plan whose first run times all contenders, and which then is the fastest one's plan.
 
-    The first run, like every later one, leaves the winner's result.
+    If that takes longer than ``others`` are predicted to, it is timed once more beside them.  The
+    first run, like every later one, leaves the winner's result.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class Contest:
         others: tuple[tuple[str, float], ...] = (),
     ):
         self._key = (problem, request, threads)
-        self._contenders = contenders
+        self._racing = contenders
         self._others = others
+        self._seconds: dict[str, float] = {}
         self._plan: Plan | None = None
 
     def __call__(self, first, second, out, bias, relu) -> None:
@@ -64,26 +67,31 @@ class Contest:
         """The plan of the winner: of this contest, or of one that ended meanwhile."""
         problem, _, threads = self._key
         plan = functools.cache(lambda name: ALGORITHMS[name].plan(problem, threads))
-        names, seconds = self._contenders, dict[str, float]()
         while (decision := _decisions.made(*self._key)) is None:
-            plans = {name: plan(name) for name in names}
+            racing = self._racing
+            plans = {name: plan(name) for name in racing}
             # Compiling takes place outside the lock: it has other threads take part.
             self._run_once(plans, operands)
             with _lock:
-                if _decisions.made(*self._key) is None:
-                    seconds |= fastest(plans, operands)
-                    winner, others = _winner(seconds), self._belied(seconds)
-                    names = (winner, *others)
-                    if not others:
-                        _decisions.remember(*self._key, Decision(winner, seconds))
+                if racing == self._racing and _decisions.made(*self._key) is None:
+                    self._time(plans, operands)
         return plan(decision.algorithm)
 
-    def _belied(self, seconds: dict[str, float]) -> tuple[str, ...]:
-        """Others that are predicted to take less than the fastest took; none a second time."""
-        if len(seconds) > len(self._contenders):
-            return ()
+    def _time(self, plans: dict[str, Plan], operands: tuple) -> None:
+        """A round; then there is a decision, or another round is to come."""
+        seconds = fastest(plans, operands)
+        for winner in seconds.keys() & self._seconds.keys():
+            # The host may have been faster, or slower, when it timed those that lost before.
+            change = seconds[winner] / self._seconds[winner]
+            self._seconds = {name: change * t for name, t in self._seconds.items()}
+        self._seconds |= seconds
         best = min(seconds.values())
-        return tuple(name for name, t in self._others if _BELIED * t < best)[:_MOST_OTHERS]
+        belied = [name for name, t in self._others if _BELIED * t < best][:_MOST_OTHERS]
+        winner = min(self._seconds, key=lambda name: self._seconds[name] * _handicap(name))
+        if belied:
+            self._racing, self._others = (winner, *belied), ()
+        else:
+            _decisions.remember(*self._key, Decision(winner, self._seconds))
 
     def _run_once(self, plans: dict[str, Plan], operands: tuple) -> None:
         """The runs that compile: two at a time, if a call may take the workspace of both."""
@@ -96,10 +104,6 @@ class Contest:
         else:
             for run in runs:
                 run()
-
-
-def _winner(seconds: dict[str, float]) -> str:
-    return min(seconds, key=lambda name: seconds[name] * _handicap(name))
 
 
 def _handicap(name: str) -> float:

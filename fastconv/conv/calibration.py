@@ -33,6 +33,7 @@ KINDS = {
     "split": Kind(1.0, near=True),  # operands in halves, transposed or not
     "taps": Kind(0.6),  # a load for every product or two: sums of few channels
     "transform": Kind(0.22, near=True),  # additions and multiplications of tiles
+    "fourier": Kind(0.11, near=True),  # the same, of more values than there are registers
     "spectrum": Kind(0.2, near=True),  # the same for one channel alone, products included
     "gather": Kind(1.0, near=True),  # no arithmetic: columns copied together, or pixels apart
     "copy": Kind(1.0),  # no arithmetic: operands packed, or read and written between products

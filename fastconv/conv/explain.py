@@ -106,10 +106,9 @@ def explain(
     memory_format : ``"nchw"`` or ``"nhwc"``, of the input and the output
     algorithm, accuracy, max_workspace : as in :func:`fastconv.conv2d`
 
-    Nothing is run but, once on a host, its calibration.  If the model cannot tell the fastest
-    algorithms apart, ``why`` says that the first call will measure them, and ``chosen`` is the one
-    predicted to win.  Of a small problem the choice is the same on every host, so that it need not
-    be the one predicted to be the fastest on this one.
+    Nothing is run but, once on a host, its calibration.  ``why`` says whom the first call will
+    measure, and ``chosen`` is the one predicted to win.  Of a small problem the choice is the same
+    on every host, so that it need not be the one predicted to be the fastest on this one.
 
     Returns
     -------

@@ -77,9 +77,14 @@ def tile_map(which: int, tiling: Tiling) -> TileMap:
     return (_fourier_map if tiling.method == FOURIER else _cook_toom_map)(which, tiling)
 
 
-def map_instructions(which: int, tiling: Tiling) -> int:
-    """About how many vector instructions a map takes, without making its program."""
-    return (_fourier_work if tiling.method == FOURIER else _cook_toom_work)(which, tiling)
+def map_cycles(which: int, tiling: Tiling) -> int:
+    """About how many cycles a map takes, without making its program: one for each instruction.
+
+    Or two for those of Fourier transforms, whose values do not fit the registers.
+    """
+    if tiling.method == FOURIER:
+        return 2 * _fourier_work(which, tiling)
+    return _cook_toom_work(which, tiling)
 
 
 def _gathers(which: int) -> bool:
@@ -167,12 +172,11 @@ def axis_instructions(which: int, m: int, r: int) -> int:
 
 @functools.cache
 def _fourier_work(which: int, t: Tiling) -> int:
-    """A program has more values than there are registers, and takes twice as long for it."""
     length, columns = t.rows, _extent(which, t)[1]
     real = int(1.05 * length * math.log2(length))
     complex_pair = int(2.3 * length * math.log2(length)) + 3 * length
     moved = (columns + length) * _moves(length, 0) + _moves(0, columns * length + t.components)
-    return 2 * (columns * real + 2 * real + (length // 2 - 1) * complex_pair + moved)
+    return columns * real + 2 * real + (length // 2 - 1) * complex_pair + moved
 
 
 def _moves(loads: int, stores: int) -> int:

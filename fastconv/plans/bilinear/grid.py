@@ -17,7 +17,7 @@ from fastconv.transforms.tile_map import (
     WEIGHT,
     WEIGHT_GRADIENT,
     Tiling,
-    map_instructions,
+    map_cycles,
 )
 
 COMPONENT_BYTES = 8 << 20  # components of the tiles that a worker has at a time
@@ -32,7 +32,7 @@ _SETUP = 4  # multiply-adds in the time that a vector of sums takes to start and
 
 
 class Effort(NamedTuple):
-    """Vector instructions of the steps, and bytes of components that do not fit the cache."""
+    """Cycles of the steps, and bytes of components that do not fit the cache."""
 
     products: int  # multiply-adds
     tiles: int  # maps
@@ -80,7 +80,7 @@ class TileGrid:
         whole = c.channels if c.channels < vector else round_up(c.channels, vector)
         inputs = -(-self.phases[0] * self.phases[1] * whole // vector)
         on_lanes, on_weights = (GRADIENT, WEIGHT_GRADIENT) if weight else (OUTPUT, WEIGHT)
-        maps = inputs * map_instructions(INPUT, tiling) + lanes * map_instructions(on_lanes, tiling)
+        maps = inputs * map_cycles(INPUT, tiling) + lanes * map_cycles(on_lanes, tiling)
         filters = c.groups * self.depth * lanes
         products = tiling.components * (self.depth + _SETUP) * lanes
         tiles = self.tiles * c.groups
@@ -97,9 +97,7 @@ class TileGrid:
             passed.append((pixel * filters,) * 2)
         far = 2 * sum(n for n, near in passed if near > machine().l2)
         far = far // _LAST_CACHE if last else far
-        return Effort(
-            tiles * products, tiles * maps, filters * map_instructions(on_weights, tiling), far
-        )
+        return Effort(tiles * products, tiles * maps, filters * map_cycles(on_weights, tiling), far)
 
     def few_tiles(self, pixel: int, components: int) -> bool:
         """Whether weight gradients may sum all tiles at once, of few channels at a time.

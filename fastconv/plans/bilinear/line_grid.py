@@ -23,7 +23,7 @@ from fastconv.transforms.tile_map import (
     WEIGHT_GRADIENT,
     Tiling,
     axis_instructions,
-    map_instructions,
+    map_cycles,
 )
 
 from .grid import Effort
@@ -206,6 +206,6 @@ class LineGrid:
         return Effort(
             int(images * c.rows.outputs * products),
             vectors * self.terms * inputs,
-            self.depth * filters * c.groups * map_instructions(which, t),
+            self.depth * filters * c.groups * map_cycles(which, t),
             0,
         )

@@ -18,7 +18,7 @@ from fastconv.core.once import once
 from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import room_for_all
 from fastconv.gemm.tiling import best_tiles, round_up, tile_speed
-from fastconv.transforms.tile_map import INPUT, WEIGHT, map_instructions
+from fastconv.transforms.tile_map import INPUT, WEIGHT, map_cycles
 
 from .grid import COMPONENT_BYTES, TileGrid, staggered
 from .kernel import TERMS
@@ -187,7 +187,7 @@ class Cutting:
         """What tasks of such shares take (see :attr:`.Effort.cycles`), to compare them."""
         lane_vectors = -(-self.lane_tiles // share.splits) * self.nv
         products = self.components * self.grid.depth * lane_vectors
-        maps = -(-self.grid.depth // self.vector) * map_instructions(INPUT, self.grid.tiling)
+        maps = -(-self.grid.depth // self.vector) * map_cycles(INPUT, self.grid.tiling)
         stretches = self.stretches(share.tiles)
         tasks = -(-stretches * share.splits // threads)
         spread = min(tasks, -(-stretches // threads) + 1) if self.keeps(share) else tasks
@@ -211,7 +211,7 @@ class Cutting:
     def _filter_map(self) -> int:
         """Instructions that pack a vector of filters and map it."""
         t = self.grid.tiling
-        return map_instructions(WEIGHT, t) + 2 * t.r_rows * t.r_columns
+        return map_cycles(WEIGHT, t) + 2 * t.r_rows * t.r_columns
 
     def _before(self, share: Share, threads: int) -> tuple[float, float]:
         """What is done before tasks begin, and by each of them, if filters are mapped before.
