@@ -11,7 +11,8 @@ another one waits for.  A tile has no more of them than the first cache has plac
 is small where rows are whole pages apart.
 
 A few images may leave a few pixels over when vectors are full: 7×7 = 3 · 16 + 1.  If it is channels
-that stand side by side these are dot products along the lanes, for which they are made rows of.
+of the filters that stand side by side, those of such pixels are made to, and their results are dot
+products along the lanes.
 """
 
 from __future__ import annotations
@@ -99,11 +100,8 @@ class PlanesCorrelation(UnfoldedCorrelation):
         self.filters = _Filters(c, itemsize, self.mr, None, threads)
         self.spans = self._spans(over, threads)
         self.spans_of_all = self._spans(0, threads)  # where filters do not allow to leave any over
-        tiles, pixels = (
-            2 * self.mr * self.width,
-            over + max(self.spans.span, self.spans_of_all.span),
-        )
-        room = (tiles + pixels * c.channels) * itemsize
+        pixels = max(self.spans.span, self.spans_of_all.span) + over
+        room = (2 * self.mr * self.width + pixels * c.channels) * itemsize
         self.worker_bytes = aligned(room + 16 * self.mr + 24 + LINE)
         self.workers = workers_for(self.flops, self.spans.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
@@ -144,8 +142,10 @@ class PlanesCorrelation(UnfoldedCorrelation):
         """The best tile, if there is one whose filters the first cache has places for."""
         c = self.c
         tiles = best_tiles(c.filters, pixels, self.vector, far=True)
-        places = machine().lines_apart(c.channels * self.itemsize) if c.forward else tiles[0][0]
-        return next((tile for tile in tiles if tile[0] <= places), tiles[0])
+        if c.forward:
+            places = machine().lines_apart(c.channels * self.itemsize)
+            tiles = [tile for tile in tiles if tile[0] <= places] or tiles
+        return tiles[0]
 
     @property
     def flops(self) -> int:
