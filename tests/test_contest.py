@@ -265,3 +265,37 @@ def test_threads_that_meet_an_open_choice_measure_it_once(register, other):
     assert results == [2] * 4
     # Each of them compiles, in every round, and runs the winner in the end.
     assert fakes[0].runs <= 2 * (4 + 9) and fakes[1].runs <= 4 + 9 + 4
+
+
+def test_a_round_that_another_thread_has_ended_is_not_repeated(register):
+    """It is compiling for the next one."""
+    ahead, behind = threading.Event(), threading.Event()
+    one, other = fakes = register(one=(5 * MS, 30 * MS), other=(10 * MS, 20 * MS))
+    late = threading.get_ident()
+
+    def plan(problem, size, make, wait):
+        inner, begun = make(problem, size), []
+
+        def run(*operands):
+            if not begun:
+                begun.append(wait(threading.get_ident() == late))
+            inner(*operands)
+
+        return run
+
+    def wait_in_first(is_late):
+        return is_late and ahead.wait(60)
+
+    def wait_in_second(is_late):
+        (behind if is_late else ahead).set()
+        return is_late or behind.wait(60)
+
+    one.plan = functools.partial(plan, make=one.plan, wait=wait_in_first)
+    other.plan = functools.partial(plan, make=other.plan, wait=wait_in_second)
+    alone = dict(max_workspace=one.workspace)  # of a call: its thread compiles one after the other
+    early = threading.Thread(target=call, kwargs=alone)
+    early.start()
+    assert call(**alone) == 2
+    early.join()
+    choice = selector.choose(PROBLEM, Request(**alone), fc.get_num_threads())
+    assert set(choice.measured) == {"one", "other"} and min(runs(fakes)) > 0

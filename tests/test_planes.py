@@ -70,7 +70,7 @@ def test_none_are_left_over_where_that_gains_little():
 
 
 def test_filters_of_a_tile_find_places_in_the_cache():
-    wide = Case("planes-pages", 8, 1024, 14, 14, 256, 1, 1)
+    wide = Case("planes-pages", 1, 1024, 28, 28, 256, 1, 1)
     places = machine().lines_apart(4096)
     assert _plan(Trial(wide, "forward", "float32", "nchw")).mr <= places
 
