@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import threading
 import time
@@ -269,22 +270,24 @@ def test_threads_that_meet_an_open_choice_measure_it_once(register, other):
 
 def test_a_round_that_another_thread_has_ended_is_not_repeated(register):
     """It is compiling for the next one."""
-    ahead, behind = threading.Event(), threading.Event()
+    begun, ahead, behind = (threading.Event() for _ in range(3))
     one, other = fakes = register(one=(5 * MS, 30 * MS), other=(10 * MS, 20 * MS))
     late = threading.get_ident()
 
     def plan(problem, size, make, wait):
-        inner, begun = make(problem, size), []
+        inner, waited = make(problem, size), []
 
         def run(*operands):
-            if not begun:
-                begun.append(wait(threading.get_ident() == late))
+            if not waited:
+                waited.append(wait(threading.get_ident() == late))
             inner(*operands)
 
         return run
 
     def wait_in_first(is_late):
-        return is_late and ahead.wait(60)
+        if is_late:
+            begun.set()
+        return (ahead if is_late else begun).wait(60)
 
     def wait_in_second(is_late):
         (behind if is_late else ahead).set()
@@ -293,7 +296,9 @@ def test_a_round_that_another_thread_has_ended_is_not_repeated(register):
     one.plan = functools.partial(plan, make=one.plan, wait=wait_in_first)
     other.plan = functools.partial(plan, make=other.plan, wait=wait_in_second)
     alone = dict(max_workspace=one.workspace)  # of a call: its thread compiles one after the other
-    early = threading.Thread(target=call, kwargs=alone)
+    selector.plan_for(PROBLEM, Request(**alone), fc.get_num_threads())  # one contest for both
+    same = contextvars.copy_context()  # threads to use, too
+    early = threading.Thread(target=same.run, args=(functools.partial(call, **alone),))
     early.start()
     assert call(**alone) == 2
     early.join()
