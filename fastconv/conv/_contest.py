@@ -40,8 +40,9 @@ _lock = Lock()  # contests of several Python threads would disturb each other
 class Contest:
     """A plan whose first run times all contenders, and which then is the fastest one's plan.
 
-    If that takes longer than ``others`` are predicted to, it is timed once more beside them.  The
-    first run, like every later one, leaves the winner's result.
+    If that one takes longer than some of the ``others`` are predicted to (their names and seconds),
+    it is timed once more, beside them.  The first run, like every later one, leaves the winner's
+    result.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Contest:
         request: Request,
         threads: int,
         contenders: tuple[str, ...],
-        others: tuple[tuple[str, float], ...] = (),
+        others: tuple[tuple[str, float], ...],
     ):
         self._key = (problem, request, threads)
         self._racing = contenders
@@ -80,14 +81,15 @@ class Contest:
     def _time(self, plans: dict[str, Plan], operands: tuple) -> None:
         """A round; then there is a decision, or another round is to come."""
         seconds = fastest(plans, operands)
-        for winner in seconds.keys() & self._seconds.keys():
-            # The host may have been faster, or slower, when it timed those that lost before.
-            change = seconds[winner] / self._seconds[winner]
+        if self._seconds:
+            # The host may be slower now, or faster, as the winner of the round before can tell.
+            before = self._racing[0]
+            change = seconds[before] / self._seconds[before]
             self._seconds = {name: change * t for name, t in self._seconds.items()}
         self._seconds |= seconds
+        winner = min(self._seconds, key=lambda name: self._seconds[name] * _handicap(name))
         best = min(seconds.values())
         belied = [name for name, t in self._others if _BELIED * t < best][:_MOST_OTHERS]
-        winner = min(self._seconds, key=lambda name: self._seconds[name] * _handicap(name))
         if belied:
             self._racing, self._others = (winner, *belied), ()
         else:
