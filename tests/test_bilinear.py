@@ -6,6 +6,7 @@ Scratch starts as NaN: a kernel that reads more than it wrote has results that a
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 
 import cases
 import numpy as np
@@ -19,9 +20,12 @@ from fastconv.conv.fft import Fft
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.conv.winograd import Winograd
 from fastconv.core.address import address
+from fastconv.core.machine import machine
+from fastconv.plans.bilinear import filters
 from fastconv.plans.bilinear.grid import TileGrid
+from fastconv.simd.copying import LINE
 from fastconv.simd.vector import lanes
-from fastconv.transforms.maps import gather, spread, spread_taps
+from fastconv.transforms.maps import gather, spread, spread_taps, stream_taps, vectors_abreast
 from fastconv.transforms.program import apply
 from fastconv.transforms.tile_map import (
     FOURIER,
@@ -193,6 +197,31 @@ def test_compiled_maps_are_their_matrices(tiling, which, dtype, fences):
             assert (components[:, :-1] == 0).all(), "read what is not there"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tiling", COMPILED, ids=str)
+def test_streamed_components_fill_cache_lines(tiling, dtype, fences):
+    """Two lines of every component, the tiles of a line side by side, and a gap behind."""
+    itemsize = np.dtype(dtype).itemsize
+    n, count = lanes(itemsize), 2 * vectors_abreast(lanes(itemsize) * itemsize)
+    matrix = _component_matrix(WEIGHT, tiling)
+    rng = np.random.default_rng(7)
+    tiles = _memory(fences, (tiling.r_rows, tiling.r_columns, count, n), dtype)
+    tiles[...] = rng.normal(size=tiles.shape)
+    components = _memory(fences, (tiling.components, 2 * count, n), dtype)
+    temp = _memory(fences, (vectors_abreast(n * itemsize) * tiling.components, n), dtype)
+    run, _alive = _compiled(stream_taps, 9, itemsize, [], tiling)
+    rows, columns, tile, _ = tiles.strides
+    component, step, _ = components.strides
+    run(
+        count, address(tiles), tile, rows, columns, address(components), step, component,
+        address(temp),
+    )  # fmt: skip
+    limit = 60 * matrix.size**0.5 * np.finfo(dtype).eps * np.abs(matrix).max()
+    expected = np.einsum("eij,ijtl->etl", matrix, tiles.astype(float))
+    np.testing.assert_allclose(components[:, :count], expected, rtol=0, atol=limit)
+    assert np.isnan(components[:, count:]).all(), "written beside the components"
+
+
 # Tilings --------------------------------------------------------------------------------------
 
 # A stride gives phases, a dilation lattices; the images are larger than one tile of any tiling.
@@ -286,6 +315,21 @@ def test_a_plan_for_more_threads_than_tasks(algorithm, direction):
     result = np.full(trial.expected.shape, np.nan, np.float32)
     plan(*trial.operands(), result, None, False)
     assert_close(result, trial.expected, ALGORITHMS[algorithm].cost(trial.problem, 64).error)
+
+
+@pytest.mark.parametrize("filters_per_group", [32, 41])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", ["winograd", "fft"])
+@pytest.mark.usefixtures("planned_anew")
+def test_filters_that_outgrow_the_caches(algorithm, dtype, filters_per_group, monkeypatch):
+    """Their components go past the caches, if they fill whole cache lines."""
+    monkeypatch.setattr(filters, "machine", lambda: dataclasses.replace(machine(), l3=0))
+    case = Case("far", 2, 66, 24, 25, 2 * filters_per_group, 3, 3, padding=1, groups=2)
+    trial = Trial(case, "forward", dtype)
+    ((_, (part,)),) = _product.parts_of(ALGORITHMS[algorithm], trial.problem, 2)
+    row = part.width * np.dtype(dtype).itemsize
+    assert part.share.maps == 0 and part.filters.streamed == (row % LINE == 0)
+    assert_close(trial.run(algorithm, *trial.operands()), trial.expected, trial.bound(algorithm))
 
 
 @directions

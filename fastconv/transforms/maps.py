@@ -12,6 +12,7 @@ import functools
 from collections.abc import Sequence
 
 from fastconv.core.jit import Function, callee
+from fastconv.simd.copying import LINE
 from fastconv.simd.emitted import emitted, named
 from fastconv.simd.vector import Vectors, element, i64
 
@@ -88,21 +89,22 @@ def spread_columns(v: Vectors, m: TileMap, tile, row_step, column_step, temp, cl
     loop_times(v, m.columns, [tile, temp], column)
 
 
-def spread_line(v: Vectors, m: TileMap, rows: Rows, at, targets: Sequence, store=None):
-    """Map interleaved rows at ``at``, a line of the buffer each; the address of the next.
-
-    ``store`` is a way of storing vectors other than ``v.store``.
-    """
+def _spread_row(v: Vectors, m: TileMap, rows: Rows, at) -> list:
+    """The components of interleaved rows at ``at``, a line of the buffer each."""
     values = [v.load(at, i) for i in _interleaved(m.columns, rows.lines)]
-    for value, target in zip(emit(v, rows.program, values), targets, strict=True):
-        (store or v.store)(value, target)
+    return emit(v, rows.program, values)
+
+
+def spread_line(v: Vectors, m: TileMap, rows: Rows, at, targets: Sequence):
+    """Map interleaved rows at ``at``; the address of the next."""
+    for value, target in zip(_spread_row(v, m, rows, at), targets, strict=True):
+        v.store(value, target)
     return v.offset(at, rows.program.inputs * v.nbytes)
 
 
 def spread_tile(
-    v: Vectors, m: TileMap, tile, row_step, column_step, components, step, temp, store=None,
-    clip=None,
-):  # fmt: skip
+    v: Vectors, m: TileMap, tile, row_step, column_step, components, step, temp, clip=None
+):
     spread_columns(v, m, tile, row_step, column_step, temp, clip)
     carried = [temp, components]
     for rows in m.horizontal:
@@ -110,7 +112,32 @@ def spread_tile(
         def line(index, carried, rows=rows):
             at, to = carried
             *targets, after = _steps(v, to, step, len(rows.program.results) + 1)
-            return [spread_line(v, m, rows, at, targets, store), after]
+            return [spread_line(v, m, rows, at, targets), after]
+
+        carried = loop_times(v, rows.count, carried, line)
+
+
+def _stream_tiles(v: Vectors, m: TileMap, tiles: list, row_step, column_step, to, step, temp):
+    """Map tiles whose components stand side by side, and send those past the caches together.
+
+    Memory takes whole cache lines: written in parts they would be fetched and sent for each.
+    """
+    size = m.columns * len(m.vertical.results) * v.nbytes
+    temps = [v.offset(temp, i * size) for i in range(len(tiles))]
+    for tile, at in zip(tiles, temps, strict=True):
+        spread_columns(v, m, tile, row_step, column_step, at)
+    carried = [to, *temps]
+    for rows in m.horizontal:
+
+        def line(index, carried, rows=rows):
+            to, *temps = carried
+            *targets, after = _steps(v, to, step, len(rows.program.results) + 1)
+            lines = zip(*[_spread_row(v, m, rows, at) for at in temps], strict=True)
+            for line, target in zip(lines, targets, strict=True):
+                for i, value in enumerate(line):
+                    v.stream(value, v.offset(target, i * v.nbytes))
+            moved = rows.program.inputs * v.nbytes
+            return [after, *[v.offset(at, moved) for at in temps]]
 
         carried = loop_times(v, rows.count, carried, line)
 
@@ -157,12 +184,12 @@ def gather_tile(
 
 
 def _spread(
-    v: Vectors, m: TileMap, store, count, tile, tile_step, row_step, column_step, components,
+    v: Vectors, m: TileMap, count, tile, tile_step, row_step, column_step, components,
     component_tile, step, temp, clip=None,
 ):  # fmt: skip
     def one(index, carried):
         tile, components = carried
-        spread_tile(v, m, tile, row_step, column_step, components, step, temp, store, clip)
+        spread_tile(v, m, tile, row_step, column_step, components, step, temp, clip)
         return [v.builder.add(tile, tile_step), v.builder.add(components, component_tile)]
 
     v.loop(count, [tile, components], one)
@@ -179,9 +206,9 @@ def _spread_clipped(v: Vectors, m: TileMap, *words):
     # Nearly all tiles of a large image are whole: those need no selects.
     with builder.if_else(functools.reduce(builder.and_, same)) as (then, otherwise):
         with then:
-            _spread(v, m, v.store, *words)
+            _spread(v, m, *words)
         with otherwise:
-            _spread(v, m, v.store, *words, _clipping(v, m, top, bottom, left, right))
+            _spread(v, m, *words, _clipping(v, m, top, bottom, left, right))
 
 
 def _gather(
@@ -204,10 +231,22 @@ def _gather(
     v.raise_flag(v.loop(count, [components, tile, bias, v.zero], one)[3], flag)
 
 
-def _map_taps(v: Vectors, sizes, *words):
-    streaming, *tiling = sizes
-    store = v.stream if streaming else v.store
-    _spread(v, tile_map(WEIGHT, Tiling(*tiling)), store, *words)
+def _map_taps(v: Vectors, tiling, *words):
+    _spread(v, tile_map(WEIGHT, Tiling(*tiling)), *words)
+
+
+def _stream_taps(
+    v: Vectors, tiling, count, tile, tile_step, row_step, column_step, components, step, temp
+):
+    m, abreast = tile_map(WEIGHT, Tiling(*tiling)), vectors_abreast(v.nbytes)
+
+    def several(index, carried):
+        tile, components = carried
+        *tiles, after = _steps(v, tile, tile_step, abreast + 1)
+        _stream_tiles(v, m, tiles, row_step, column_step, components, step, temp)
+        return [after, v.offset(components, abreast * v.nbytes)]
+
+    v.loop(v.builder.sdiv(count, i64(abreast)), [tile, components], several)
 
 
 def _map_tiles(v: Vectors, sizes, *words):
@@ -220,17 +259,23 @@ def _map_components(v: Vectors, sizes, *words):
     _gather(v, tile_map(which, Tiling(*tiling)), *words)
 
 
-_apply = emitted({"taps": _map_taps, "spread": _map_tiles, "gather": _map_components})
+_apply = emitted(
+    {
+        "taps": _map_taps,
+        "streamed-taps": _stream_taps,
+        "spread": _map_tiles,
+        "gather": _map_components,
+    }
+)
 
 
 @functools.cache
-def spread_taps(itemsize: int, tiling: Tiling, streaming: bool = False) -> Function:
+def spread_taps(itemsize: int, tiling: Tiling) -> Function:
     """Map ``count`` tiles of vectors of taps, any bytes apart, to components ``step`` bytes apart.
 
-    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.  With ``streaming``
-    the components, which must be aligned to vectors, go past the caches.
+    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.
     """
-    body = named("taps", streaming, *tiling)
+    body = named("taps", *tiling)
 
     @callee(9)
     def spread_taps(
@@ -242,6 +287,32 @@ def spread_taps(itemsize: int, tiling: Tiling, streaming: bool = False) -> Funct
         )  # fmt: skip
 
     return spread_taps
+
+
+def vectors_abreast(nbytes: int) -> int:
+    """Vectors of so many bytes that fill a cache line."""
+    return max(1, LINE // nbytes)
+
+
+@functools.cache
+def stream_taps(itemsize: int, tiling: Tiling) -> Function:
+    """The same past the caches, the components of several tiles together.
+
+    They stand side by side, and fill as many aligned cache lines; so many tiles the buffer ``temp``
+    holds (:func:`vectors_abreast`).
+    """
+    body = named("streamed-taps", *tiling)
+
+    @callee(9)
+    def stream_taps(
+        count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
+    ):
+        _apply(
+            element(itemsize), body, count, tile, tile_step, row_step, column_step, components,
+            step, temp,
+        )  # fmt: skip
+
+    return stream_taps
 
 
 @functools.cache

@@ -28,11 +28,11 @@ from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.plans.packed_filters import PackedFilters
-from fastconv.simd.copying import fence
+from fastconv.simd.copying import LINE, fence
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
-from fastconv.transforms.maps import spread_taps
+from fastconv.transforms.maps import spread_taps, stream_taps
 
 from .grid import TileGrid
 from .line_grid import LineGrid
@@ -133,12 +133,13 @@ class MappedFilters(PackedFilters):
             self.channel_bytes, self.tile_bytes = row, grid.depth * row
             self.component_bytes = odd_lines(self.tiles * self.tile_bytes)
             self.group_bytes = tiling.components * self.component_bytes
-        temp = tiling.components * lanes(itemsize) * itemsize
+        temp = tiling.components * max(lanes(itemsize) * itemsize, LINE)
         self.worker_bytes = aligned(self.block_bytes + temp)
         self.mapped_bytes = aligned(c.groups * self.group_bytes)
         self.kept_bytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
         self.nbytes = self.bias_bytes if within else self.kept_bytes
-        self.streamed = not within and self.mapped_bytes > machine().l3 // 2
+        far = not within and self.mapped_bytes > machine().l3 // 2
+        self.streamed = far and row % LINE == 0
 
     @property
     def written(self) -> int:
@@ -156,7 +157,7 @@ class MappedFilters(PackedFilters):
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()
-        weight_map = spread_taps(self.itemsize, self.tiling, streaming=self.streamed)
+        weight_map = (stream_taps if self.streamed else spread_taps)(self.itemsize, self.tiling)
         return Stage(
             map_all_filters(self.itemsize),
             workers_for(self.effort, constants["tasks"], self.threads),
