@@ -27,6 +27,7 @@ compiles them.
 
 from __future__ import annotations
 
+from .copying import LINE
 from .vector import I64, Vectors, i64
 
 _REACH = 5  # rows whose addresses one base serves
@@ -246,8 +247,9 @@ def emit_packed(
 
 
 def prefetch_vectors(v: Vectors, at, nv):
-    for j in range(nv):
-        v.prefetch(v.offset(at, j * v.nbytes))
+    """The cache lines of so many vectors."""
+    for nbytes in range(0, nv * v.nbytes, LINE):
+        v.prefetch(v.offset(at, nbytes))
 
 
 def emit_panel(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.gemm.tiling import channel_block, exact_tile, round_up, sliding_tile, tile_score
+from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Axis
 
-from .weight import BlockedWeight
+from .weight import PIXELS, BlockedWeight
 
 _JOINING_GAIN = 1.1  # joined taps cannot leave out the pixels that meet the padding
 _SWAPPING_GAIN = 1.05  # below that operands keep their places
@@ -34,7 +36,7 @@ class DirectWeight(BlockedWeight):
     def _choose_products(self) -> None:
         """The taps of a row, or all of them, are joined if the channels are few."""
         c = self.c
-        self.block = channel_block(c.channels, self.vector)
+        self.block = channel_block(c.channels, self.vector, self._most_channels())
         self.joined, self.stretches, self.tile = 1, 1, None
         if c.columns.spread == 1 and c.rows.window * c.columns.window > 1:
             self._join()
@@ -45,6 +47,11 @@ class DirectWeight(BlockedWeight):
             rows = _whole(c.rows)
         self.reach = (rows, columns)
         self.products = (len(rows), len(columns))
+
+    def _most_channels(self) -> int:
+        """Whose windows the second cache holds, beside all that is multiplied by them."""
+        rows, columns = Buffer(self.c.rows, 2), Buffer(self.c.columns, 2)
+        return machine().l2 // 2 // (PIXELS * rows.advance * columns.advance * self.itemsize)
 
     def _join(self) -> None:
         """By the tile: one that slides along a row, one for all taps, or any for a row of taps."""

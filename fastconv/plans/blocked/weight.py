@@ -12,6 +12,7 @@ import functools
 
 import numpy as np
 
+from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
@@ -36,6 +37,7 @@ _TURNS = 4  # parts of the units for each worker, with taps enough to pack the o
 _LARGEST_WINDOW = 4 << 20
 _PIXEL_BYTES = 512
 _FEW_READS = 8
+_SHORT_STEP = 18  # multiply-adds
 
 
 class BlockedWeight(WeightGradient):
@@ -124,8 +126,8 @@ class BlockedWeight(WeightGradient):
         """Whether x, and dy, may be read where they are: channels-last, in whole tiles.
 
         A tap that is not joined leaves out the outputs whose pixels are beyond a border.
-        Pixels further apart than ``_PIXEL_BYTES`` compete for a few sets of the first cache, which
-        is worth packing once they are read more than ``_FEW_READS`` times.
+        Pixels far apart compete for a few sets of the first cache, which is worth packing once they
+        are read more than ``_FEW_READS`` times.
         """
         c, taps = self.c, self.products[0] * self.products[1]
         single = self.joined == 1 and len(self.terms) == 0
@@ -138,9 +140,19 @@ class BlockedWeight(WeightGradient):
         return tuple(
             order == "nhwc"
             and whole
-            and (c.groups * size * self.itemsize <= _PIXEL_BYTES or reads <= _FEW_READS)
+            and (reads <= _FEW_READS or self._stay_near(c.groups * size * self.itemsize))
             for order, size, whole, reads in operands
         )
+
+    def _stay_near(self, pitch: int) -> bool:
+        """Whether pixels so many bytes apart are near enough while they are read again and again.
+
+        The second cache has the next ones in time if a tile has many sums to add to in a step.
+        """
+        if self.mr * self.nv > _SHORT_STEP:
+            return pitch <= _PIXEL_BYTES
+        n, i, j = self.share
+        return machine().lines_apart(pitch) >= n * i * j
 
     @property
     def score(self) -> float:
