@@ -11,7 +11,8 @@ from fastconv.conv import calibration
 from fastconv.conv.algorithm import Cost, Work
 from fastconv.conv.calibration import _CALL, Host
 from fastconv.core import store
-from fastconv.core.machine import machine
+from fastconv.core.machine import PAGE, machine
+from fastconv.core.stage import Stage
 from fastconv.simd import limits
 
 real_host = calibration.host  # of which every test gets a nominal one
@@ -165,3 +166,18 @@ def test_peak_counts_multiply_adds():
     """Of float64 there are half as many to a register: with room for noise, half the rate."""
     ratio = limits.fma_peak("float32", 1, 0.05) / limits.fma_peak("float64", 1, 0.05)
     assert 1 < ratio < 4
+
+
+@pytest.mark.parametrize("nbytes", [1000, 4096, 100_000])
+def test_a_copy_lies_whole_pages_behind_its_source(nbytes, monkeypatch):
+    """Else a processor may copy at a twentieth of its speed, by chance."""
+    made = []
+
+    def stage(kernel, workers, **words):
+        made.append(words)
+        return Stage(kernel, workers, **words)
+
+    monkeypatch.setattr(limits, "Stage", stage)
+    assert limits.bandwidth(1, nbytes, seconds=0.001) > 0
+    ((source, target),) = [(words["source"], words["target"]) for words in made]
+    assert target - source >= nbytes and (target - source) % PAGE == 0

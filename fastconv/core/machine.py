@@ -70,7 +70,7 @@ _NAMED = {
 }
 
 
-_PAGE, _LINE = 4096, 64  # bytes
+PAGE, _LINE = 4096, 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Machine:
         It looks for a line by where that is in a page: where pitches are multiples of many lines,
         all are looked for in few places.
         """
-        places = _PAGE // _LINE
-        return self.l1 // _PAGE * (places // math.gcd(places, max(pitch, _LINE) // _LINE))
+        places = PAGE // _LINE
+        return self.l1 // PAGE * (places // math.gcd(places, max(pitch, _LINE) // _LINE))
 
 
 def _target() -> tuple[str, frozenset[str]]:
