@@ -12,6 +12,7 @@ from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.copying import LINE, copy, copy_strided, move, put_word, zero
 from fastconv.simd.microkernel import TERMS
 from fastconv.simd.phases import lap, started
+from fastconv.simd.strided import take_even
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
@@ -48,32 +49,52 @@ def _pixel(a, group, p):
 
 
 @inner
+def _take(like, item, vector, to, at, step, count):
+    """``count`` pixels of a plane, ``step`` bytes apart."""
+    if step == item:
+        copy(to, at, count * item)
+    elif step == 2 * item and count >= vector:
+        take_even(like, to, at, count)
+    else:
+        for i in range(count):
+            move(like, to + i * item, at + i * step)
+
+
+@inner
+def _take_tiles(like, item, vector, to, panel, at, step, tiles, width):
+    """Whole tiles of pixels, to places ``panel`` bytes apart."""
+    if step == item:
+        for first in range(0, width * item, vector * item):
+            copy_strided(like, to + first, panel, at + first, width * item, tiles)
+    else:
+        for tile in range(tiles):
+            _take(like, item, vector, to + tile * panel, at + tile * width * step, step, width)
+
+
+@inner
 def _pack(like, a, item, vector, width, panels, group, first, count):
     """A span of pixels as ``[tile][channel][pixel]``; images follow one another.
 
     Channel by channel, so that memory is read in stretches as long as the span.
     """
-    row, whole = width * item, vector * item
-    step = a.column_step * a.xw
+    row, step = width * item, a.column_step * a.xw
+    panel = a.channels * row
     done = 0
     while done < count:
         source, following = _pixel(a, group, first + done)
-        end = done + min(count - done, following)
+        run, begun = min(count - done, following), done % width
+        head = min(run, (width - begun) % width)  # which go on with a tile
+        tiles, tail = (run - head) // width, (run - head) % width
+        to = panels + done // width * panel + begun * item
+        whole = panels + (done + head) // width * panel
         for c in range(a.channels):
-            p, at = done, source + c * a.xc
-            while p < end:
-                size = min(width - p % width, end - p)
-                to = panels + (p // width * a.channels + c) * row + p % width * item
-                if step != item:
-                    for lane in range(size):
-                        move(like, to + lane * item, at + lane * step)
-                elif size == width:
-                    copy_strided(like, to, whole, at, whole, width // vector)
-                else:
-                    copy(to, at, size * item)
-                p += size
-                at += size * step
-        done = end
+            at = source + c * a.xc
+            _take(like, item, vector, to + c * row, at, step, head)
+            at += head * step
+            _take_tiles(like, item, vector, whole + c * row, panel, at, step, tiles, width)
+            last = whole + tiles * panel + c * row
+            _take(like, item, vector, last, at + tiles * width * step, step, tail)
+        done += run
 
 
 @inner
