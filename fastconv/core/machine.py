@@ -23,6 +23,7 @@ class Isa:
     ``tiles`` lists the register tiles (rows × vectors) a matrix-product kernel may use, the best
     first: rows·vectors accumulators, ``vectors`` operands and a broadcast must fit ``registers``.
     Those of ``panels`` are better only where the elements of all rows stand side by side.
+    ``load`` is the time of a load in that of a multiply-add, if tiles may have to wait for them.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Isa:
     tiles: tuple[tuple[int, int], ...]
     features: frozenset[str] = frozenset()
     panels: tuple[tuple[int, int], ...] = ()
+    load: float = 0.0
 
     @property
     def most_rows(self) -> int:
@@ -47,7 +49,7 @@ _TILES_16 = ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2), (8, 1))
 
 ISAS = (
     Isa("avx512", 64, 32, _TILES_32, frozenset({"avx512f"}), ((16, 1),)),
-    Isa("avx2", 32, 16, _TILES_16, frozenset({"avx2", "fma"})),
+    Isa("avx2", 32, 16, _TILES_16, frozenset({"avx2", "fma"}), load=1.55),
     Isa("neon", 16, 32, ((8, 3), (12, 2), (6, 4), (8, 2), (24, 1), (8, 1)), frozenset({"neon"})),
     Isa("sse", 16, 16, _TILES_16, frozenset({"sse2"})),
     Isa("generic", 16, 16, _TILES_16),

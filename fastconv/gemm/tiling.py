@@ -229,9 +229,11 @@ def _step(mr: int, nv: int, far: bool) -> float:
     """The time of a step of the sum, in that of an fma.
 
     Of one broadcast a row, one load a vector, and a reload of a row's address now and then four
-    take the time of one fma; a vector that is not packed takes that of four loads.
+    take the time of one fma; a vector that is not packed takes that of four loads.  Or it takes
+    the time of all its loads, where that is longer.
     """
-    return mr * nv + 0.25 * (1.25 * mr + (4 if far else 1) * nv)
+    sums = mr * nv + 0.25 * (1.25 * mr + (4 if far else 1) * nv)
+    return max(sums, machine().isa.load * (mr + nv))
 
 
 def round_up(value: int, multiple: int) -> int:
