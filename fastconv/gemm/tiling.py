@@ -10,7 +10,9 @@ from fastconv.core.machine import machine
 from fastconv.simd.taps import FEWEST_SUMS
 
 _LONGEST_BLOCK = 128
-_FEW_HELD = 3  # taps whose weights a line's tile may hold without a register to spare: LLVM spills
+# Taps whose weights a line's tile may hold without a register to spare: for longer code of more
+# registers than 16 LLVM spills.
+_FEW_HELD = 3
 
 # Between one call for a panel and the next a core waits, in the time of so many fmas: for little if
 # it can begin with the next sums while so many of the last are stored.
@@ -125,7 +127,7 @@ def line_tile(
     """
     found = []
     for nv, held in itertools.product(range(1, 5), {taps, 1}):
-        spare = 2 if held > _FEW_HELD else 1
+        spare = 2 if held > _FEW_HELD and machine().isa.registers > 16 else 1
         most = (_registers(groups) - spare) // nv - held
         if most < 1:
             continue
@@ -134,6 +136,7 @@ def line_tile(
         read = len(set(met) if held == taps else met)
         used = columns * filters / (round_up(columns, mr) * round_up(filters, nv * vector))
         time = max(mr * nv, FEWEST_SUMS) * taps + 0.25 * (min(groups, 2) * read + taps * nv)
+        time = max(time, machine().isa.load * (read + taps * nv))
         found.append(LineTile(used * mr * nv * taps / time, mr, nv, held))
     return max(found, key=lambda tile: (*tile[:-1], -tile.held))
 
