@@ -109,7 +109,7 @@ def test_packing_is_work_too(algorithm, case):
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "size", "filters"), [("direct", 6, lanes(4)), ("winograd4", 12, 40)]
+    ("algorithm", "size", "filters"), [("direct", 6, lanes(4)), ("winograd4", 12, 24)]
 )
 @pytest.mark.parametrize(("images", "alone"), [(1, True), (640, False)])
 def test_a_worker_that_is_alone_packs_the_filters_too(algorithm, size, filters, images, alone):

@@ -43,6 +43,14 @@ _LAUNCH = 15_000  # of another stage
 _SHARED_LINES = 20
 
 
+def _moved(nbytes: int) -> int:
+    """Multiply-adds of vectors in the time of moving so many bytes of memory.
+
+    A core moves an eighth of a vector in each: of shorter vectors it makes as many more.
+    """
+    return 8 * nbytes // machine().isa.vector_bytes
+
+
 class Share(NamedTuple):
     """What a task does."""
 
@@ -184,7 +192,7 @@ class Cutting:
         return share.chunk == self.run_channels
 
     def cycles(self, share: Share, threads: int) -> float:
-        """What tasks of such shares take (see :attr:`.Effort.cycles`), to compare them."""
+        """What tasks of such shares take, in multiply-adds of vectors, to compare them."""
         lane_vectors = -(-self.lane_tiles // share.splits) * self.nv
         products = self.components * self.grid.depth * lane_vectors
         maps = -(-self.grid.depth // self.vector) * map_cycles(INPUT, self.grid.tiling)
@@ -230,8 +238,8 @@ class Cutting:
         inputs = 0 if layout.in_place else share.tiles * layout.v_bundle // self.mr
         far = 4 * max(0, outputs - room) + 2 * max(0, inputs + min(outputs, room) - room)
         far += filters // share.splits // (4 if near else 1)
-        mapped = vectors * self._filter_map + (0 if near else filters // 4)
-        return self.grid.c.groups * mapped // threads, far // 8
+        mapped = vectors * self._filter_map + (0 if near else _moved(2 * filters))
+        return self.grid.c.groups * mapped // threads, _moved(far)
 
     def _within(self, share: Share, lane_vectors: int) -> float:
         """What a task does beside if it maps the filters: for every chunk it moves all sums."""
