@@ -327,8 +327,9 @@ def test_filters_that_outgrow_the_caches(algorithm, dtype, filters_per_group, mo
     case = Case("far", 2, 66, 24, 25, 2 * filters_per_group, 3, 3, padding=1, groups=2)
     trial = Trial(case, "forward", dtype)
     ((_, (part,)),) = _product.parts_of(ALGORITHMS[algorithm], trial.problem, 2)
-    row = part.width * np.dtype(dtype).itemsize
-    assert part.share.maps == 0 and part.filters.streamed == (row % LINE == 0)
+    assert not part.share.maps
+    # Where vectors are short, those of a tile may leave a part of a cache line.
+    assert part.filters.streamed or part.width * np.dtype(dtype).itemsize % LINE > 0
     assert_close(trial.run(algorithm, *trial.operands()), trial.expected, trial.bound(algorithm))
 
 

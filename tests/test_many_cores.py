@@ -108,6 +108,7 @@ def test_packing_is_work_too(algorithm, case):
     assert part.workers == 2
 
 
+# So few filters that tasks do not map their own.
 @pytest.mark.parametrize(
     ("algorithm", "size", "filters"), [("direct", 6, lanes(4)), ("winograd4", 12, 24)]
 )

@@ -164,7 +164,17 @@ def test_ends_of_rows_multiply_nothing_that_is_outside(value):
 
 @pytest.mark.parametrize(
     ("pitch", "lines"),
-    [(32, 768), (64, 768), (192, 768), (128, 384), (1536, 96), (2048, 24), (4096, 12), (8192, 12)],
+    [
+        (32, 768),
+        (64, 768),
+        (192, 768),
+        (272, 768),
+        (128, 384),
+        (1536, 96),
+        (2048, 24),
+        (4096, 12),
+        (8192, 12),
+    ],
 )
 def test_lines_far_apart_compete_for_the_first_level_cache(pitch, lines):
     """Of 48 KiB, twelve lines for each place in a page."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import cases
 import pytest
 from harness import DTYPES, Trial, assert_close
 
 from fastconv.conv.arguments import described
+from fastconv.core.machine import machine
+from fastconv.plans.blocked import weight
 from fastconv.plans.blocked.direct_weight import DirectWeight, direct_weight
 from fastconv.simd.vector import lanes
 
@@ -38,6 +41,38 @@ def _plan(channels, filters, groups=1, taps=1, stride=1):
 )
 def test_what_is_read_in_place(shape, in_place):
     assert _plan(*shape).in_place == in_place
+
+
+@pytest.mark.skipif(lanes(4) != 8, reason="about the tiles of vectors of 8")
+@pytest.mark.parametrize(
+    ("filters", "in_place"),
+    [(32, True), (48, True), (64, False), (96, True), (128, False), (144, True)],
+)
+def test_short_vectors_read_in_place_what_the_first_cache_holds(filters, in_place, monkeypatch):
+    """196 pixels: of 64 filters there is room for 128, an even number of cache lines apart."""
+    monkeypatch.setattr(weight, "machine", lambda: replace(machine(), l1=32 << 10))
+    assert _plan(60, filters, taps=3).in_place[1] is in_place
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_fit_the_second_cache(stride, monkeypatch):
+    for l2 in (256 << 10, 512 << 10, 2 << 20):
+        monkeypatch.setattr(weight, "machine", lambda l2=l2: replace(machine(), l2=l2))
+        plan = _plan(128, 128, taps=3, stride=stride)
+        assert plan.block % lanes(4) == 0
+        assert weight.PIXELS * stride**2 * plan.block * 4 <= max(l2 // 2, 64 << 10)
+
+
+@pytest.mark.usefixtures("planned_anew")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [3, 5, 6, 20])
+@pytest.mark.parametrize("taps", [(1, 2), (2, 2), (3, 3)], ids=str)
+def test_blocks_of_channels_however_small_the_cache(channels, taps, dtype, monkeypatch):
+    """Tiles that join the taps of all channels need all of them in a block."""
+    monkeypatch.setattr(weight, "machine", lambda: replace(machine(), l2=1 << 10))
+    case = cases.Case(f"blocks-{taps}", 2, channels, 23, 24, 19, *taps, stride=10)
+    trial = Trial(case, "backward_weight", dtype, "nhwc")
+    assert_close(trial.run("direct", *trial.operands()), trial.expected, trial.bound("direct"))
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5])

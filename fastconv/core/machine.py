@@ -23,7 +23,7 @@ class Isa:
     ``tiles`` lists the register tiles (rows × vectors) a matrix-product kernel may use, the best
     first: rows·vectors accumulators, ``vectors`` operands and a broadcast must fit ``registers``.
     Those of ``panels`` are better only where the elements of all rows stand side by side.
-    ``load`` is the time of a load in that of a multiply-add, if tiles may have to wait for them.
+    ``load`` is the time of a load, in that of a multiply-add, where tiles wait for nothing else.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Isa:
     tiles: tuple[tuple[int, int], ...]
     features: frozenset[str] = frozenset()
     panels: tuple[tuple[int, int], ...] = ()
-    load: float = 0.0
+    load: float = 1.0
 
     @property
     def most_rows(self) -> int:
@@ -49,7 +49,7 @@ _TILES_16 = ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2), (8, 1))
 
 ISAS = (
     Isa("avx512", 64, 32, _TILES_32, frozenset({"avx512f"}), ((16, 1),)),
-    Isa("avx2", 32, 16, _TILES_16, frozenset({"avx2", "fma"}), load=1.55),
+    Isa("avx2", 32, 16, _TILES_16, frozenset({"avx2", "fma"}), load=1.55),  # of Zen 3, measured
     Isa("neon", 16, 32, ((8, 3), (12, 2), (6, 4), (8, 2), (24, 1), (8, 1)), frozenset({"neon"})),
     Isa("sse", 16, 16, _TILES_16, frozenset({"sse2"})),
     Isa("generic", 16, 16, _TILES_16),
@@ -91,8 +91,7 @@ class Machine:
         It looks for a line by where that is in a page: where pitches are multiples of many lines,
         all are looked for in few places.
         """
-        places = PAGE // _LINE
-        return self.l1 // PAGE * (places // math.gcd(places, max(pitch, _LINE) // _LINE))
+        return self.l1 // PAGE * min(PAGE // _LINE, PAGE // math.gcd(PAGE, pitch))
 
 
 def _target() -> tuple[str, frozenset[str]]:

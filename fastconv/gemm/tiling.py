@@ -6,13 +6,11 @@ import functools
 import itertools
 from typing import NamedTuple
 
-from fastconv.core.machine import machine
+from fastconv.core.machine import Isa, machine
 from fastconv.simd.taps import FEWEST_SUMS
 
 _LONGEST_BLOCK = 128
-# Taps whose weights a line's tile may hold without a register to spare: for longer code of more
-# registers than 16 LLVM spills.
-_FEW_HELD = 3
+_FEW_HELD = 3  # taps whose weights fit 32 registers with none to spare: of more LLVM spills some
 
 # Between one call for a panel and the next a core waits, in the time of so many fmas: for little if
 # it can begin with the next sums while so many of the last are stored.
@@ -51,7 +49,7 @@ def short_panels(rows: int, columns: int, terms: int, vector: int) -> list[tuple
     def worth(tile: tuple[int, int]) -> float:
         mr, nv = tile
         wait = _SHORT_WAIT if mr * nv <= _HIDDEN else _LONG_WAIT
-        step = max(mr * nv, mr + nv, FEWEST_SUMS)
+        step = max(mr * nv, machine().isa.load * (mr + nv), FEWEST_SUMS)
         return _used(tile, rows, columns, vector) * mr * nv / (step + wait / terms)
 
     return sorted(_tiles(panel=True), key=worth, reverse=True)
@@ -100,8 +98,9 @@ def sliding_tile(
         for nv in range(1, 5):
             if mr * nv + taps * nv + 1 <= machine().isa.registers:
                 used = columns / round_up(columns, nv * vector)
-                score = mr * nv / (mr * nv + 0.25 * (rows * channels + 4 * nv))
-                found.append(SlidingTile(used * score, rows, nv))
+                time = mr * nv + 0.25 * (rows * channels + 4 * nv)
+                time = max(time, machine().isa.load * (rows * channels + nv))
+                found.append(SlidingTile(used * mr * nv / time, rows, nv))
     return max(found, default=None)
 
 
@@ -170,18 +169,18 @@ def parity_tile(
     waiting = max(1, FEWEST_SUMS / (mr * nv))
     loads = len(taps) * min(groups, 2) * (mr + window - 1) + sum(taps)
     used = columns / round_up(columns, mr)
-    score = used * products / (waiting * products + 0.25 * loads)
-    return ParityTile(score, mr, nv)
+    time = max(waiting * products + 0.25 * loads, machine().isa.load * loads)
+    return ParityTile(used * products / time, mr, nv)
 
 
 def tile_speed(mr: int, nv: int) -> float:
     """How fast a register tile of packed operands is, by the fastest of this machine."""
-    return _efficiency(mr, nv, False) / _fastest(machine().isa.tiles)
+    return _efficiency(mr, nv, False) / _fastest(machine().isa)
 
 
 @functools.cache
-def _fastest(tiles: tuple[tuple[int, int], ...]) -> float:
-    return max(_efficiency(*tile, False) for tile in tiles)
+def _fastest(isa: Isa) -> float:
+    return max(_efficiency(*tile, False) for tile in isa.tiles)
 
 
 def planar_tiles(filters: int, vectors: int) -> list[tuple[int, int, float]]:

@@ -247,7 +247,7 @@ def emit_packed(
 
 
 def prefetch_vectors(v: Vectors, at, nv):
-    """The cache lines of so many vectors."""
+    """The cache lines of so many vectors, of which the first is at the beginning of one."""
     for nbytes in range(0, nv * v.nbytes, LINE):
         v.prefetch(v.offset(at, nbytes))
 

@@ -233,9 +233,9 @@ def tile_lanes(
 def tile_panel(itemsize: int, mr: int, nv: int, stretches: int, sliding: int) -> dict[str, int]:
     """The tile with the rows of A side by side in each of ``stretches``, ``a_pitch`` apart.
 
-    A step moves A and B by so many bytes, and prefetches as many as it reads of B, from ``fetch``
-    on, which moves by ``fetch_step``.  The runs tell where each begins there, too.  The result goes
-    where that of ``tile_rows`` does.
+    A step moves A and B by so many bytes, and prefetches as many cache lines as it reads of B, from
+    ``fetch`` on, which moves by ``fetch_step``.  The runs tell where each begins there, too.  The
+    result goes where that of ``tile_rows`` does.
 
     With ``sliding`` taps (0 for none) rows are those of a window, ``[tap row][tap][channel]``,
     that moves by a tap a step; ``a_step`` must be the bytes of all channels.

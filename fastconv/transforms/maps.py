@@ -132,9 +132,9 @@ def _stream_tiles(v: Vectors, m: TileMap, tiles: list, row_step, column_step, to
         def line(index, carried, rows=rows):
             to, *temps = carried
             *targets, after = _steps(v, to, step, len(rows.program.results) + 1)
-            lines = zip(*[_spread_row(v, m, rows, at) for at in temps], strict=True)
-            for line, target in zip(lines, targets, strict=True):
-                for i, value in enumerate(line):
+            spread = [_spread_row(v, m, rows, at) for at in temps]
+            for target, *abreast in zip(targets, *spread, strict=True):
+                for i, value in enumerate(abreast):
                     v.stream(value, v.offset(target, i * v.nbytes))
             moved = rows.program.inputs * v.nbytes
             return [after, *[v.offset(at, moved) for at in temps]]
@@ -296,10 +296,10 @@ def vectors_abreast(nbytes: int) -> int:
 
 @functools.cache
 def stream_taps(itemsize: int, tiling: Tiling) -> Function:
-    """The same past the caches, the components of several tiles together.
+    """The same past the caches, of as many tiles at a time as :func:`vectors_abreast`.
 
-    They stand side by side, and fill as many aligned cache lines; so many tiles the buffer ``temp``
-    holds (:func:`vectors_abreast`).
+    Their components stand side by side, whatever ``component_tile``, and fill cache lines; ``temp``
+    has room for all of those tiles.
     """
     body = named("streamed-taps", *tiling)
 

@@ -28,11 +28,11 @@ from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.plans.packed_filters import PackedFilters
-from fastconv.simd.copying import LINE, fence
+from fastconv.simd.copying import fence
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
-from fastconv.transforms.maps import spread_taps, stream_taps
+from fastconv.transforms.maps import spread_taps, stream_taps, vectors_abreast
 
 from .grid import TileGrid
 from .line_grid import LineGrid
@@ -133,13 +133,14 @@ class MappedFilters(PackedFilters):
             self.channel_bytes, self.tile_bytes = row, grid.depth * row
             self.component_bytes = odd_lines(self.tiles * self.tile_bytes)
             self.group_bytes = tiling.components * self.component_bytes
-        temp = tiling.components * max(lanes(itemsize) * itemsize, LINE)
+        abreast = vectors_abreast(lanes(itemsize) * itemsize)
+        temp = tiling.components * abreast * lanes(itemsize) * itemsize
         self.worker_bytes = aligned(self.block_bytes + temp)
         self.mapped_bytes = aligned(c.groups * self.group_bytes)
         self.kept_bytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
         self.nbytes = self.bias_bytes if within else self.kept_bytes
         far = not within and self.mapped_bytes > machine().l3 // 2
-        self.streamed = far and row % LINE == 0
+        self.streamed = far and width // lanes(itemsize) % abreast == 0  # in whole cache lines
 
     @property
     def written(self) -> int:

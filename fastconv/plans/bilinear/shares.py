@@ -43,10 +43,11 @@ _LAUNCH = 15_000  # of another stage
 _SHARED_LINES = 20
 
 
-def _moved(nbytes: int) -> int:
-    """Multiply-adds of vectors in the time of moving so many bytes of memory.
+def _memory_time(nbytes: int) -> int:
+    """Of moving so many bytes of memory, in multiply-adds of vectors.
 
-    A core moves an eighth of a vector in each: of shorter vectors it makes as many more.
+    As measured: 8 bytes in each of 64-byte vectors (Zen 4), 4 in each of 32-byte ones, of which a
+    core makes two at once (Zen 3).
     """
     return 8 * nbytes // machine().isa.vector_bytes
 
@@ -238,8 +239,8 @@ class Cutting:
         inputs = 0 if layout.in_place else share.tiles * layout.v_bundle // self.mr
         far = 4 * max(0, outputs - room) + 2 * max(0, inputs + min(outputs, room) - room)
         far += filters // share.splits // (4 if near else 1)
-        mapped = vectors * self._filter_map + (0 if near else _moved(2 * filters))
-        return self.grid.c.groups * mapped // threads, _moved(far)
+        mapped = vectors * self._filter_map + (0 if near else _memory_time(2 * filters))
+        return self.grid.c.groups * mapped // threads, _memory_time(far)
 
     def _within(self, share: Share, lane_vectors: int) -> float:
         """What a task does beside if it maps the filters: for every chunk it moves all sums."""

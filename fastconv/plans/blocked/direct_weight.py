@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.core.machine import machine
 from fastconv.core.problem import ConvProblem
 from fastconv.gemm.tiling import channel_block, exact_tile, round_up, sliding_tile, tile_score
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Axis
 
-from .weight import PIXELS, BlockedWeight
+from .weight import BlockedWeight
 
 _JOINING_GAIN = 1.1  # joined taps cannot leave out the pixels that meet the padding
 _SWAPPING_GAIN = 1.05  # below that operands keep their places
@@ -36,9 +35,12 @@ class DirectWeight(BlockedWeight):
     def _choose_products(self) -> None:
         """The taps of a row, or all of them, are joined if the channels are few."""
         c = self.c
-        self.block = channel_block(c.channels, self.vector, self._most_channels())
+        # Windows have as many positions for a pixel as there are inputs from one to the next.
+        positions = Buffer(c.rows, 2).advance * Buffer(c.columns, 2).advance
+        self.block = channel_block(c.channels, self.vector, self._most_channels(positions))
         self.joined, self.stretches, self.tile = 1, 1, None
-        if c.columns.spread == 1 and c.rows.window * c.columns.window > 1:
+        several = c.rows.window * c.columns.window > 1
+        if several and c.columns.spread == 1 and self.block == c.channels:
             self._join()
         rows, columns = _tap_reach(c.rows), _tap_reach(c.columns)
         if self.joined > 1:
@@ -47,11 +49,6 @@ class DirectWeight(BlockedWeight):
             rows = _whole(c.rows)
         self.reach = (rows, columns)
         self.products = (len(rows), len(columns))
-
-    def _most_channels(self) -> int:
-        """Whose windows the second cache holds, beside all that is multiplied by them."""
-        rows, columns = Buffer(self.c.rows, 2), Buffer(self.c.columns, 2)
-        return machine().l2 // 2 // (PIXELS * rows.advance * columns.advance * self.itemsize)
 
     def _join(self) -> None:
         """By the tile: one that slides along a row, one for all taps, or any for a row of taps."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastconv.core.machine import machine
 from fastconv.core.workspace import odd_lines
 from fastconv.gemm.tiling import even_split, round_up
 
-from .weight import PIXELS, BlockedWeight
+from .weight import BlockedWeight
 
 
 class Im2colWeight(BlockedWeight):
@@ -18,8 +17,7 @@ class Im2colWeight(BlockedWeight):
         """All taps of a block of channels, so many that the columns of its pixels stay in L2."""
         c = self.c
         taps = c.rows.window * c.columns.window
-        most = machine().l2 // 2 // (PIXELS * taps * self.itemsize)
-        block = even_split(c.channels, max(self.vector, most))
+        block = even_split(c.channels, self._most_channels(taps))
         self.block = min(c.channels, round_up(block, self.vector))
         self.joined, self.stretches = taps, 1
         self.products = (1, 1)

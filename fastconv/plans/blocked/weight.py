@@ -37,7 +37,7 @@ _TURNS = 4  # parts of the units for each worker, with taps enough to pack the o
 _LARGEST_WINDOW = 4 << 20
 _PIXEL_BYTES = 512
 _FEW_READS = 8
-_SHORT_STEP = 18  # multiply-adds
+_SHORT_STEP = 18  # multiply-adds, which take less time than lines from the second cache
 
 
 class BlockedWeight(WeightGradient):
@@ -97,6 +97,13 @@ class BlockedWeight(WeightGradient):
     def _choose_products(self) -> None:
         raise NotImplementedError
 
+    def _most_channels(self, positions: int) -> int:
+        """Of a block: half of the second cache has room for them, ``positions`` for every pixel.
+
+        And a vector at least.
+        """
+        return max(self.vector, machine().l2 // 2 // (PIXELS * positions * self.itemsize))
+
     def _may_overlap(self, problem: ConvProblem) -> bool:
         """Whether the last tile of filters may begin before the one before it ends.
 
@@ -147,7 +154,7 @@ class BlockedWeight(WeightGradient):
     def _stay_near(self, pitch: int) -> bool:
         """Whether pixels so many bytes apart are near enough while they are read again and again.
 
-        The second cache has the next ones in time if a tile has many sums to add to in a step.
+        The second cache has the next ones in time if a tile adds to many sums in a step.
         """
         if self.mr * self.nv > _SHORT_STEP:
             return pitch <= _PIXEL_BYTES

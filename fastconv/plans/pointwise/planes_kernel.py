@@ -9,7 +9,7 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
-from fastconv.simd.copying import LINE, copy, copy_strided, move, put_word, zero
+from fastconv.simd.copying import LINE, copy, move, put_word, zero
 from fastconv.simd.microkernel import TERMS
 from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import take_even
@@ -61,17 +61,6 @@ def _take(like, item, vector, to, at, step, count):
 
 
 @inner
-def _take_tiles(like, item, vector, to, panel, at, step, tiles, width):
-    """Whole tiles of pixels, to places ``panel`` bytes apart."""
-    if step == item:
-        for first in range(0, width * item, vector * item):
-            copy_strided(like, to + first, panel, at + first, width * item, tiles)
-    else:
-        for tile in range(tiles):
-            _take(like, item, vector, to + tile * panel, at + tile * width * step, step, width)
-
-
-@inner
 def _pack(like, a, item, vector, width, panels, group, first, count):
     """A span of pixels as ``[tile][channel][pixel]``; images follow one another.
 
@@ -88,12 +77,14 @@ def _pack(like, a, item, vector, width, panels, group, first, count):
         to = panels + done // width * panel + begun * item
         whole = panels + (done + head) // width * panel
         for c in range(a.channels):
-            at = source + c * a.xc
+            at, target = source + c * a.xc, whole + c * row
             _take(like, item, vector, to + c * row, at, step, head)
             at += head * step
-            _take_tiles(like, item, vector, whole + c * row, panel, at, step, tiles, width)
-            last = whole + tiles * panel + c * row
-            _take(like, item, vector, last, at + tiles * width * step, step, tail)
+            for _ in range(tiles):
+                _take(like, item, vector, target, at, step, width)
+                at += width * step
+                target += panel
+            _take(like, item, vector, target, at, step, tail)
         done += run
 
 
