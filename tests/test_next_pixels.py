@@ -38,7 +38,7 @@ def _fetched(words, a, x, y, x_bytes, dy_bytes, calls, last=9):
     ahead = next_pixels.share_out.py_func(a, x, y, ROW, 1, last, 0, 0, x_bytes, 0, dy_bytes, calls)
     found = set()
     for call in range(calls):
-        at, step, table = next_pixels.fetched.py_func(a, x, y, ROW, ahead, call, 7)
+        at, step, table = next_pixels.fetched.py_func(a, x, y, ahead, call, 7)
         if step == 0:
             assert at == 7 and all(
                 words[table + row * next_pixels.RUN + 16] == 0 for row in range(ROWS)
@@ -62,6 +62,11 @@ def _wanted(array, stride, nbytes):
     return found
 
 
+def _are(wanted, found):
+    """But for lines behind those that are wanted, which the last steps also meet."""
+    return wanted <= found <= {line + i for line in wanted for i in range(NV)}
+
+
 def _args(stride):
     return SimpleNamespace(
         task_n=1, task_i=ROWS, task_j=COLUMNS, tasks_i=3, tasks_j=1, row_stride=stride,
@@ -74,10 +79,10 @@ def _args(stride):
 @pytest.mark.parametrize(("dy_bytes", "dy_pixel"), [(256, 256), (384, 768)])
 @pytest.mark.parametrize("calls", [11, 40])
 def test_every_line_that_is_needed(plain, stride, x_bytes, x_pixel, dy_bytes, dy_pixel, calls):
-    """And no other, whole pixels or a part of each."""
+    """Whole pixels or a part of each."""
     x, y = _array(256, stride, x_pixel, 0), _array(64, 1, dy_pixel, 1 << 30)
     found = _fetched(plain, _args(stride), x, y, x_bytes, dy_bytes, calls)
-    assert found == _wanted(x, stride, x_bytes) | _wanted(y, 1, dy_bytes)
+    assert _are(_wanted(x, stride, x_bytes) | _wanted(y, 1, dy_bytes), found)
 
 
 def test_few_calls_fetch_dy(plain):
@@ -89,4 +94,4 @@ def test_nothing_behind_the_last_block_nor_of_planes(plain):
     x, y = _array(256, 1, 1024, 0), _array(64, 1, 256, 1 << 30)
     assert _fetched(plain, _args(1), x, y, 1024, 256, 40, last=1) == set()
     x.xc = 4096
-    assert _fetched(plain, _args(1), x, y, 1024, 256, 40) == _wanted(y, 1, 256)
+    assert _are(_wanted(y, 1, 256), _fetched(plain, _args(1), x, y, 1024, 256, 40))

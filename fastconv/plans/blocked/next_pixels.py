@@ -2,8 +2,9 @@
 
 Of channels-last pixels a call of a tile fetches a *column*: in each step of its sum so many bytes
 as the tile has lanes of filters, of one pixel after the other; or, where whole pixels are wanted,
-of their line, which memory likes better.  The columns of x and dy are shared out evenly among the
-calls, so that memory is never idle and never in demand all at once.
+of their line, which memory likes better, and then only a part of so many if there are calls enough.
+The columns of x and dy are shared out evenly among the calls, so that memory is never idle and
+never in demand all at once.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastconv.simd.copying import put_word
 
 RUN = 32  # bytes of an entry in a table of runs: on the left, in dy, in what is fetched
 TABLES = 3  # of runs: for calls that fetch of x, of dy, and nothing
+_MOST_PARTS = 8  # of the lanes of a tile: a few bytes, line after line
 
 
 @inner
@@ -42,7 +44,7 @@ def share_out(a, x, y, row, pixels, last, group, channel, x_bytes, lane, dy_byte
     """What so many calls fetch of the block of ``pixels``, unless it is the ``last``.
 
     So many bytes of every pixel, from a channel of x and a lane of dy on: where they begin, how
-    many columns each has, and the calls.
+    many columns each has and of how many bytes, and the calls.
     """
     n, i, j = corner(a, pixels)
     h, w = x.row_first + i * a.row_stride, x.column_first + j * a.column_stride
@@ -50,9 +52,16 @@ def share_out(a, x, y, row, pixels, last, group, channel, x_bytes, lane, dy_byte
     of_x = x.x + n * x.xn + h * x.xh + w * x.xw + group * x.xg + channel * x.xc
     of_dy = y.x + n * y.xn + i * y.xh + j * y.xw + group * y.xg + lane * y.xc
     more = pixels < last
-    x_columns = (x_bytes + row - 1) // row if more and x.xc == item else 0
-    dy_columns = (dy_bytes + row - 1) // row if more and y.xc == item else 0
-    return of_x, of_dy, x_columns, dy_columns, calls
+    x_bytes = x_bytes if more and x.xc == item else 0
+    dy_bytes = dy_bytes if more and y.xc == item else 0
+    parts = 1
+    while parts < _MOST_PARTS and 2 * parts * ((x_bytes + dy_bytes + row - 1) // row) <= calls:
+        parts *= 2
+    part = row // parts
+    x_row = part if x_bytes == a.column_stride * x.xw else row
+    dy_row = part if dy_bytes == y.xw else row
+    x_columns, dy_columns = (x_bytes + x_row - 1) // x_row, (dy_bytes + dy_row - 1) // dy_row
+    return of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls
 
 
 @inner
@@ -64,19 +73,19 @@ def _column(a, row, first, column, columns, pixel):
 
 
 @inner
-def fetched(a, x, y, row, ahead, call, near):
+def fetched(a, x, y, ahead, call, near):
     """What a call fetches: where it begins, the bytes of a step, and which table of runs it has.
 
     Where there are more columns than calls, those of dy come first.  If a call has none, that is
     what is ``near`` already.
     """
-    of_x, of_dy, x_columns, dy_columns, calls = ahead
+    of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls = ahead
     columns = min(calls, x_columns + dy_columns)
     column = call * columns // calls
     if (call + 1) * columns // calls == column:
         return near, 0, 2 * table_bytes(a)
     if column < dy_columns:
-        at, step = _column(a, row, of_dy, column, dy_columns, y.xw)
+        at, step = _column(a, dy_row, of_dy, column, dy_columns, y.xw)
         return at, step, table_bytes(a)
-    at, step = _column(a, row, of_x, column - dy_columns, x_columns, a.column_stride * x.xw)
+    at, step = _column(a, x_row, of_x, column - dy_columns, x_columns, a.column_stride * x.xw)
     return at, step, 0

@@ -109,7 +109,7 @@ def _add_product(
                 fetch(to + i * pitch, row // LINE, LINE)
         if first:
             init, pitch = nothing, 0
-        near, fetch_step, table = fetched(a, x, y, row, ahead, done + m, tables)
+        near, fetch_step, table = fetched(a, x, y, ahead, done + m, tables)
         call(
             a.tile.multiply, left + m * mr * item, a.row_spread * line, step, runs + table, n_runs,
             length, dy, dy_pixel, near, fetch_step, init, pitch, 0, rows_at, 8, to,
