@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
 
 import cases
 import numpy as np
@@ -25,7 +26,7 @@ from fastconv.plans.bilinear import filters
 from fastconv.plans.bilinear.grid import TileGrid
 from fastconv.simd.copying import LINE
 from fastconv.simd.vector import lanes
-from fastconv.transforms.maps import gather, spread, spread_taps, stream_taps, vectors_abreast
+from fastconv.transforms.maps import gather, spread, spread_taps, vectors_abreast
 from fastconv.transforms.program import apply
 from fastconv.transforms.tile_map import (
     FOURIER,
@@ -209,7 +210,7 @@ def test_streamed_components_fill_cache_lines(tiling, dtype, fences):
     tiles[...] = rng.normal(size=tiles.shape)
     components = _memory(fences, (tiling.components, 2 * count, n), dtype)
     temp = _memory(fences, (vectors_abreast(n * itemsize) * tiling.components, n), dtype)
-    run, _alive = _compiled(stream_taps, 9, itemsize, [], tiling)
+    run, _alive = _compiled(functools.partial(spread_taps, streaming=True), 9, itemsize, [], tiling)
     rows, columns, tile, _ = tiles.strides
     component, step, _ = components.strides
     run(

@@ -117,7 +117,9 @@ def spread_tile(
         carried = loop_times(v, rows.count, carried, line)
 
 
-def _stream_tiles(v: Vectors, m: TileMap, tiles: list, row_step, column_step, to, step, temp):
+def _stream_tiles(
+    v: Vectors, m: TileMap, tiles: list, row_step, column_step, to, to_tile, step, temp
+):
     """Map tiles whose components stand side by side, and send those past the caches together.
 
     Memory takes whole cache lines: written in parts they would be fetched and sent for each.
@@ -134,8 +136,9 @@ def _stream_tiles(v: Vectors, m: TileMap, tiles: list, row_step, column_step, to
             *targets, after = _steps(v, to, step, len(rows.program.results) + 1)
             spread = [_spread_row(v, m, rows, at) for at in temps]
             for target, *abreast in zip(targets, *spread, strict=True):
-                for i, value in enumerate(abreast):
-                    v.stream(value, v.offset(target, i * v.nbytes))
+                places = _steps(v, target, to_tile, len(tiles))
+                for value, place in zip(abreast, places, strict=True):
+                    v.stream(value, place)
             moved = rows.program.inputs * v.nbytes
             return [after, *[v.offset(at, moved) for at in temps]]
 
@@ -236,15 +239,17 @@ def _map_taps(v: Vectors, tiling, *words):
 
 
 def _stream_taps(
-    v: Vectors, tiling, count, tile, tile_step, row_step, column_step, components, step, temp
-):
+    v: Vectors, tiling, count, tile, tile_step, row_step, column_step, components, component_tile,
+    step, temp,
+):  # fmt: skip
     m, abreast = tile_map(WEIGHT, Tiling(*tiling)), vectors_abreast(v.nbytes)
 
     def several(index, carried):
         tile, components = carried
         *tiles, after = _steps(v, tile, tile_step, abreast + 1)
-        _stream_tiles(v, m, tiles, row_step, column_step, components, step, temp)
-        return [after, v.offset(components, abreast * v.nbytes)]
+        words = (row_step, column_step, components, component_tile, step, temp)
+        _stream_tiles(v, m, tiles, *words)
+        return [after, _steps(v, components, component_tile, abreast + 1)[-1]]
 
     v.loop(v.builder.sdiv(count, i64(abreast)), [tile, components], several)
 
@@ -269,13 +274,20 @@ _apply = emitted(
 )
 
 
+def vectors_abreast(nbytes: int) -> int:
+    """Vectors of so many bytes that fill a cache line."""
+    return max(1, LINE // nbytes)
+
+
 @functools.cache
-def spread_taps(itemsize: int, tiling: Tiling) -> Function:
+def spread_taps(itemsize: int, tiling: Tiling, streaming: bool = False) -> Function:
     """Map ``count`` tiles of vectors of taps, any bytes apart, to components ``step`` bytes apart.
 
-    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.
+    Tiles are ``tile_step`` bytes apart, their components ``component_tile``.  With ``streaming``
+    the components go past the caches, of :func:`vectors_abreast` tiles together: they must stand
+    side by side and fill cache lines, and ``temp`` has room for those of as many tiles.
     """
-    body = named("taps", *tiling)
+    body = named("streamed-taps" if streaming else "taps", *tiling)
 
     @callee(9)
     def spread_taps(
@@ -287,32 +299,6 @@ def spread_taps(itemsize: int, tiling: Tiling) -> Function:
         )  # fmt: skip
 
     return spread_taps
-
-
-def vectors_abreast(nbytes: int) -> int:
-    """Vectors of so many bytes that fill a cache line."""
-    return max(1, LINE // nbytes)
-
-
-@functools.cache
-def stream_taps(itemsize: int, tiling: Tiling) -> Function:
-    """The same past the caches, of as many tiles at a time as :func:`vectors_abreast`.
-
-    Their components stand side by side, whatever ``component_tile``, and fill cache lines; ``temp``
-    has room for all of those tiles.
-    """
-    body = named("streamed-taps", *tiling)
-
-    @callee(9)
-    def stream_taps(
-        count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
-    ):
-        _apply(
-            element(itemsize), body, count, tile, tile_step, row_step, column_step, components,
-            step, temp,
-        )  # fmt: skip
-
-    return stream_taps
 
 
 @functools.cache

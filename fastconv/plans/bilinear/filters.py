@@ -32,7 +32,7 @@ from fastconv.simd.copying import fence
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
-from fastconv.transforms.maps import spread_taps, stream_taps, vectors_abreast
+from fastconv.transforms.maps import spread_taps, vectors_abreast
 
 from .grid import TileGrid
 from .line_grid import LineGrid
@@ -158,7 +158,7 @@ class MappedFilters(PackedFilters):
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()
-        weight_map = (stream_taps if self.streamed else spread_taps)(self.itemsize, self.tiling)
+        weight_map = spread_taps(self.itemsize, self.tiling, self.streamed)
         return Stage(
             map_all_filters(self.itemsize),
             workers_for(self.effort, constants["tasks"], self.threads),
