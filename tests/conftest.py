@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ from fastconv.conv import (
 )
 from fastconv.conv.winograd import Winograd
 from fastconv.core import store, workspace
+from fastconv.core.machine import machine
+from fastconv.plans.bilinear import line_grid
 from fastconv.plans.bilinear.line_grid import LineGrid
 
 # Kernels are kept between runs, beside what pytest keeps.
@@ -63,13 +66,17 @@ def planned_anew():
 
 @pytest.fixture
 def lines(request, monkeypatch, planned_anew):
-    """``winograd`` takes tiles of lines only, of so many outputs if the test says so."""
+    """``winograd`` takes tiles of lines only, of so many outputs if the test says so.
+
+    They stay in a cache of 1 MiB, whatever this machine has.
+    """
     m, grids = getattr(request, "param", None), _bilinear._grids
 
     def of_lines(algorithm, problem):
         some = grids(algorithm if m is None else Winograd(m), problem)
         return [grid for grid in some if isinstance(grid, LineGrid)]
 
+    monkeypatch.setattr(line_grid, "machine", lambda: replace(machine(), l2=1 << 20))
     monkeypatch.setattr(_bilinear, "_grids", of_lines)
     _bilinear._best_grid.cache_clear()
     yield m

@@ -18,7 +18,7 @@ from fastconv.conv.registry import ALGORITHMS
 from fastconv.conv.winograd import Winograd
 from fastconv.core import workspace
 from fastconv.core.machine import machine
-from fastconv.plans.bilinear import line
+from fastconv.plans.bilinear import line, line_grid
 from fastconv.plans.bilinear.correlation import BilinearCorrelation
 from fastconv.plans.bilinear.grid import TileGrid
 from fastconv.plans.bilinear.line import BilinearLine
@@ -77,7 +77,7 @@ def test_tasks_of_some_rows(order, lines):
     """Components of a wide image are too many for the cache: those of some rows are made."""
     with fc.options(num_threads=1):
         part = _check(Trial(CASES[-1], "forward", "float32", order), 1)
-    near = machine().l2 // 4
+    near = line_grid.machine().l2 // 4
     assert part.grid.window_bytes(part.rows, 4) <= near < part.grid.window_bytes(40, 4)
     assert part.rows < 40 and part.tasks == part.tasks_i > 1
 

@@ -135,8 +135,8 @@ def test_one_image_broadcast_to_a_batch():
     trial = Trial(cases.BY_NAME["channels-3-17"], "forward")
     x, w = trial.operands()
     batch = np.broadcast_to(x[:1], (5, *x.shape[1:]))
-    y = fc.conv2d(batch, w, padding=1)
-    np.testing.assert_array_equal(y, np.repeat(fc.conv2d(x[:1], w, padding=1), 5, axis=0))
+    one, y = (fc.conv2d(images, w, padding=1, algorithm="direct") for images in (x[:1], batch))
+    np.testing.assert_array_equal(y, np.repeat(one, 5, axis=0))
 
 
 def test_one_value_broadcast_to_an_image():
@@ -257,15 +257,17 @@ def test_some_taps_of_filters_that_stand_together(
 
 def test_how_filters_that_stand_together_are_read():
     tap = 4
-    some = np.array([[0, 2 * tap, 8 * tap]])
-    assert reading_order(some, 9 * tap, 90 * tap, tap, True) == TOGETHER
-    assert reading_order(some, 9 * tap, 9 * tap, tap, True) == TOGETHER  # a single channel
-    for wk, wc in ((9, 8), (9, -9), (90, 9), (lanes(tap) + 1, 90)):  # begins too soon; too far
+    n = lanes(tap)
+    some = np.array([[0, 2 * tap, (n - 1) * tap]])
+    assert reading_order(some, n * tap, 90 * tap, tap, True) == TOGETHER
+    assert reading_order(some, n * tap, n * tap, tap, True) == TOGETHER  # a single channel
+    for wk, wc in ((n, n - 1), (n, -n), (90, n), (n + 1, 90)):  # begins too soon; too far
         assert reading_order(some, wk * tap, wc * tap, tap, True) != TOGETHER
-    for offsets in ([0, 0, 4], [0, 4, 36], [-4, 0, 4], [0, 2, 4]):  # twice, not there, no elements
-        assert reading_order(np.array([offsets]), 9 * tap, 90 * tap, tap, True) != TOGETHER
-    taps = taps_of_elements(some[0], 9 * tap, tap)
-    np.testing.assert_array_equal(taps, [0, -1, 1, -1, -1, -1, -1, -1, 2])
+    # Twice, not there, no elements.
+    for offsets in ([0, 0, tap], [0, tap, n * tap], [-tap, 0, tap], [0, 2, tap]):
+        assert reading_order(np.array([offsets]), n * tap, 90 * tap, tap, True) != TOGETHER
+    taps = taps_of_elements(some[0], n * tap, tap)
+    np.testing.assert_array_equal(taps, [0, -1, 1, *[-1] * (n - 4), 2])
 
 
 def _before_forbidden_memory(shape, item_strides, dtype):
