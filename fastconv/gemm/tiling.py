@@ -169,8 +169,8 @@ def parity_tile(
     waiting = max(1, FEWEST_SUMS / (mr * nv))
     loads = len(taps) * min(groups, 2) * (mr + window - 1) + sum(taps)
     used = columns / round_up(columns, mr)
-    time = max(waiting * products + 0.25 * loads, machine().isa.load * loads)
-    return ParityTile(used * products / time, mr, nv)
+    score = used * products / (waiting * products + 0.25 * loads)
+    return ParityTile(score, mr, nv)
 
 
 def tile_speed(mr: int, nv: int) -> float:

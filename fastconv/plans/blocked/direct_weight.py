@@ -39,8 +39,7 @@ class DirectWeight(BlockedWeight):
         positions = Buffer(c.rows, 2).advance * Buffer(c.columns, 2).advance
         self.block = channel_block(c.channels, self.vector, self._most_channels(positions))
         self.joined, self.stretches, self.tile = 1, 1, None
-        several = c.rows.window * c.columns.window > 1
-        if several and c.columns.spread == 1 and self.block == c.channels:
+        if c.columns.spread == 1 and c.rows.window * c.columns.window > 1:
             self._join()
         rows, columns = _tap_reach(c.rows), _tap_reach(c.columns)
         if self.joined > 1:
@@ -55,7 +54,8 @@ class DirectWeight(BlockedWeight):
         c = self.c
         down, across = c.rows.window, c.columns.window
         row_score = tile_score(self.block * across, c.filters, self.vector, panel=True)
-        if c.columns.advance == 1 and across > 1:
+        whole = self.block == c.channels  # as tiles for all of them need it
+        if whole and c.columns.advance == 1 and across > 1:
             slid = sliding_tile(down, across, c.channels, c.filters, self.vector)
             if slid is not None and slid.score > row_score:
                 self.joined, self.stretches = slid.tap_rows * across, slid.tap_rows
@@ -63,7 +63,7 @@ class DirectWeight(BlockedWeight):
                 return
         single = tile_score(self.block, c.filters, self.vector, panel=True)
         exact = exact_tile(down * across * c.channels, c.filters, self.vector)
-        if exact is not None:
+        if whole and exact is not None:
             self.joined, self.stretches, self.tile = down * across, down, exact
         elif row_score > _JOINING_GAIN * single:
             self.joined = across

@@ -58,8 +58,8 @@ def share_out(a, x, y, row, pixels, last, group, channel, x_bytes, lane, dy_byte
     while parts < _MOST_PARTS and 2 * parts * ((x_bytes + dy_bytes + row - 1) // row) <= calls:
         parts *= 2
     part = row // parts
-    x_row = part if x_bytes == a.column_stride * x.xw else row
-    dy_row = part if dy_bytes == y.xw else row
+    x_row = part if x_bytes == a.column_stride * x.xw and x_bytes % part == 0 else row
+    dy_row = part if dy_bytes == y.xw and dy_bytes % part == 0 else row
     x_columns, dy_columns = (x_bytes + x_row - 1) // x_row, (dy_bytes + dy_row - 1) // dy_row
     return of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls
 
