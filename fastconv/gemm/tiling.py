@@ -266,12 +266,11 @@ def even_splits(extent: int, most: int) -> list[int]:
 def channel_block(channels: int, vector: int, most: int = _LONGEST_BLOCK) -> int:
     """Channels to a block: all of them up to 128, else equal blocks of whole vectors if they fit.
 
-    Or up to ``most``, if that is less.
-
+    There are at most so many in a block, if that is less.
     Long blocks make long runs, and the tile pays once for each run; beyond 128 channels
     neighbouring pixels would begin to compete for the same sets of the first-level cache.
     """
-    blocks = -(-channels // max(1, min(most, _LONGEST_BLOCK)))
+    blocks = -(-channels // min(most, _LONGEST_BLOCK))
     block = -(-channels // blocks)
     whole = round_up(block, vector)
     return whole if blocks * whole <= 1.0625 * channels else block
