@@ -133,14 +133,15 @@ class MappedFilters(PackedFilters):
             self.channel_bytes, self.tile_bytes = row, grid.depth * row
             self.component_bytes = odd_lines(self.tiles * self.tile_bytes)
             self.group_bytes = tiling.components * self.component_bytes
-        abreast = vectors_abreast(lanes(itemsize) * itemsize)
-        temp = tiling.components * abreast * lanes(itemsize) * itemsize
+        pixel = lanes(itemsize) * itemsize
+        abreast = vectors_abreast(pixel)
+        temp = tiling.components * abreast * pixel
         self.worker_bytes = aligned(self.block_bytes + temp)
         self.mapped_bytes = aligned(c.groups * self.group_bytes)
         self.kept_bytes = self.bias_bytes + self.mapped_bytes + threads * self.worker_bytes
         self.nbytes = self.bias_bytes if within else self.kept_bytes
         far = not within and self.mapped_bytes > machine().l3 // 2
-        self.streamed = far and width // lanes(itemsize) % abreast == 0  # in whole cache lines
+        self.streamed = far and row // pixel % abreast == 0  # in whole cache lines
 
     @property
     def written(self) -> int:
