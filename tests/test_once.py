@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 import fastconv as fc
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
-from fastconv.core.once import once
+from fastconv.core.once import made_once, making, once
 from fastconv.core.stage import Stage
 from fastconv.plans.blocked.direct import DirectCorrelation
 from fastconv.simd.copying import get_word, put_word
@@ -33,6 +34,29 @@ def test_the_first_of_two_that_are_made_at_the_same_time_stays():
 
     assert once(made, "key", make) is first
     assert made == {"key": first}
+
+
+def test_a_property_is_made_once_and_nothing_else_of_a_class_waits():
+    class Plan:
+        """Two of them at a time, each of which asks for the other's."""
+
+        other = None
+
+        @made_once
+        def stage(self):
+            """What is made."""
+            assert making.entered
+            if self.other is not None:
+                other = threading.Thread(target=lambda: self.other.stage)
+                other.start()
+                other.join(60)
+                assert not other.is_alive()
+            return object()
+
+    first, second = Plan(), Plan()
+    first.other = second
+    assert first.stage is first.stage is not second.stage
+    assert Plan.stage.__doc__ == "What is made."
 
 
 def _copy_kernel():

@@ -11,6 +11,7 @@ import pytest
 
 from fastconv.core import jit
 from fastconv.core import threads as launching
+from fastconv.core.once import making
 from fastconv.core.overlap import overlapped
 
 SETTING = contextvars.ContextVar("setting", default=0)
@@ -80,8 +81,8 @@ def test_without_further_threads_runs_take_place_here(monkeypatch):
 def test_whoever_interrupts_compiling_or_launching_runs_alone(monkeypatch):
     """A signal handler: what it interrupted holds locks that a second thread would need."""
     with jit.noted():
-        assert jit.compiling() and _alone()
-    assert not jit.compiling()
+        assert making.entered and _alone()
+    assert not making.entered
     lock = threading.RLock()
     monkeypatch.setattr(launching._state, "lock", lock)
     with lock:

@@ -118,7 +118,7 @@ def test_threads_left_out_stay_asleep():
 
 # Arrays of four convolutions that run in parallel, in one process with four threads.
 SETUP = """
-    import os, signal, sys, threading, warnings
+    import os, signal, sys, threading, time, warnings
     import numpy as np
     import fastconv as fc
     from fastconv.core import threads
@@ -260,3 +260,25 @@ def test_fork_while_another_python_thread_computes(layer):
         worker.join()
     """
     run(SETUP + CHILD + script, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="4")
+
+
+@needs_fork
+def test_fork_while_another_python_thread_compiles(tmp_path):
+    """A child has the locks that other threads hold, and what they left half done, for good."""
+    script = """
+    from fastconv.core.once import making
+
+    x, w = np.ones((1, 5, 9, 9), "f4"), np.ones((7, 5, 3, 3), "f4")
+    worker = threading.Thread(target=lambda: [compute(0), compute(3)])
+    worker.start()
+    while not making._inside: time.sleep(0.001)
+    for _ in range(3):
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(60)
+            os._exit(0 if (fc.conv2d(x, w) == 45).all() else 3)
+        _, status = os.waitpid(pid, 0)
+        assert status == 0, f"child: signal {status & 127}, exit {status >> 8}"
+    worker.join()
+    """
+    run(SETUP + script, FASTCONV_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="4")

@@ -48,10 +48,10 @@ class _Cache(caching.FunctionCache):
 
 def compile_cached(function, signature, **options):
     """``njit`` with one explicit signature, kept by :mod:`.cache`."""
-    dispatcher = numba.njit(**jit.FLAGS, **options)(function)
-    if cache.cache_directory() is not None:
-        dispatcher._cache = _Cache(function)
     with jit.noted(), garbage.kept():
+        dispatcher = numba.njit(**jit.FLAGS, **options)(function)
+        if cache.cache_directory() is not None:
+            dispatcher._cache = _Cache(function)
         dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher

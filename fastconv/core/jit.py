@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 import time
 from collections.abc import Iterator
 
@@ -25,6 +24,7 @@ from numba.extending import intrinsic
 
 from . import cache, garbage, machine_code
 from .linked import Linked
+from .once import making
 from .pipeline import lower
 
 # nsz, reassoc and contract are safe with NaN and Inf; the full fast-math set is not.
@@ -62,30 +62,15 @@ def words(layout: np.dtype) -> list[str]:
     return names
 
 
-class _Here(threading.local):
-    """What this thread is at."""
-
-    compiling = 0  # functions, one in a signal handler that interrupted another
-
-
-_here = _Here()
-
-
 @contextlib.contextmanager
 def noted() -> Iterator[None]:
-    """Note from when to when something was compiled, or loaded."""
-    began = time.perf_counter()
-    _here.compiling += 1
-    try:
-        yield
-    finally:
-        _here.compiling -= 1
-        spans.append((began, time.perf_counter()))
-
-
-def compiling() -> bool:
-    """Whether this thread is compiling, and so may hold locks that others need for it."""
-    return _here.compiling > 0
+    """Compile or load something, and note from when to when."""
+    with making:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spans.append((began, time.perf_counter()))
 
 
 class Function:
@@ -98,10 +83,10 @@ class Function:
     def __init__(self, function, signature):
         self.name = function.__name__
         self._function, self._signature = function, signature
-        key = cache.identity(function, str(signature), machine_code.target())
-        self._symbol = f"{self.name}_{cache.digest(key)}"  # no other function's in this process
         with noted():
             began = time.thread_time()
+            key = cache.identity(function, str(signature), machine_code.target())
+            self._symbol = f"{self.name}_{cache.digest(key)}"  # no other function's in this process
             self._make(key)
             self.seconds = time.thread_time() - began  # of work, for this one alone
         kernels.append(self)
@@ -125,7 +110,8 @@ class Function:
         return module
 
     def inspect_asm(self) -> str:
-        return machine_code.emit(self._optimised(), assembly=True).decode()
+        with making:
+            return machine_code.emit(self._optimised(), assembly=True).decode()
 
 
 class Kernel(Function):

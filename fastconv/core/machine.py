@@ -15,6 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from .once import making
+
 
 @dataclass(frozen=True)
 class Isa:
@@ -99,7 +101,8 @@ def _target() -> tuple[str, frozenset[str]]:
     import llvmlite.binding as llvm
     from numba import config
 
-    host = llvm.get_host_cpu_name()
+    with making:
+        host, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
     asked = config.CPU_NAME
     if config.CPU_FEATURES:
         listed = config.CPU_FEATURES.split(",")
@@ -107,7 +110,6 @@ def _target() -> tuple[str, frozenset[str]]:
     if asked and asked != host:
         # An unknown name gets the vectors every 64-bit processor has: never an illegal instruction.
         return asked, _NAMED.get(asked, frozenset())
-    features = llvm.get_host_cpu_features()
     return host, frozenset(name for name, present in features.items() if present)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from .locks import Unbroken
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+making = Unbroken("making kernels")
 
 
 def once(made: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
@@ -16,4 +20,27 @@ def once(made: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
     kernel may be running on the address of what it holds.
     """
     value = made.get(key)
-    return made.setdefault(key, make()) if value is None else value
+    if value is None:
+        with making:
+            value = made.setdefault(key, make())
+    return value
+
+
+class made_once:  # noqa: N801: a decorator
+    """A property that is made :func:`once`.
+
+    It is like ``functools.cached_property``, which in Python 3.11 has a lock for all objects of a
+    class: two threads could not compile for two plans, and the child of a fork find it closed.
+    """
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        return once(vars(instance), self._name, lambda: self._make(instance))

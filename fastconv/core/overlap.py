@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from typing import TypeVar
 
-from . import jit, threads
+from . import threads
+from .once import making
 
 Result = TypeVar("Result")
 
@@ -34,7 +35,7 @@ def overlapped(runs: Iterable[Callable[[], Result]]) -> list[Result]:
             errors.append(error)
 
     helper = threading.Thread(target=copy_context().run, args=(help_out,))
-    helped = len(tasks) > 1 and not (jit.compiling() or threads.launching()) and _start(helper)
+    helped = len(tasks) > 1 and not (making.entered or threads.launching()) and _start(helper)
     try:
         work()
     finally:

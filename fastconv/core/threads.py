@@ -23,6 +23,7 @@ from . import jit
 from .dispatched import compile_cached
 from .linking import runner
 from .machine import cpu_count
+from .once import making
 
 _NOTHING = contextlib.nullcontext()  # to enter
 
@@ -35,12 +36,16 @@ def serially(kernel: jit.Kernel, address: int, workers: int) -> None:
 
 @functools.cache
 def _parallel():
+    """What calls a kernel for every worker; numba's threads are there from now on."""
+
     def parallel(kernel, address, workers):
         for worker in numba.prange(workers):
             jit.call(kernel, worker, address)
 
     signature = types.void(types.int64, types.int64, types.int64)
-    return compile_cached(parallel, signature, nogil=True, parallel=True)
+    with making:
+        numba.get_num_threads()  # starts them
+        return compile_cached(parallel, signature, nogil=True, parallel=True)
 
 
 class _State:
@@ -124,8 +129,10 @@ def launch(kernel: jit.Kernel, address: int, workers: int) -> None:
     if workers == 1 or _state.forked:
         serially(kernel, address, workers)
         return
-    with _state.lock, _awake(get_num_threads()):
-        _parallel()(kernel.address, address, workers)
+    with _state.lock:
+        run = _parallel()
+        with _awake(get_num_threads()):
+            run(kernel.address, address, workers)
         if _state.layer is None:
             _state.layer = numba.threading_layer()
             if _state.layer != "workqueue":  # which aborts the process on concurrent launches

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastconv.core.jit import Function
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Call, Operands, Words
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -77,7 +78,7 @@ class PackedFilters:
         self.bias_bytes = aligned(c.groups * self.tiles * width * itemsize)
         self.nbytes = self.bias_bytes + aligned(c.groups * self.tiles * self.tile_bytes)
 
-    @functools.cached_property
+    @made_once
     def kept_bytes(self) -> int:
         """Room for packing all of them, even if in a call tasks pack what they need."""
         return self.nbytes
@@ -117,7 +118,7 @@ class PackedFilters:
         """What packs one block of channels of one tile."""
         return pack_filters(self.itemsize)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The packing kernel with its arguments; compiled when first asked for."""
         constants = self._constants()

@@ -9,10 +9,11 @@ All blocks of a plan share one table, but for the last ones along each axis, whi
 
 from __future__ import annotations
 
-import functools
 from itertools import product
 
 import numpy as np
+
+from fastconv.core.once import made_once
 
 from .correlation import Axis, Correlation
 
@@ -88,7 +89,7 @@ class PixelTables:
         windows[: len(tiles), 2] = np.minimum.reduceat(columns[:, 0], tiles)
         windows[: len(tiles), 3] = np.maximum.reduceat(columns[:, 1], tiles)
 
-    @functools.cached_property
+    @made_once
     def taps(self) -> int:
         """Taps of all pixels that tiles do not leave out, the last ones filled up."""
         found = 0

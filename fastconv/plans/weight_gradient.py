@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from array import array
 
 import numpy as np
 
+from fastconv.core.once import made_once
 from fastconv.core.program import Program, Programs
 
 NO_LIMIT = 2**62  # of where the last of some neighbours begins, which may overlap the one before
@@ -22,7 +22,7 @@ class WeightGradient:
     turned = 0  # bytes of pixels that tasks make planes of, and of planes that they make pixels of
     folds = False  # whether vectors hold outputs of several pixels
 
-    @functools.cached_property
+    @made_once
     def _programs(self) -> Programs:
         return Programs(self.nbytes)
 

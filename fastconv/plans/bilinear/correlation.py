@@ -6,12 +6,11 @@ or tasks map the filters, and the input may be spread first.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastconv.core import profile
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -120,7 +119,7 @@ class BilinearCorrelation(Part):
             v_phase=layout.v_phase,
         )
 
-    @functools.cached_property
+    @made_once
     def spreading(self) -> Stage:
         """What spreads the input before tasks begin; compiled when first asked for."""
         share = self.share
@@ -133,7 +132,7 @@ class BilinearCorrelation(Part):
             **self.grid.x_window(share.tiles, self.vector, self.pixel),
         )  # fmt: skip
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel and its arguments; compiled when first asked for."""
         c, cutting, layout = self.c, self.cutting, self.layout

@@ -6,12 +6,12 @@ once, for a chunk of channels and a tile of filters at a time.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 
 from fastconv.core import profile
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
@@ -115,7 +115,7 @@ class FewTilesWeight(BilinearWeight):
         needed = -(-self.workers // (self.c.groups * strips))
         self.strips, self.cuts = strips, max(cuts, min(needed, self.n_chunks))
 
-    @functools.cached_property
+    @made_once
     def stages(self) -> tuple[Stage, Stage, Stage]:
         """Spread x, spread dy, sum; compiled when first asked for."""
         of = (self.share, self.vector, self.pixel)

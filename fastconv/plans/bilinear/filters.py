@@ -21,6 +21,7 @@ from fastconv.core.jit import (
     record_at,
 )
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.profile import WEIGHT as WEIGHT_PHASE
 from fastconv.core.program import Address
 from fastconv.core.stage import Stage
@@ -155,7 +156,7 @@ class MappedFilters(PackedFilters):
     def packer(self) -> Function:
         return map_filters(self.itemsize)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()

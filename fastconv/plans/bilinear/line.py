@@ -6,9 +6,8 @@ channels to sum, that takes longer than the products.
 
 from __future__ import annotations
 
-import functools
-
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -75,7 +74,7 @@ class BilinearLine(UnfoldedCorrelation):
         tiles = c.N * c.groups * c.rows.outputs * grid.across
         return 2 * tiles * self.tiling.columns * grid.depth * round_up(c.filters, self.width)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel and its arguments; compiled when first asked for."""
         c, grid, t = self.c, self.grid, self.tiling

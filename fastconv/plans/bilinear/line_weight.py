@@ -6,8 +6,7 @@ some of them over a block of lines.
 
 from __future__ import annotations
 
-import functools
-
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
@@ -85,7 +84,7 @@ class BilinearLineWeight(WeightGradient):
         calls = self.c.N * self.tasks_i * -(-self.rows // self.lines)
         return self.lines * self.grid.across + calls
 
-    @functools.cached_property
+    @made_once
     def stages(self) -> tuple[Stage, Stage]:
         """Multiply, add up; compiled when first asked for."""
         return self._multiply_stage(), sum_stage(self)

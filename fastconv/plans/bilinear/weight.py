@@ -7,12 +7,11 @@ units (group, tile of filters), or share out the tiles in copies of the sums
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastconv.core.jit import words
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, Words, operands
 from fastconv.core.stage import Stage
@@ -161,7 +160,7 @@ class BilinearWeight(WeightGradient):
         """Products in a sum: those of a stretch, and the stretches."""
         return self.share + self.stretches
 
-    @functools.cached_property
+    @made_once
     def stages(self) -> tuple[Stage, Stage]:
         """Multiply, add up; compiled when first asked for."""
         return self._multiply_stage(), sum_stage(self)
@@ -202,7 +201,7 @@ class BilinearWeight(WeightGradient):
         values = constants | targets | dict.fromkeys(_ARRAY_WORDS, 0)
         return np.array([values[name] for name in _WINDOW_WORDS], np.int64)
 
-    @functools.cached_property
+    @made_once
     def _templates(self) -> tuple[np.ndarray, np.ndarray]:
         """The records of windows of x and of dy."""
         of = (self.share, self.vector, self.pixel)

@@ -6,11 +6,10 @@ adds is how the pixels of a block are read, and the kernel that does it.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
@@ -166,12 +165,12 @@ class BlockedCorrelation(Part):
         """Memory traffic of packing: written once, read once."""
         return 2 * self.filters.nbytes
 
-    @functools.cached_property
+    @made_once
     def pixels(self) -> PixelTables:
         """Made when first asked for: on large images there are many of them."""
         return PixelTables(self.c, self.share, self.mr)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         return self._make_stage()

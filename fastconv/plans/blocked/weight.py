@@ -8,11 +8,10 @@ many, divide the units (group, block of channels, tile of filters), or both
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
@@ -227,12 +226,12 @@ class BlockedWeight(WeightGradient):
         gradient = self.tiles_k * n * i * j * self.row_bytes
         return aligned(tables + self.window_bytes + self.columns_bytes + gradient)
 
-    @functools.cached_property
+    @made_once
     def multiply(self) -> Stage:
         """Outer products, summed in copies; compiled when first asked for."""
         return multiply_stage(self)
 
-    @functools.cached_property
+    @made_once
     def add(self) -> Stage:
         """The copies, added and written to dw; compiled when first asked for."""
         return sum_stage(self)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import SCRATCH, Program, Programs, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -148,7 +147,7 @@ class DepthwiseSum:
         self.records = np.array(records, np.int64)
         return sums
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
@@ -184,7 +183,7 @@ class DepthwiseSum:
             in_place=self.in_place,
         )
 
-    @functools.cached_property
+    @made_once
     def at_once(self) -> int:
         """Units summed side by side, so that memory is read in order.
 

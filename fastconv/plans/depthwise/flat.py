@@ -6,12 +6,12 @@ is.  In a padded copy of the input no vector meets a border.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import SCRATCH, Program, Programs, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -125,7 +125,7 @@ class FlatSum(FlatLines):
         """Outputs of one channel, over all images."""
         return self.c.pixels
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         unit = self.c.steps * self.vector * self.itemsize
@@ -139,12 +139,12 @@ class FlatSum(FlatLines):
             vectors=-(-self.c.columns.outputs * self.c.groups // self.vector),
         )
 
-    @functools.cached_property
+    @made_once
     def _channels(self) -> np.ndarray:
         """That of every lane of the vectors of a period."""
         return np.arange(self.period * self.vector).reshape(self.period, -1) % self.c.groups
 
-    @functools.cached_property
+    @made_once
     def _no_bias(self) -> np.ndarray:
         return np.zeros(self._channels.shape, f"f{self.itemsize}")
 

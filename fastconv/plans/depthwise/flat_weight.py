@@ -5,11 +5,10 @@ Lane by lane, like :mod:`.flat`: lanes of one channel are added up at the end.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, Programs, operands
 from fastconv.core.stage import Stage
@@ -55,7 +54,7 @@ class FlatWeight(FlatLines):
         fits = c.steps <= machine().isa.registers - _SPARE
         return fits and FlatLines.applies(c, problem.itemsize)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         return Stage(

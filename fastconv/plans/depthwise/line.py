@@ -7,11 +7,10 @@ others.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import SCRATCH, Program, Programs, operands
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
@@ -70,7 +69,7 @@ class DepthwiseLine:
             for c in parts
         )
 
-    @functools.cached_property
+    @made_once
     def _lines(self) -> np.ndarray:
         """The records of the lines of every part."""
         records, w = [], 0
@@ -91,7 +90,7 @@ class DepthwiseLine:
             w += rows.window * w_row
         return np.array(records, LINES)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         return Stage(

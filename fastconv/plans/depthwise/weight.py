@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
@@ -147,7 +146,7 @@ class DepthwiseWeight(WeightGradient):
         else:
             self.rows = rows
 
-    @functools.cached_property
+    @made_once
     def multiply(self) -> Stage:
         """The sums of products; compiled when first asked for."""
         c, units, planes = self.c, self.units, self.planes
@@ -179,7 +178,7 @@ class DepthwiseWeight(WeightGradient):
             block_patches=self.patches.blocks,
         )
 
-    @functools.cached_property
+    @made_once
     def add(self) -> Stage:
         """Adding up the copies and writing dw."""
         units = self.units

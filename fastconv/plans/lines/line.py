@@ -6,12 +6,12 @@ register tile finds them without a table; and what it reads for one pixel serves
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -191,7 +191,7 @@ class LineCorrelation(UnfoldedCorrelation):
             c.columns.spread, c.channels // together, together, share,
         )  # fmt: skip
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c = self.c

@@ -7,10 +7,9 @@ for one of them serves all; what no tap joins is left out.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
+from fastconv.core.once import made_once
 from fastconv.core.stage import Stage
 from fastconv.gemm.tiling import ParityTile, parity_tile
 from fastconv.plans.arrays import input_words
@@ -87,7 +86,7 @@ class ParityCorrelation(LineCorrelation):
             self.itemsize, self.mr, c.channels // self.together, self.together, *axes
         )
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c = self.c

@@ -7,12 +7,12 @@ needs few loads.
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -169,7 +169,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
         self.alone, self.zeros = np.arange(self.nv) * width, np.zeros(self.nv, np.int64)
         self.taps = self.planes.tap_offsets()
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c, planes = self.c, self.planes

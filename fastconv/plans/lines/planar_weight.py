@@ -8,7 +8,6 @@ and x from planes in which a tap is an offset (:mod:`fastconv.plans.depthwise.pl
 
 from __future__ import annotations
 
-import functools
 from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
@@ -205,7 +205,7 @@ class PlanarWeight(WeightGradient):
                 found.append(_Shape(blocks * (time + packed), cut, mr, nt))
         return min(found)
 
-    @functools.cached_property
+    @made_once
     def multiply(self) -> Stage:
         """The sums of products, in copies; compiled when first asked for."""
         c, planes = self.c, self.planes
@@ -245,7 +245,7 @@ class PlanarWeight(WeightGradient):
             tile_bytes=self.tile_bytes,
         )
 
-    @functools.cached_property
+    @made_once
     def add(self) -> Stage:
         """Adding up the copies and writing dw."""
         c = self.c

@@ -6,10 +6,9 @@ empty.  So the product takes hardly longer than reading x.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
@@ -98,7 +97,7 @@ class DotCorrelation(Part):
         c = self.c
         return 2 * c.pixels * c.filters * round_up(c.channels, self.vector)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c = self.c

@@ -8,12 +8,12 @@ and should not wait for them.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -107,7 +107,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
             and round_up(line, mr) <= _LONGEST * line
         )
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c = self.c

@@ -17,12 +17,12 @@ products along the lanes.
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -154,7 +154,7 @@ class PlanesCorrelation(UnfoldedCorrelation):
         pixels = round_up(self.spans.pixels, self.width) + self.spans.over
         return 2 * c.groups * self.filters.tiles * self.mr * pixels * c.channels
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c = self.c

@@ -6,10 +6,9 @@ correlates its tiles, one after the other.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands, Words
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -89,7 +88,7 @@ class SpectralCorrelation(Part):
         """Memory traffic of the packed filters: written once, read by every task."""
         return (1 + self.splits) * self.filters.nbytes
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel and its arguments; compiled when first asked for."""
         c, grid = self.c, self.grid

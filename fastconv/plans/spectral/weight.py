@@ -6,10 +6,9 @@ added and transformed to taps.  Results repeat bit by bit: stretches depend on t
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
@@ -67,7 +66,7 @@ class SpectralWeight(WeightGradient):
         """Memory traffic of the sums: written once, read once."""
         return 2 * self.sums_bytes
 
-    @functools.cached_property
+    @made_once
     def stages(self) -> tuple[Stage, Stage]:
         """Multiply, add up; compiled when first asked for."""
         c, grid = self.c, self.grid

@@ -8,12 +8,12 @@ of the sum takes 32 channels of one tap; of few channels, it takes several taps 
 
 from __future__ import annotations
 
-import functools
 from math import lcm
 
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.program import Address, Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
@@ -181,7 +181,7 @@ class SplitCorrelation(UnfoldedCorrelation):
         windows = min(self.tasks, blocks + self.workers - 1)
         return SPLIT_TRIPS * windows * self.share[0] * 2 * self.image_bytes
 
-    @functools.cached_property
+    @made_once
     def steps(self) -> np.ndarray:
         """Where each step of the sum begins, in the window and in a tile of filters, in bytes."""
         c = self.c
@@ -193,7 +193,7 @@ class SplitCorrelation(UnfoldedCorrelation):
         filters = np.arange(len(window)) * 2 * self.nt * TILE_BYTES
         return np.stack([window, filters], axis=-1).astype(np.int64)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The multiplication; compiled when first asked for."""
         c = self.c

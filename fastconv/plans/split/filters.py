@@ -19,6 +19,7 @@ from fastconv.core.jit import (
     record,
     record_at,
 )
+from fastconv.core.once import made_once
 from fastconv.core.profile import WEIGHT
 from fastconv.core.program import Address
 from fastconv.core.stage import Stage
@@ -110,7 +111,7 @@ class SplitFilters(PackedFilters):
         """What splits one block of channels of one tile."""
         return split_filters(self.nt)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel with its arguments; compiled when first asked for."""
         constants = self._constants()

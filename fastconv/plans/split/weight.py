@@ -7,11 +7,10 @@ Workers divide the units (group, block of channels, tile of filters), the pixels
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from fastconv.core.machine import machine
+from fastconv.core.once import made_once
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Address, Program, Words, operands
 from fastconv.core.stage import Stage
@@ -152,7 +151,7 @@ class SplitWeight(WeightGradient):
         left *= min(self.n_blocks, -(-self.parts // self.c.groups))
         return SPLIT_TRIPS * 4 * self.c.groups * self.blocks * n * (left + right)
 
-    @functools.cached_property
+    @made_once
     def tiles(self) -> np.ndarray:
         """Where the tiles of the right operand begin, in bytes: ``[tap][16 channels]``."""
 
@@ -167,7 +166,7 @@ class SplitWeight(WeightGradient):
         tiles = (slot % 2 * self.copies_low + slot // 2 * 64 + channels).ravel()
         return np.concatenate([tiles, np.repeat(tiles[-1:], self.n_tiles - len(tiles))])
 
-    @functools.cached_property
+    @made_once
     def steps(self) -> np.ndarray:
         """How far steps go in both operands, in bytes: ``[image][32 slots]``."""
         image, step = np.divmod(np.arange(self.share[0] * self.image_steps), self.image_steps)
@@ -175,7 +174,7 @@ class SplitWeight(WeightGradient):
         right = (image * self.image_slots // 2 + step * DEPTH // 2) * 64
         return np.stack([left, right], axis=-1).astype(np.int64)
 
-    @functools.cached_property
+    @made_once
     def stages(self) -> tuple[Stage, Stage]:
         """Multiply, add up; compiled when first asked for."""
         return self._multiply_stage(), self._sum_stage()

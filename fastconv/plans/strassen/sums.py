@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from fastconv.core.once import made_once
 from fastconv.core.stage import Stage, address
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import round_up
@@ -78,7 +79,7 @@ class Sums:
     def workers(self) -> int:
         return workers_for(_EFFORT * self.elements, -(-self.elements // _TASK), self.threads)
 
-    @functools.cached_property
+    @made_once
     def stage(self) -> Stage:
         """The kernel; compiled when first asked for."""
         kernel = block_sums_kernel(self.itemsize, self.operation)
