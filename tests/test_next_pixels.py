@@ -11,6 +11,7 @@ from fastconv.plans.blocked import next_pixels
 LINE, ITEM, NV = 64, 4, 2
 ROW = NV * LINE  # bytes of a tile's lanes
 ROWS, COLUMNS = 3, 10  # of a block of pixels
+NOWHERE = SimpleNamespace(image=0, row=0)
 
 
 def _array(channels, stride, pixel, at):
@@ -34,7 +35,8 @@ def plain(monkeypatch):
 
 def _fetched(words, a, x, y, x_bytes, dy_bytes, calls, last=9):
     """The lines that all calls fetch, by number."""
-    next_pixels.list_lines.py_func(a, x, y, 0, 1, ROWS, 0, 0, 0, 0)
+    block = SimpleNamespace(images=1, rows=ROWS)
+    next_pixels.list_lines.py_func(a, x, y, 0, block, NOWHERE, NOWHERE)
     ahead = next_pixels.share_out.py_func(a, x, y, ROW, 1, last, 0, 0, x_bytes, 0, dy_bytes, calls)
     found = set()
     for call in range(calls):

@@ -25,14 +25,14 @@ def table_bytes(a):
 
 
 @inner
-def list_lines(a, x, y, runs, images, rows, image_bytes, row_bytes, dy_image, dy_row):
+def list_lines(a, x, y, runs, block, left, right):
     """One run for every output row of the block, in all tables."""
     at, size = runs, table_bytes(a)
-    for i in range(rows):
-        for n in range(images):
+    for i in range(block.rows):
+        for n in range(block.images):
             for table in range(TABLES):
-                put_word(at + table * size, n * image_bytes + i * row_bytes)
-                put_word(at + table * size + 8, n * dy_image + i * dy_row)
+                put_word(at + table * size, n * left.image + i * left.row)
+                put_word(at + table * size + 8, n * right.image + i * right.row)
             put_word(at + 16, n * x.xn + i * a.row_stride * x.xh)
             put_word(at + size + 16, n * y.xn + i * y.xh)
             put_word(at + 2 * size + 16, 0)
