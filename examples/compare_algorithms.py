@@ -4,12 +4,13 @@ Run it as ``python examples/compare_algorithms.py [N C H W K R]``: N images of C
 H × W pixels, K filters of R × R, padded to keep the size.
 """
 
-import sys
+import argparse
 
 import fastconv as fc
 
 
-def main(n: int = 8, c: int = 32, h: int = 28, w: int = 28, k: int = 64, r: int = 3) -> None:
+def main(n: int, c: int, h: int, w: int, k: int, r: int) -> None:
+    """Of n images of c channels and h × w pixels, under k filters of r × r."""
     comparison = fc.compare((n, c, h, w), (k, c, r, r), padding=r // 2)
     print(comparison)
     print()
@@ -20,4 +21,7 @@ def main(n: int = 8, c: int = 32, h: int = 28, w: int = 28, k: int = 64, r: int 
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    for size, default in (("n", 8), ("c", 32), ("h", 28), ("w", 28), ("k", 64), ("r", 3)):
+        parser.add_argument(size, type=int, nargs="?", default=default)
+    main(**vars(parser.parse_args()))

@@ -26,6 +26,9 @@ ones = np.ones
         (lambda: nn.Conv2d(1, 1, 3, padding_mode="mirror"), ValueError, "padding_mode must be"),
         (lambda: nn.Conv2d(1, 1, 3, algorithm="magic"), ValueError, "algorithm must be"),
         (lambda: nn.Conv2d(1, 1, 3, dtype=np.int32), TypeError, "dtype must be float32 or"),
+        (lambda: nn.Conv2d(1, 1, 3, dtype=None), TypeError, "dtype must be float32 or"),
+        (lambda: nn.Linear(1, 1, dtype="text"), TypeError, "dtype must be float32 .* got 'text'"),
+        (lambda: nn.Linear(1, 1, rng="a"), TypeError, "rng must be a generator or a seed"),
         (lambda: nn.Conv2d(3, 1, 3)(ones((1, 2, 5, 5), "f4")), ValueError, "2 channels"),
         (lambda: nn.Conv2d(1, 1, 3)(ones((1, 1, 5, 5))), TypeError, "same dtype"),
         (

@@ -95,6 +95,20 @@ def test_updates(name, dtype):
     assert array.dtype == dtype
 
 
+@pytest.mark.parametrize("name", UPDATES)
+def test_a_parameter_of_no_axis_is_like_one_of_one_element(name):
+    """NumPy makes scalars of arrays without axes, and what is added to a scalar is lost."""
+    settings, found = UPDATES[name][0], []
+    for shape in ((), (1,)):
+        p = nn.Parameter(np.ones(shape))
+        optimizer = optim.SGD([p], **settings)
+        for gradient in (1.0, -2.0, 3.0):
+            p.grad = np.full(shape, gradient)
+            optimizer.step()
+        found.append(p.item())
+    assert found[0] == found[1]
+
+
 def test_parameters_without_a_gradient_stay():
     p, still = parameter(), parameter(1)
     before = still.data.copy()
@@ -224,6 +238,19 @@ def _load(change):
             ValueError,
             r"momentum_buffer of parameter 0 has shape \(5,\)",
         ),
+        (
+            lambda: _load(lambda s: s["state"][0].update(momentum_buffer=[1, 2])),
+            ValueError,
+            r"momentum_buffer of parameter 0 has shape \(2,\)",
+        ),
+        (lambda: _load(lambda s: s["state"].update({0: 3})), TypeError, "state of parameter 0"),
+        (
+            lambda: _load(lambda s: s["param_groups"][0].update(params=3)),
+            TypeError,
+            "lists of numbers",
+        ),
+        (lambda: optim.SGD(None), TypeError, "params must be a list"),
+        (lambda: optim.SGD([{"params": parameter()}, parameter()]), TypeError, "group must be a"),
         (lambda: _load(lambda s: s["param_groups"][0].update(lr=-1)), ValueError, "lr must be"),
         (
             lambda: _load(lambda s: s["param_groups"][0].pop("lr")),
@@ -245,6 +272,15 @@ def _load(change):
 def test_errors(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+def test_what_is_remembered_of_a_parameter_that_has_left_is_not_saved():
+    p = parameter()
+    optimizer = optim.SGD([p, parameter()], 0.1, momentum=0.9)
+    p.grad = np.ones((2, 3))
+    optimizer.step()
+    optimizer.param_groups[0]["params"].pop(0)
+    assert optimizer.state_dict()["state"] == {}
 
 
 def test_a_tensor_can_be_optimised():

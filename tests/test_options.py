@@ -102,6 +102,13 @@ def test_threads_of_a_block():
     assert fc.get_num_threads() == before
 
 
+def test_a_function_may_have_options():
+    decorated = fc.options(num_threads=1, accuracy="fast")(
+        lambda: (fc.get_num_threads(), request())
+    )
+    assert [decorated(), decorated()] == [(1, Request(accuracy="fast"))] * 2
+
+
 def test_a_block_is_of_one_python_thread():
     seen = []
     with fc.options(accuracy="fast"):
@@ -141,8 +148,8 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "value", "error"), CASES)
 def test_wrong_values(fences, name, value, error):
-    with pytest.raises(error, match=f"{name} must be"), fc.options(**{name: value}):
-        pass
+    with pytest.raises(error, match=f"{name} must be"):
+        fc.options(**{name: value})
     assert request() == Request()
     if name == "num_threads":  # which is no keyword of a call
         return

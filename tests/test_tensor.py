@@ -114,3 +114,35 @@ def test_leaves_can_be_copied(duplicate):
     np.testing.assert_array_equal(x.grad, [2, 4])
     with pytest.raises(RuntimeError, match="detach"):
         duplicate(x * 2)
+
+
+def test_a_tensor_s_array_can_be_replaced():
+    p = fc.Tensor([1.0, 2.0], requires_grad=True)
+    other = np.array([3.0, 4.0], "f4")
+    p.data = fc.Tensor(other)
+    assert p.data is other and p.requires_grad
+    p.data = [5.0, 6.0]
+    assert p.data.dtype == np.float32
+
+
+def test_gradients_are_changed_in_place():
+    """As in clipping them by hand."""
+    p = fc.Tensor([1.0, 2.0], requires_grad=True)
+    (p * p).sum().backward()
+    for _ in range(2):
+        g = p.grad
+        g *= 0.5
+        p.grad = p.grad  # that of a tensor that was given one
+    np.testing.assert_array_equal(p.grad, [0.5, 1.0])
+
+
+def test_python_numbers_are_gradients_of_any_dtype():
+    p = fc.Tensor(np.ones(2), requires_grad=True)
+    (p * 3).backward([1.0, 2.0])
+    np.testing.assert_array_equal(p.grad, [3.0, 6.0])
+
+
+def test_a_number_is_formatted_as_one():
+    assert f"{fc.Tensor(0.1234567):.3f} {fc.Tensor([2.5])}" == "0.123 tensor([2.5], dtype=float32)"
+    with pytest.raises(ValueError, match="format"):
+        format(fc.Tensor([1.0, 2.0]), ".3f")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import fastconv as fc
 from fastconv import nn, optim, train
-from fastconv.data import DataLoader
+from fastconv.data import DataLoader, RandomShift
 from fastconv.nn.random import generator
 from fastconv.train.batches import batches
 from fastconv.train.history import Means, describe
@@ -254,6 +254,12 @@ def test_an_empty_batch_counts_nothing():
     assert means.result() == {"loss": 2.0}
 
 
+def test_an_epoch_may_begin_with_an_empty_batch():
+    x, y = points(8)
+    history = trainer(metrics=()).fit([(x[:0], y[:0]), (x, y)], 1)
+    assert len(history) == 1
+
+
 def test_without_a_terminal_there_is_one_line_for_each_epoch(capsys):
     trainer(progress=True).fit(points(), 2, validation=points(), rng=0)
     lines = capsys.readouterr().out.splitlines()
@@ -283,6 +289,7 @@ def test_on_a_terminal_there_is_a_bar():
 def test_describe():
     record = {"epoch": 1, "loss": 0.123456, "accuracy": 0.98766, "seconds": 12.34}
     assert describe(record) == "loss 0.1235  accuracy 0.9877  12.3 s"
+    assert describe({"loss": 1.0, "note": "best"}) == "loss 1  note best"
 
 
 def test_generators():
@@ -318,6 +325,21 @@ x, y = points(8)
         ),
         (lambda: trainer(metrics=["f1"]), ValueError, "among accuracy; got 'f1'"),
         (lambda: trainer(metrics="accuracy"), TypeError, "metrics must be a list"),
+        (lambda: trainer(metrics=None), TypeError, "metrics must be a list"),
+        (lambda: trainer(metrics=[["accuracy"]]), ValueError, "among accuracy"),
+        (lambda: trainer(callbacks=print), TypeError, "callbacks must be a list"),
+        (lambda: trainer(callbacks=None), TypeError, "callbacks must be a list"),
+        (lambda: trainer().fit((x, y), 1, rng="a"), TypeError, "rng must be a generator or a seed"),
+        (lambda: trainer().fit((x, y), 1, rng=-1), ValueError, "rng must be a generator or a seed"),
+        (lambda: fc.manual_seed(None), TypeError, "seed must be an int"),
+        (lambda: fc.manual_seed(-1), ValueError, "seed must be at least 0"),
+        (lambda: DataLoader((x, y), transform=3), TypeError, "transform must be callable"),
+        (lambda: RandomShift()(x, generator(0)), ValueError, r"images must be \(N, C, H, W\)"),
+        (
+            lambda: train.Trainer(nn.ReLU(), lambda *_: 1.0, trainer().optimizer).step(x, y),
+            TypeError,
+            "loss must give a Tensor with one element, got 1.0",
+        ),
         (lambda: trainer(callbacks=[print, 3]), TypeError, r"callbacks\[1\] must be callable"),
         (
             lambda: trainer().fit([(x, y, y)], 1),

@@ -117,6 +117,15 @@ class Arithmetic(Variable):
                 return NotImplemented
         return self._apply(forward, first, second)
 
+    def maximum(self, other: Any) -> Tensor:
+        """The larger of each two elements; equal ones share the gradient."""
+        result = self._operator(np.maximum, self, other)
+        if result is NotImplemented:
+            raise TypeError(
+                f"other must be a Tensor, an array or a number, got {type(other).__name__}"
+            )
+        return result
+
     def _update(self, forward: Callable, other: Any) -> Arithmetic:
         """``self ∘= other`` writes to parameters and buffers, as hand-made optimisers do.
 
@@ -174,4 +183,3 @@ class Arithmetic(Variable):
     tanh = _function(np.tanh)
     sigmoid = _function(activation.sigmoid_forward)
     relu = _function(activation.relu_forward)
-    maximum = _operators(np.maximum)[0]

@@ -88,6 +88,10 @@ class Tensor(Arithmetic, Reductions, Shaping):
     def __int__(self) -> int:
         return int(self.item())
 
+    def __format__(self, spec: str) -> str:
+        """Of a tensor with one element, with a format of numbers, that element's."""
+        return format(self.item() if spec and self.numel() == 1 else str(self), spec)
+
     def __repr__(self) -> str:
         numbers = np.array2string(self.data, separator=", ", prefix="tensor(")
         grad = ", requires_grad=True" if self.requires_grad else ""

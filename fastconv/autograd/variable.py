@@ -36,16 +36,23 @@ def as_array(value: Any, name: str = "array") -> np.ndarray:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def _check_kind(array: np.ndarray) -> None:
+    """``TypeError`` unless there can be a gradient with respect to such an array."""
+    if array.dtype.kind != "f":
+        raise TypeError(f"only floating-point tensors can require gradients, got {array.dtype}")
+
+
 class Variable:
     """An array, its gradient and its place on the tape.
 
     Attributes
     ----------
-    data : the array itself; writing to it is not recorded (that is how optimisers step)
+    data : the array itself; writing to it is not recorded (that is how optimisers step).  Another
+        array, or a Tensor, may be put in its place
     grad : Tensor or None, what the backward passes since the last ``grad = None`` have added up
     """
 
-    data: np.ndarray
+    _data: np.ndarray
     owns_data = False  # whether the array is nobody else's
     _node: tape.Node | None
     _grad: Tensor | None
@@ -53,11 +60,11 @@ class Variable:
     __hash__ = object.__hash__  # by identity, although == compares elements
 
     def __init__(self, array: Any, requires_grad: bool = False):
-        self.data = as_array(array)
+        self._data = as_array(array)
         self._node = None
         self._grad = None
         if requires_grad:
-            self.data = self.data.copy(order="K")  # optimisers write to it; the caller's stays
+            self._data = self._data.copy(order="K")  # optimisers write to it; the caller's stays
             self.requires_grad = True
 
     @staticmethod
@@ -71,6 +78,17 @@ class Variable:
         raise NotImplementedError
 
     @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = as_array(value, "data")
+        if self._node is not None:
+            _check_kind(array)
+        self._data = array
+
+    @property
     def requires_grad(self) -> bool:
         """Whether a backward pass computes the gradient of this tensor.
 
@@ -82,10 +100,8 @@ class Variable:
     def requires_grad(self, needed: bool) -> None:
         if not self.is_leaf:
             raise RuntimeError("requires_grad can be changed on leaves only; use detach()")
-        if needed and self.data.dtype.kind != "f":
-            raise TypeError(
-                f"only floating-point tensors can require gradients, got {self.data.dtype}"
-            )
+        if needed:
+            _check_kind(self.data)
         self._node = tape.Node((), weakref.ref(self)) if needed else None
 
     @property
@@ -108,6 +124,7 @@ class Variable:
                     f"got {gradient.dtype} of shape {gradient.shape}"
                 )
             gradient.data = gradient.data.copy(order="K")
+            gradient.owns_data = True
             self._grad = gradient
 
     def numpy(self) -> np.ndarray:
@@ -127,6 +144,7 @@ class Variable:
         with _accumulation:
             if self._grad is None:
                 self._grad = self.record(gradient)
+                self._grad.owns_data = True
             else:
                 self._grad.data += gradient
 
@@ -169,7 +187,9 @@ class Variable:
                 )
             first = np.ones_like(self.data)
         else:
-            first = as_array(gradient)
+            first = as_array(gradient, "gradient")
+            if not hasattr(gradient, "dtype"):  # Python numbers have that of what they are for
+                first = first.astype(self.data.dtype)
         if first.shape != self.data.shape:
             raise ValueError(f"gradient must have shape {self.data.shape}, got {first.shape}")
         if first.dtype != self.data.dtype:

@@ -29,7 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what = f"{_KINDS}; shapes of one word are {layer.SYNTAX}"
     add("what", nargs="+", metavar="WHAT", help=what)
     for name in _SETTINGS:
-        add(f"--{name}", metavar="N", help=f"{name} of the shapes, N or NxN")
+        kinds = "N" if name == "groups" else "N or NxN"
+        add(f"--{name}", metavar="N", help=f"{name} of the shapes, {kinds}")
     add("--batch", type=at_least(1), metavar="N", help="images at once, whatever a layer says")
     for option, choices in (("--dtype", DTYPES), ("--format", FORMATS), ("--accuracy", ACCURACIES)):
         add(option, choices=choices, metavar="NAME", help=f"one of {', '.join(choices)}")

@@ -157,12 +157,7 @@ def described(
     w_shape = checks.shape(weight_shape, "weight_shape", (4,))
     checks.one_of(direction, "direction", DIRECTIONS)
     checks.one_of(memory_format, "memory_format", FORMATS)
-    try:
-        dtype = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"dtype must be float32 or float64, got {dtype!r}") from None
-    if dtype not in _NAMES:
-        raise TypeError(f"dtype must be float32 or float64, got {dtype}")
+    dtype = checks.dtype(dtype)
     batch = x_shape if len(x_shape) == 4 else (1, *x_shape)
     problem, _ = problem_of(
         direction, batch, w_shape, stride, padding, dilation, groups,

@@ -57,7 +57,7 @@ class Explanation(NamedTuple):
     def _table(self) -> list[str]:
         """The eligible ones, the fastest first; the others with the reason."""
         eligible = [row for row in self.rows if row.reason is None]
-        eligible.sort(key=lambda row: row.measured or row.predicted or 0)
+        eligible.sort(key=lambda row: (row.measured is None, row.measured or row.predicted or 0))
         header = ("  algorithm", "predicted", "measured", "GFLOP", "scratch", "error ≤")
         rows = [self._cells(row) for row in eligible]
         rows += [(f"  {r.algorithm}", f" {r.reason}") for r in self.rows if r.reason is not None]

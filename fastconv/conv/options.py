@@ -52,9 +52,9 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
     Parameters
     ----------
     accuracy : bound of a result's error, max|y − y64| / max|y64| against float64:
-        ``"strict"`` twice that of the direct sum, with products rounded to the dtype or not at all,
-        ``"default"`` 5e-5, ``"fast"`` 1e-3; in float64
-        2⁻²⁹ times as much (9.3e-14 and 1.9e-12)
+        ``"strict"`` 2·(4 + 2√n) roundings for sums of n terms, with products rounded to the dtype
+        or not at all, ``"default"`` 5e-5, ``"fast"`` 1e-3; in float64 2⁻²⁹ times as much (9.3e-14
+        and 1.9e-12); at every level that of the direct sum, if that is larger
     max_workspace : bytes of scratch memory that a call may take, all threads together
     algorithm : one of :func:`fastconv.algorithms`, or ``"auto"``
     num_threads : as in :func:`fastconv.set_num_threads`
@@ -71,13 +71,13 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
         changes["max_workspace"] = check_workspace(max_workspace)
     if algorithm is not None:
         changes["algorithm"] = check_algorithm(algorithm)
-    workers = contextlib.nullcontext() if num_threads is None else threads.num_threads(num_threads)
+    workers = None if num_threads is None else threads.checked(num_threads)
     return _applied(changes, workers)
 
 
 @contextlib.contextmanager
-def _applied(changes: dict, workers: contextlib.AbstractContextManager) -> Iterator[None]:
-    with workers:
+def _applied(changes: dict, workers: int | None) -> Iterator[None]:
+    with contextlib.nullcontext() if workers is None else threads.num_threads(workers):
         token = _current.set(_current.get()._replace(**changes))
         try:
             yield

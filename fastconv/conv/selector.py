@@ -87,7 +87,7 @@ def _choose(problem: ConvProblem, request: Request, threads: int) -> Choice:
     if problem.N == 0 or min(ranked.values()) < WORTH_MEASURING[0]:
         # Matrix units take operands that more stages prepare: on so little they lose what they win.
         name = next((n for n in ranked if ALGORITHMS[n].vector), next(iter(ranked)))
-        return Choice(name, "predicted to be the fastest; too small a problem to measure")
+        return Choice(name, "too small a problem to measure; the fastest on a nominal processor")
     return _by_model(predict(able, problem.dtype, threads))
 
 

@@ -158,6 +158,25 @@ def order_of_result(array: np.ndarray, order: str, channels: int) -> str:
     return "nhwc" if meant else order
 
 
+def dtype(value, name: str = "dtype") -> np.dtype:
+    """float32 or float64, by any of NumPy's names."""
+    try:
+        found = None if value is None else np.dtype(value)  # of None NumPy makes float64
+    except TypeError:
+        found = None
+    if found not in _DTYPES:
+        raise TypeError(f"{name} must be float32 or float64, got {value!r}")
+    return found
+
+
+def random(value, name: str) -> np.random.Generator:
+    """A generator of random numbers, or one started from a seed."""
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be a generator or a seed, got {value!r}") from None
+
+
 def positive(value, name: str) -> float:
     """A finite number above 0."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):

@@ -74,20 +74,21 @@ def set_num_threads(n: int) -> None:
 
     Raises ``TypeError`` if ``n`` is not an integer, ``ValueError`` if it is out of range.
     """
-    _state.threads = _checked(n)
+    _state.threads = checked(n)
 
 
 @contextlib.contextmanager
 def num_threads(n: int):
     """Use ``n`` threads inside a ``with`` block, in this Python thread only."""
-    token = _override.set(_checked(n))
+    token = _override.set(checked(n))
     try:
         yield
     finally:
         _override.reset(token)
 
 
-def _checked(n) -> int:
+def checked(n) -> int:
+    """A number of threads that there may be; ``TypeError`` or ``ValueError`` for any other."""
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
         raise TypeError(f"num_threads must be an int, got {n!r}")
     most = numba.config.NUMBA_NUM_THREADS

@@ -52,6 +52,8 @@ class DataLoader:
         self.batch_size = checks.integer(batch_size, "batch_size", 1)
         self.shuffle = shuffle
         self.drop_last = drop_last
+        if transform is not None and not callable(transform):
+            raise TypeError(f"transform must be callable, got {transform!r}")
         self.transform = transform
         self._random = random.generator(rng)
 

@@ -31,7 +31,7 @@ def stratified_split(
         raise ValueError("labels must not be empty")
     if checks.positive(fraction, "fraction") >= 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction!r}")
-    random = np.random.default_rng(seed)
+    random = checks.random(seed, "seed")
     parts: tuple[list, list] = ([], [])
     names, classes = np.unique(labels, return_inverse=True)
     for label in range(len(names)):

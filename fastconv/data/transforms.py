@@ -18,6 +18,8 @@ class RandomShift:
         self.pixels = checks.integer(pixels, "pixels")
 
     def __call__(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if np.ndim(images) != 4:
+            raise ValueError(f"images must be (N, C, H, W), got shape {np.shape(images)}")
         p = self.pixels
         n, _, height, width = images.shape
         padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))

@@ -46,9 +46,7 @@ def weight_and_bias(
     shape: tuple[int, ...], bias: bool, dtype: Any, generator: np.random.Generator | None
 ) -> tuple[Parameter, Parameter | None]:
     """The parameters of a layer: a weight (K, C, …) and a bias (K,), all in U(−1/√fan_in, …)."""
-    dtype = np.dtype(dtype)
-    if dtype.name not in checks.DTYPES:
-        raise TypeError(f"dtype must be float32 or float64, got {dtype}")
+    dtype = checks.dtype(dtype)
     weight = kaiming_uniform_(Parameter(np.empty(shape, dtype)), math.sqrt(5), generator)
     if not bias:
         return weight, None

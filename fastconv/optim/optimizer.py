@@ -27,7 +27,8 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Any], defaults: Group):
-        if isinstance(params, (Tensor, np.ndarray, Mapping)):
+        one = isinstance(params, (Tensor, np.ndarray, Mapping))
+        if one or not isinstance(params, Iterable):
             raise TypeError(f"params must be a list of tensors or groups, got {type(params)}")
         self.defaults = defaults
         self.param_groups: list[Group] = []
@@ -55,6 +56,8 @@ class Optimizer:
         TypeError, ValueError : a parameter is no tensor, no leaf, listed twice or already in
             another group, or a setting makes no sense.
         """
+        if not isinstance(group, Mapping):
+            raise TypeError(f"a group must be a mapping, got {type(group).__name__}")
         if "params" not in group:
             raise ValueError(f"a group must have 'params', got {', '.join(map(repr, group))}")
         params = group["params"]
@@ -104,7 +107,7 @@ class Optimizer:
         """
         number = {id(parameter): i for i, parameter in enumerate(self._numbered())}
         return {
-            "state": {number[id(p)]: dict(state) for p, state in self.state.items()},
+            "state": {number[id(p)]: dict(s) for p, s in self.state.items() if id(p) in number},
             "param_groups": [
                 {**group, "params": [number[id(p)] for p in group["params"]]}
                 for group in self.param_groups
@@ -134,11 +137,14 @@ class Optimizer:
             missing += [f"param_groups[{i}][{key!r}]" for key in lacking]
         if missing:
             raise ValueError(f"state_dict lacks {', '.join(missing)}")
-        sizes = [len(group["params"]) for group in groups]
+        numbered = [group["params"] for group in groups]
+        if not all(isinstance(numbers, (list, tuple)) for numbers in numbered):
+            raise TypeError(f"params of saved groups must be lists of numbers, got {numbered!r}")
+        sizes = [len(numbers) for numbers in numbered]
         ours = [len(group["params"]) for group in self.param_groups]
         if sizes != ours:
             raise ValueError(f"state_dict has groups of {sizes} parameters, this optimizer {ours}")
-        numbers = [number for group in groups for number in group["params"]]
+        numbers = [number for group in numbered for number in group]
         state = {
             parameter: _copied(state_dict["state"][number], parameter, number)
             for parameter, number in zip(self._numbered(), numbers, strict=True)
@@ -157,10 +163,12 @@ class Optimizer:
 
 def _copied(saved: Mapping[str, Any], parameter: Tensor, number: int) -> dict[str, Any]:
     """What is remembered of a parameter; arrays are copies of its shape and dtype."""
+    if not isinstance(saved, Mapping):
+        raise TypeError(f"the state of parameter {number} must be a mapping, got {saved!r}")
     copied = dict(saved)
     for name, value in saved.items():
-        if hasattr(value, "shape"):
-            array = as_array(value)
+        if isinstance(value, (list, tuple)) or hasattr(value, "shape"):
+            array = as_array(value, name)
             if array.shape != parameter.shape:
                 raise ValueError(
                     f"{name} of parameter {number} has shape {array.shape}, "

@@ -75,7 +75,7 @@ class SGD(Optimizer):
             state = self.state.setdefault(parameter, {})
             velocity = state.get("momentum_buffer")
             if velocity is None:
-                velocity = state["momentum_buffer"] = gradient.copy(order="K")
+                velocity = state["momentum_buffer"] = np.array(gradient, order="K")
             else:
                 velocity *= momentum
                 velocity += (1 - float(group["dampening"])) * gradient

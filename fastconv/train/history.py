@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 
 Record = dict[str, float]
 
@@ -63,10 +64,15 @@ class History:
 
 def describe(record: Mapping[str, float]) -> str:
     """A record on one line: ``loss 0.0421  accuracy 0.987  1.2 s``."""
-    shown = [f"{name} {value:.4g}" for name, value in record.items() if name not in _OWN_FORMAT]
+    shown = [f"{name} {_text(value)}" for name, value in record.items() if name not in _OWN_FORMAT]
     if "seconds" in record:
         shown.append(f"{record['seconds']:.1f} s")
     return "  ".join(shown)
+
+
+def _text(value: object) -> str:
+    """A number with four digits; callbacks may record anything else."""
+    return f"{value:.4g}" if isinstance(value, Real) else str(value)
 
 
 _OWN_FORMAT = ("epoch", "seconds")

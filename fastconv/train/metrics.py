@@ -32,13 +32,13 @@ METRICS: dict[str, Metric] = {"accuracy": accuracy}
 
 def resolve(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
     """The metrics by name: names are looked up, functions go by their own."""
-    if isinstance(metrics, str) or callable(metrics):
+    if isinstance(metrics, str) or callable(metrics) or not isinstance(metrics, Iterable):
         raise TypeError(f"metrics must be a list of names and functions, got {metrics!r}")
     resolved: dict[str, Metric] = {}
     for metric in metrics:
         if callable(metric):
             name, function = getattr(metric, "__name__", type(metric).__name__), metric
-        elif metric in METRICS:
+        elif isinstance(metric, str) and metric in METRICS:
             name, function = metric, METRICS[metric]
         else:
             known = ", ".join(METRICS)

@@ -57,6 +57,8 @@ class Trainer:
         self.loss = _callable(loss, "loss")
         self.optimizer = optimizer
         self.metrics = resolve(metrics)
+        if callable(callbacks) or not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
         self.callbacks = [_callable(one, f"callbacks[{i}]") for i, one in enumerate(callbacks)]
         self.progress = progress
         self.history = History()
@@ -133,12 +135,15 @@ class Trainer:
         means = Means()
         for input, target in pairs(data):
             means.add(self.step(input, target), len(input))
-            show(means.result())
+            if means.samples:
+                show(means.result())
         return means.result()
 
     def _measure(self, input: Any, target: Any) -> tuple[Record, Tensor]:
         output, target = self.model(Tensor(input)), Tensor(target)
         loss = self.loss(output, target)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise TypeError(f"loss must give a Tensor with one element, got {loss!r:.60}")
         values = {"loss": loss.item()}
         for name, metric in self.metrics.items():
             values[name] = metric(output.data, target.data)
