@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastconv.core.jit import inner, record
 from fastconv.gemm.sharing import leave_idle
 from fastconv.gemm.tiling import even_split
+from fastconv.simd.copying import get_word
 
 from .correlation import Correlation
 
@@ -15,7 +16,7 @@ from .correlation import Correlation
 GRID = record("tasks N I J task_n task_i task_j tasks_i tasks_j groups splits")
 
 # The tables of the pixels of a block (:mod:`.pixels`), with room for so many pixels in each.
-PIXELS = record("reading writing windows most")
+PIXELS = record("reading writing windows row_kinds column_kinds most")
 
 
 def count_blocks(c: Correlation, n: int, i: int, j: int) -> int:
@@ -88,7 +89,8 @@ def locate(a, task):
 @inner
 def tables_at(pixels, grid, mr, i0, j0, variant):
     """Of a block: where its pixels read, where they write, the windows of its tiles of ``mr``."""
-    place = i0 // grid.task_i * grid.tasks_j + j0 // grid.task_j
-    windows = (place * 2 + variant // 4) * (pixels.most // mr) * 32
+    windows = pixels.windows + variant // 4 * (pixels.most // mr) * 32
+    windows += get_word(pixels.row_kinds + i0 // grid.task_i * 8)
+    windows += get_word(pixels.column_kinds + j0 // grid.task_j * 8)
     most = variant * pixels.most
-    return pixels.reading + most * 8, pixels.writing + most * 24, pixels.windows + windows
+    return pixels.reading + most * 8, pixels.writing + most * 24, windows

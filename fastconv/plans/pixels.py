@@ -4,12 +4,14 @@ The kernel addresses every pixel by itself, so the pixels of a block may stand i
 are sorted so that those whose windows meet the padding in the same way share register tiles; a
 tile then leaves out the taps that none of its pixels needs (on small images a tenth of the work).
 
-All blocks of a plan share one table, but for the last ones along each axis, which may be smaller.
+All blocks of a plan share one table, but for the last ones along each axis, which may be smaller;
+and blocks of a *kind*, whose windows meet the padding alike, share what says which taps tiles need.
 """
 
 from __future__ import annotations
 
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,32 +33,64 @@ def reach(axis: Axis) -> np.ndarray:
     return np.stack([low, np.maximum(low, high)], axis=-1)
 
 
+def tap_reach(axis: Axis) -> np.ndarray:
+    """The other way round: the outputs [low, high) that each tap reads from inside the input."""
+    first = axis.first + np.arange(axis.window) * axis.spread
+    low = np.maximum(0, -(first // axis.advance))
+    high = np.minimum(axis.outputs, (axis.inputs - 1 - first) // axis.advance + 1)
+    return np.stack([low, np.maximum(low, high)], axis=-1).astype(np.int64)
+
+
 def inside(c: Correlation) -> float:
     """The share of all taps of all outputs that fall inside the input."""
     found = 1.0
     for axis in (c.rows, c.columns):
-        found *= np.ptp(reach(axis), axis=-1).sum() / (axis.outputs * axis.window)
+        found *= np.ptp(tap_reach(axis), axis=-1).sum() / (axis.outputs * axis.window)
     return found
+
+
+class Kinds(NamedTuple):
+    """The blocks of an axis by what taps their outputs reach."""
+
+    of: np.ndarray  # each block's kind
+    first: np.ndarray  # each kind's first block
+    count: np.ndarray  # of the blocks of each kind
+
+
+def kinds(reached: np.ndarray, share: int) -> Kinds:
+    """Those of blocks of ``share`` outputs that reach the taps ``reached``.
+
+    The last block, which may be smaller, is a kind of its own; so are all whose outputs differ.
+    """
+    inner = -(-len(reached) // share) - 1
+    outputs = reached[: inner * share].reshape(inner, share, 2)
+    alike = (outputs == outputs[:, :1]).all(axis=(1, 2))
+    # A number for every [low, high), and others for blocks that have no such.
+    values = outputs[:, 0] @ (1 + reached.max(), 1)
+    names = np.append(np.where(alike, values, -2 - np.arange(inner)), -1)
+    _, first, of, count = np.unique(names, True, True, True)
+    return Kinds(of, first, count)
 
 
 class PixelTables:
     """The tables of a correlation cut into blocks of ``share`` (images, rows, columns).
 
     ``variants``: for each combination of (last?, last?, last?) along (n, i, j), the order of the
-    block's pixels as rows (n, i, j).  ``windows[i-block, j-block, n-last, tile]``: the taps
+    block's pixels as rows (n, i, j).  ``windows[i-kind, j-kind, n-last, tile]``: the taps
     (top, bottom, left, right) that any pixel of that tile needs.
     """
 
     def __init__(self, c: Correlation, share: tuple[int, int, int], mr: int):
         self.mr = mr
-        self.share = share
         extents = (c.N, c.rows.outputs, c.columns.outputs)
         self.blocks = tuple(-(-e // s) for e, s in zip(extents, share, strict=True))
         last = tuple(_last(e, s) for e, s in zip(extents, share, strict=True))
         self.most = -(-int(np.prod(share)) // mr) * mr
         rows, columns = reach(c.rows), reach(c.columns)
+        self.kinds = kinds(rows, share[1]), kinds(columns, share[2])
         self.variants = []
-        self.windows = np.zeros((*self.blocks[1:], 2, self.most // mr, 4), np.int64)
+        shape = (*(len(k.first) for k in self.kinds), 2, self.most // mr, 4)
+        self.windows = np.zeros(shape, np.int64)
         for which in product((0, 1), repeat=3):
             size = [last[k] if which[k] else share[k] for k in range(3)]
             # The windows of the block decide the order; inner blocks are all alike.
@@ -64,10 +98,11 @@ class PixelTables:
             i, j = places[1] * share[1], places[2] * share[2]
             order = self._order(size, rows[i : i + size[1]], columns[j : j + size[2]])
             self.variants.append(order)
-            for ib, jb in np.ndindex(self.blocks[1:]):
+            for kind in np.ndindex(self.windows.shape[:2]):
+                ib, jb = (k.first[one] for k, one in zip(self.kinds, kind, strict=True))
                 if (ib == self.blocks[1] - 1, jb == self.blocks[2] - 1) == which[1:]:
                     self._fill_windows(
-                        self.windows[ib, jb, which[0]],
+                        self.windows[kind][which[0]],
                         rows[ib * share[1] + order[:, 1]],
                         columns[jb * share[2] + order[:, 2]],
                     )
@@ -93,13 +128,25 @@ class PixelTables:
     def taps(self) -> int:
         """Taps of all pixels that tiles do not leave out, the last ones filled up."""
         found = 0
-        for place in np.ndindex(self.blocks[1:]):
-            which = tuple(k == of - 1 for k, of in zip(place, self.blocks[1:], strict=True))
-            for last, blocks in enumerate((self.blocks[0] - 1, 1)):
-                pixels = len(self.variants[4 * last + 2 * which[0] + which[1]])
-                top, bottom, left, right = self.windows[place][last][: -(-pixels // self.mr)].T
-                found += blocks * int(((bottom - top) * (right - left)).sum())
+        (_, i, i_count), (_, j, j_count) = self.kinds
+        for kind in np.ndindex(self.windows.shape[:2]):
+            alike = i_count[kind[0]] * j_count[kind[1]]
+            ends = 2 * (i[kind[0]] == self.blocks[1] - 1) + (j[kind[1]] == self.blocks[2] - 1)
+            for last, images in enumerate((self.blocks[0] - 1, 1)):
+                pixels = len(self.variants[4 * last + ends])
+                top, bottom, left, right = self.windows[kind][last][: -(-pixels // self.mr)].T
+                found += images * int(alike * ((bottom - top) * (right - left)).sum())
         return found * self.mr
+
+    @property
+    def words(self) -> dict[str, np.ndarray]:
+        """The windows, and where those of a block of rows and of one of columns begin, in bytes."""
+        (rows, *_), (columns, *_) = self.kinds
+        return dict(
+            windows=self.windows,
+            row_kinds=rows * self.windows.strides[0],
+            column_kinds=columns * self.windows.strides[1],
+        )
 
     def reading(self, n_stride: int, i_stride: int, j_stride: int) -> np.ndarray:
         """Byte offsets [variant, pixel] of the pixels' windows, filled up to whole tiles."""

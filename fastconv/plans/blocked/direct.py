@@ -125,5 +125,5 @@ class DirectCorrelation(BlockedCorrelation):
             chunk=self.chunk,
             in_place=self.in_place,
             panel=self.worker_bytes - self.panel_bytes,
-            windows=self.pixels.windows,
+            **self.pixels.words,
         )

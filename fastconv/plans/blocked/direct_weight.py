@@ -8,6 +8,7 @@ from fastconv.core.problem import ConvProblem
 from fastconv.gemm.tiling import channel_block, exact_tile, round_up, sliding_tile, tile_score
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Axis
+from fastconv.plans.pixels import tap_reach
 
 from .weight import BlockedWeight
 
@@ -16,14 +17,6 @@ _SWAPPING_GAIN = 1.05  # below that operands keep their places
 _STRAIGHT_GAIN = 1.2  # of sums that are not to be copied to dw
 _FEW_ROWS = 6  # fewer have tiles of their own
 _PACKED, _TRANSPOSED = 10, 12  # multiply-adds in the time of moving a vector of x, of dy on planes
-
-
-def _tap_reach(axis: Axis) -> np.ndarray:
-    """The outputs [low, high) that each tap of an axis reads from inside the input."""
-    first = axis.first + np.arange(axis.window) * axis.spread
-    low = np.maximum(0, -(first // axis.advance))
-    high = np.minimum(axis.outputs, (axis.inputs - 1 - first) // axis.advance + 1)
-    return np.stack([low, np.maximum(low, high)], axis=-1).astype(np.int64)
 
 
 def _whole(axis: Axis) -> np.ndarray:
@@ -41,7 +34,7 @@ class DirectWeight(BlockedWeight):
         self.joined, self.stretches, self.tile = 1, 1, None
         if c.columns.spread == 1 and c.rows.window * c.columns.window > 1:
             self._join()
-        rows, columns = _tap_reach(c.rows), _tap_reach(c.columns)
+        rows, columns = tap_reach(c.rows), tap_reach(c.columns)
         if self.joined > 1:
             columns = _whole(c.columns)
         if self.stretches > 1:

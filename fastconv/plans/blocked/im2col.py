@@ -91,7 +91,7 @@ class Im2colCorrelation(BlockedCorrelation):
             joined=self.joined,
             chunk=self.chunk,
             pitch=self.pitch,
-            windows=self.pixels.windows,
+            **self.pixels.words,
             strip=self.strip,
             partial_bytes=self.partial_bytes,
         )

@@ -51,16 +51,16 @@ def _spacing(axis: Axis) -> tuple[int, int]:
     return axis.spread // common, axis.advance // common
 
 
-def _cover(n: int, sizes: tuple[int, ...]) -> list[tuple[int, int]]:
-    """(size, first) of strips that cover ``n`` vectors; the last of a size may overlap others."""
-    found, at = [], 0
+def _cover(n: int, sizes: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """By size, the first of strips that cover ``n`` vectors; the last may overlap others."""
+    found, at = {}, 0
     for size in sizes:
-        while n - at >= size:
-            found.append((size, at))
-            at += size
+        firsts = np.arange(at, n - size + 1, size)
+        at += len(firsts) * size
         if n >= size and n - at > size // 2:
-            found.append((size, n - size))
-            at = n
+            firsts, at = np.append(firsts, n - size), n
+        if len(firsts):
+            found[size] = firsts
     return found
 
 
@@ -161,11 +161,11 @@ class Strips:
             runs = [ranges[axis][first::every] for first in range(every)]
         found: dict[int, list] = {}
         for run in runs:
-            for size, first in _cover(len(run), self.sizes):
-                for other in ranges[1 - axis]:  # whose windows overlap most
-                    corner = (other, run[first]) if axis else (run[first], other)
-                    found.setdefault(size, []).append(corner)
-        return {size: np.array(corners, np.int64) for size, corners in found.items()}
+            for size, firsts in _cover(len(run), self.sizes).items():
+                others = ranges[1 - axis]  # whose windows overlap most: one after the other
+                pair = np.repeat(run[firsts], len(others)), np.tile(others, len(firsts))
+                found.setdefault(size, []).append(np.stack(pair[::-1] if axis else pair, axis=-1))
+        return {size: np.concatenate(corners) for size, corners in found.items()}
 
     def chunks(self, group: Group) -> list[np.ndarray]:
         """Chunks of 1, 2, … CHUNK taps: rows (r, s) of their first taps."""
