@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,9 @@ MISTAKES = [
     (["info", "--js"], "unrecognized arguments: --js"),
     (["demo", "--epochs", "0"], "--epochs: must be an integer ≥ 1, got '0'"),
     (["demo", "--epochs", "3.5"], "--epochs: must be an integer ≥ 1, got '3.5'"),
+    (["demo", "--seed", str(2**31)], "--seed: must be below 2**31, got '2147483648'"),
+    (["demo", "--output", 300 * "a" + ".png"], "cannot be written: File name too long"),
+    (["demo", "--output", "a\0.png"], "cannot be written: embedded null"),
     (["demo", "--seed", "-1"], "--seed: must be an integer ≥ 0, got '-1'"),
     (["demo", "--output", "/nowhere/at/all/x.png"], "there is no folder '/nowhere/at/all'"),
     (["demo", "--output", "curve.jpg"], "'curve.jpg' must end in .png"),
@@ -169,6 +173,32 @@ def test_closed_pipe_leaves_cleanly():
     script = f"'{sys.executable}' -m fastconv info --json | head -c 1"
     ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60)
     assert ended.stdout == "{" and ended.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device on this platform")
+def test_a_full_stdout_gets_one_line():
+    script = f"'{sys.executable}' -m fastconv info --json >/dev/full"
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr == "fastconv: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_closed_stdout_is_survived():
+    script = f"'{sys.executable}' -m fastconv info --json >&-"
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_terminal_of_unknown_width(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    assert "numba" in succeeds(capsys, ["info"])
+
+
+def test_without_a_compiler_the_import_says_so():
+    ended = process("-c", "import fastconv", NUMBA_DISABLE_JIT="1")
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("unset NUMBA_DISABLE_JIT\n")
 
 
 def test_info_json_tells_what_the_library_uses(capsys):

@@ -188,6 +188,8 @@ MISTAKES = [
     (["qwerty"], "there is no layer 'qwerty': expected shapes as 8x64x56x56 128x64x3x3"),
     (["nowhere.csv"], "cannot read 'nowhere.csv': No such file or directory"),
     (["8x64x56x56"], "'8x64x56x56' is an input, and a weight KxCxRxS must follow it"),
+    (["digits_cnn."], "there is no layer 'digits_cnn.': did you mean digits_cnn.conv1"),
+    ([""], "there is no layer '': expected shapes as"),
     (["8x64x56", "128x64x3x3"], "input '8x64x56' is not four positive sizes NxCxHxW"),
     (["8x64xax56", "128x64x3x3"], "input '8x64xax56' is not four positive sizes NxCxHxW"),
     (["8x64x56x56", "layers"], "weight 'layers' is not four positive sizes KxCxRxS"),
@@ -221,3 +223,5 @@ def test_mistakes_in_a_file_name_its_line(capsys, tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("name,N,C,H,W,K,R,S,stride,pad_h,pad_w,dilation,groups\na,1,2\n")
     assert f"{path}, line 2: expected 13 values" in fails(capsys, str(path))
+    path.write_bytes(b"\xff\xfe\x00")
+    assert f"{path} is no text in UTF-8" in fails(capsys, str(path))

@@ -131,10 +131,17 @@ def test_csv_has_a_line_for_each_row(case):
     assert second["phase_input"] == "" and "phases" not in second
 
 
-WRONG = ["", "[]", "{}", '{"fastconv": "comparison", "format": 99}', '{"fastconv": "hosts"}']
+WRONG = [
+    "",
+    "[" * 200_000,
+    "[]",
+    "{}",
+    '{"fastconv": "comparison", "format": 99}',
+    '{"fastconv": "hosts"}',
+]
 
 
-@pytest.mark.parametrize("text", WRONG)
+@pytest.mark.parametrize("text", WRONG, ids=[text[:40] for text in WRONG])
 def test_other_files_are_no_results(text):
     with pytest.raises(ValueError, match="these are no results of a comparison"):
         Results.from_json(text)
@@ -142,6 +149,9 @@ def test_other_files_are_no_results(text):
 
 MISTYPED = [
     (("host", "peak"), "fast"),
+    (("host", "bandwidth"), float("inf")),
+    (("entries", 0, "rows", 0, "executed"), 10**300),
+    (("entries", 0, "rows", 0, "phases"), {"input": float("nan")}),
     (("host", "versions"), {"fastconv": 1}),
     (("entries", 0, "layer"), 3),
     (("entries", 0, "threads"), True),
@@ -178,6 +188,7 @@ IMPOSSIBLE = [
     (("entries", 0, "problem", "K"), 0, "is no pass of a convolution"),
     (("entries", 0, "rows", 0, "seconds"), 0.0, "no peak and no time of small can be 0"),
     (("entries", 0, "peak"), 0.0, "no peak and no time of small can be 0"),
+    (("host", "bandwidth"), 0.0, "no peak and no bandwidth of a host can be 0"),
 ]
 
 

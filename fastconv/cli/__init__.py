@@ -53,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _one_line
             code = _run(argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where it was closed before
+            sys.stdout.flush()
         return code
     except Failure as failure:
         print(f"fastconv: {failure}", file=sys.stderr)
@@ -65,8 +66,17 @@ def main(argv: list[str] | None = None) -> int:
         print("fastconv: there is not enough memory", file=sys.stderr)
         return Failure.exit_code
     except BrokenPipeError:  # the reader (head, less) has seen enough
+        return _without_output()
+    except OSError as error:  # a full disk, say, behind the stdout
+        print(f"fastconv: {error}", file=sys.stderr)
+        return _without_output()
+
+
+def _without_output() -> int:
+    """The exit code where there is nothing to write to, as Python would once more at the end."""
+    if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Failure.exit_code
+    return Failure.exit_code
 
 
 def _run(argv: list[str] | None) -> int:

@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def at_least(least: int):
-    """An argument type: an integer that is ``least`` or more."""
+    """An argument type: an integer that is ``least`` or more, as sizes are."""
 
     def integer(text: str) -> int:
         try:
@@ -29,6 +29,8 @@ def at_least(least: int):
             value = None
         if value is None or value < least:
             raise argparse.ArgumentTypeError(f"must be an integer ≥ {least}, got {text!r}")
+        if value >= 2**31:
+            raise argparse.ArgumentTypeError(f"must be below 2**31, got {text!r}")
         return value
 
     return integer

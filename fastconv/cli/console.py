@@ -18,6 +18,7 @@ def console(plain_width: int | None = None) -> Console:
     screen = Console(highlight=False, soft_wrap=False)
     if plain_width is not None and not screen.is_terminal:
         screen.width = plain_width
+    screen.width = screen.width or 80  # COLUMNS=0 says that nobody knows
     return screen
 
 

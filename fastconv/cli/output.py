@@ -14,16 +14,17 @@ def check(path: Path, suffix: str) -> None:
     """Raise :class:`Usage` unless a file ``path`` (ending in ``suffix``) can be written."""
     if path.suffix.lower() != suffix:
         raise Usage(f"output {str(path)!r} must end in {suffix}")
-    if path.is_dir():
-        raise Usage(f"output {str(path)!r} is a folder")
-    if not path.parent.is_dir():
-        raise Usage(f"output {str(path)!r}: there is no folder {str(path.parent)!r}")
-    trial = _temporary(path)
     try:
+        if path.is_dir():
+            raise Usage(f"output {str(path)!r} is a folder")
+        if not path.parent.is_dir():
+            raise Usage(f"output {str(path)!r}: there is no folder {str(path.parent)!r}")
+        trial = _temporary(path)
         trial.touch()
         trial.unlink()
-    except OSError as error:
-        raise Usage(f"output {str(path)!r} cannot be written: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # the latter for a name with a 0 in it
+        fault = getattr(error, "strerror", None) or error
+        raise Usage(f"output {str(path)!r} cannot be written: {fault}") from None
 
 
 def make_folder(path: Path) -> None:

@@ -87,16 +87,17 @@ def _named(word: str, batch: int | None) -> list[Layer]:
         return _read(Path(word))
     if word in layers.TABLES:
         return layers.shipped(word)
-    model, _, layer_of_it = word.partition(".")  # digits_cnn.conv2
+    model, dot, _ = word.partition(".")  # digits_cnn.conv2
     if model in zoo.MODELS:
         found = zoo.layers(model, batch or zoo.BATCH)
-        wanted = found if not layer_of_it else [one for one in found if one.name == word]
+        wanted = found if not dot else [one for one in found if one.name == word]
     else:
         found = [one for table in layers.TABLES for one in layers.shipped(table)]
         wanted = [one for one in found if one.name == word]
     if not wanted:
         known = [*layers.TABLES, *zoo.MODELS, *(one.name for one in found)]
-        near = [name for name in known if word in name][:3] or get_close_matches(word, known)
+        near = [name for name in known if word and word in name][:3]
+        near = near or get_close_matches(word, known)
         hint = f"did you mean {' or '.join(near)}?" if near else f"expected {_KINDS}"
         raise Usage(f"there is no layer {word!r}: {hint}")
     return wanted

@@ -107,7 +107,7 @@ def _read(path: Path, parse: Callable[[dict[str, Any]], _T]) -> _T:
         raise ValueError(f"cannot read {str(path)!r}: {error.strerror}") from None
     except KeyError as error:
         fault = f"it has no {error}"
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         fault = str(error)
     raise ValueError(
         f"{str(path)!r} is no file of asv's: expected JSON of version {_VERSION}, but {fault}"

@@ -33,7 +33,11 @@ def shipped(table: str = "layers") -> list[Layer]:
 
 def read(path: Path) -> list[Layer]:
     """The layers of a file in the form of those tables; ``ValueError`` names the line at fault."""
-    return parse(path.read_text(encoding="utf-8").splitlines(), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text in UTF-8") from None
+    return parse(text.splitlines(), str(path))
 
 
 def parse(lines: Iterable[str], source: str) -> list[Layer]:

@@ -14,6 +14,7 @@ from fastconv.conv.outcome import Pass
 from fastconv.core.problem import DIRECTIONS, ConvProblem
 
 FORMAT = 1  # of the file; readers refuse others
+_HUGE = 1e30  # more than there is to measure
 
 T = TypeVar("T")
 
@@ -78,8 +79,11 @@ class Results(NamedTuple):
             whole = json.loads(text)
             if (whole["fastconv"], whole["format"]) != ("comparison", FORMAT):
                 raise ValueError("it is of another kind or format")
-            return cls(_typed(Host, whole["host"]), tuple(map(_entry, whole["entries"])))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            host = _typed(Host, whole["host"])
+            if min(host.peak, host.bandwidth) <= 0:
+                raise ValueError("no peak and no bandwidth of a host can be 0")
+            return cls(host, tuple(map(_entry, whole["entries"])))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"these are no results of a comparison: {error}") from None
 
 
@@ -117,7 +121,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     if kind is float:
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and -_HUGE < value < _HUGE  # which NaN is not
     if not isinstance(value, kind):
         return False
     if kind is dict:

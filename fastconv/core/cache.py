@@ -45,7 +45,9 @@ def cache_directory() -> str | None:
     """
     import platformdirs
 
-    base = os.environ.get("FASTCONV_CACHE_DIR") or platformdirs.user_cache_dir("fastconv", False)
+    base = os.path.expanduser(
+        os.environ.get("FASTCONV_CACHE_DIR", "")
+    ) or platformdirs.user_cache_dir("fastconv", False)
     folder = os.path.join(base, f"kernels-{source_digest()}")
     try:
         os.makedirs(folder, exist_ok=True)

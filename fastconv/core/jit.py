@@ -27,6 +27,9 @@ from .linked import Linked
 from .once import making
 from .pipeline import lower
 
+if numba.config.DISABLE_JIT:
+    raise ImportError("fastconv's kernels need numba's compiler: unset NUMBA_DISABLE_JIT")
+
 # nsz, reassoc and contract are safe with NaN and Inf; the full fast-math set is not.
 FLAGS = {
     "error_model": "numpy",

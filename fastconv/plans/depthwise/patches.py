@@ -19,7 +19,7 @@ from fastconv.core.machine import machine
 from fastconv.plans.correlation import Correlation
 from fastconv.simd.taps import FEWEST_SUMS, PATCH, TapTile
 
-from .strips import stretches, tap_windows
+from .strips import stretches, tap_windows, total
 
 _PATCH_COST = 4  # multiply-adds that take the time of loading and storing one sum
 _ROW_COST = 8  # and of starting a row
@@ -154,9 +154,8 @@ class Patches:
         else:
             self.possible = not exact or c.columns.inputs >= tile.taps * c.columns.spread
         # Vectors multiplied for one unit, and the time in multiply-adds.
-        works = np.array([self._work(patch) for patch in self.patches]).reshape(-1, 2)
-        totals = np.array([works[first:last].sum(axis=0) for first, last in blocks])
-        self.products, self.time = int(totals[:, 0].sum()), float(totals[:, 1].sum())
+        works = [self._work(patch) for patch in self.patches]
+        self.products, self.time = total(works, self.blocks)
 
     def _cut(self, i: int, below: int, j: int, after: int) -> Iterator[tuple[int, int, int, int]]:
         """Rows i … below and columns j … after in pieces whose sums are short: as in a patch."""

@@ -76,6 +76,13 @@ def stretches(reached: np.ndarray) -> list[tuple[int, int]]:
     return list(pairwise(ends))
 
 
+def total(works: list[tuple[int, float]], blocks: np.ndarray) -> tuple[int, float]:
+    """Products and time of all blocks, each of which has the works of a range [low, high)."""
+    until = np.vstack([(0, 0), np.cumsum(np.reshape(works, (-1, 2)), axis=0)])
+    products, time = (until[blocks[:, 1]] - until[blocks[:, 0]]).sum(axis=0)
+    return int(products), float(time)
+
+
 class Strips:
     """The groups of every block of ``rows`` output rows, over all ``parts``.
 
@@ -107,9 +114,8 @@ class Strips:
             blocks.append(ranges[key])
         self.blocks = np.array(blocks, np.int64)  # block b has groups [b, 0] … [b, 1]
         # Vectors multiplied for one unit, and the time in such multiplications.
-        works = np.array([self._work(group) for group in self.groups]).reshape(-1, 2)
-        totals = np.array([works[first:last].sum(axis=0) for first, last in blocks])
-        self.products, self.time = int(totals[:, 0].sum()), float(totals[:, 1].sum())
+        works = [self._work(group) for group in self.groups]
+        self.products, self.time = total(works, self.blocks)
 
     def _work(self, g: Group) -> tuple[int, float]:
         """Products of vectors in a group, and their time."""
