@@ -39,10 +39,10 @@ def no_cache(monkeypatch):
     here = dataclasses.replace(machine(), l2=0)
     for module in (correlation, weight):
         monkeypatch.setattr(module, "machine", lambda: here)
-    depthwise._parts.cache_clear()
+    depthwise._planned.cache_clear()
     selector.forget()
     yield
-    depthwise._parts.cache_clear()
+    depthwise._planned.cache_clear()
     selector.forget()
 
 
@@ -51,9 +51,9 @@ def no_cache(monkeypatch):
 @pytest.mark.usefixtures("no_cache")
 def test_results_do_not_depend_on_it(case, direction):
     trial = Trial(case, direction, "float32", "nhwc")
-    parts = depthwise._parts(trial.problem, 1)
+    plan = depthwise._planned(trial.problem, 1)
     fetching = direction != "backward_weight" or case.name not in SINGLY
-    assert all(part.fetches == fetching for part in parts)
+    assert plan.fetches == fetching
     result = trial.run("depthwise", *trial.operands())
     assert_close(result, trial.expected, trial.bound("depthwise"))
 
@@ -63,9 +63,7 @@ def test_it_is_done_where_memory_takes_a_while(direction):
     kind = DepthwiseWeight if direction == "backward_weight" else DepthwiseSum
     image = 2 * 96 * 56 * 56 * 4  # bytes, with its results
     many = 2 * 8 * machine().l2 // image + 2
-    (far,), (near,) = (
-        depthwise._parts(_problem(direction, *size), 2) for size in ((many,), (1, 17))
-    )
+    far, near = (depthwise._planned(_problem(direction, *size), 2) for size in ((many,), (1, 17)))
     assert isinstance(far, kind) and far.fetches
     assert isinstance(near, kind) and not near.fetches
 
@@ -78,7 +76,7 @@ def _words(address, count):
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_the_last_strip_of_a_group_stands_there_once_more(stride):
-    (plan,) = depthwise._parts(_problem("forward", 2, stride=stride), 1)
+    plan = depthwise._planned(_problem("forward", 2, stride=stride), 1)
     strides = (1 << 20, 4, 56 * 384, 384)
     records, kept = plan._tables(strides, strides, True)
     assert len(kept) > 0

@@ -41,7 +41,7 @@ FITTING = [case for case in CASES if lanes(8) > case.K]  # in both dtypes
 
 
 def _part(trial, threads=2):
-    (part,) = depthwise._parts(trial.problem, threads)
+    part = depthwise._planned(trial.problem, threads)
     return part
 
 
@@ -166,7 +166,7 @@ def test_long_sums_of_equal_terms(x, taps):
     shape = (channels, 1, *taps)
     dy = x[:, :, taps[0] - 1 :, taps[1] - 1 :].copy("K")
     problem = described(x.shape, shape, 1, 0, 1, channels, "backward_weight", "float32", "nhwc")
-    (part,) = depthwise._parts(problem, 1)
+    part = depthwise._planned(problem, 1)
     assert isinstance(part, FlatWeight)
     dw = np.full(shape, np.nan, np.float32)
     part.run(x, dy, dw)

@@ -9,7 +9,7 @@ from harness import DTYPES, Trial, assert_close, assert_fused
 
 import fastconv as fc
 from fastconv.conv.arguments import described
-from fastconv.conv.depthwise import _parts
+from fastconv.conv.depthwise import _planned
 from fastconv.core.machine import machine
 from fastconv.plans.depthwise.line import DepthwiseLine
 from fastconv.simd.vector import lanes
@@ -46,7 +46,7 @@ CASES = (
 
 def _plan(case, direction="forward", order="nhwc", threads=2):
     problem = described(case.x_shape, case.w_shape, *case.arguments, direction, "float32", order)
-    return _parts(problem, threads)[0]
+    return _planned(problem, threads)
 
 
 @pytest.mark.parametrize("threads", [2, 64])

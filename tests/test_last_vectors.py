@@ -7,7 +7,7 @@ import pytest
 from harness import DIRECTIONS, DTYPES, Trial, assert_close, assert_fused
 
 import fastconv as fc
-from fastconv.conv.depthwise import _parts
+from fastconv.conv.depthwise import _planned
 from fastconv.plans.correlation import unfolded
 from fastconv.plans.depthwise.units import Units
 from fastconv.simd.vector import lanes
@@ -34,7 +34,7 @@ CASES = (
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_they_are_read_in_place(case, direction):
-    (plan,) = _parts(Trial(case, direction, order="nhwc").problem, 2)
+    plan = _planned(Trial(case, direction, order="nhwc").problem, 2)
     assert plan.in_place
     assert plan.units.last == case.C - VECTOR
     assert (plan.units.count, plan.units.in_order) == (-(-case.C // VECTOR), case.C // VECTOR)

@@ -14,7 +14,7 @@ from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import ISAS, Machine, machine
 from fastconv.plans.correlation import unfolded
-from fastconv.plans.depthwise.patches import TERMS, Patches, _runs, tap_tile
+from fastconv.plans.depthwise.patches import LANE_TERMS, Patches, _runs, tap_tile
 from fastconv.plans.depthwise.weight import DepthwiseWeight
 from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
@@ -129,7 +129,7 @@ def test_no_piece_of_a_row_is_shorter_than_its_ends(width, taps, most, exact):
     patches = Patches(c, 1, 1, tap_tile(1, taps, 1, 1, False), exact, most)
     assert patches.possible
     columns = [(p.column, p.columns) for p in patches.patches if p.runs[0][2] == 0]
-    assert sum(n for _, n in columns) == width and max(n for _, n in columns) <= TERMS
+    assert sum(n for _, n in columns) == width and max(n for _, n in columns) <= LANE_TERMS
     assert min(p.columns for p in patches.patches) >= patches.tile.taps - 1
 
 

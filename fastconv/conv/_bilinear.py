@@ -84,9 +84,9 @@ class BilinearAlgorithm(ProductAlgorithm):
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
         grid = _best_grid(self, problem)
-        if problem.direction == "backward_weight":
+        if problem.sums_weights:
             return [_WEIGHTS[type(grid)](problem, grid.tiling, threads)]
-        out = _output_format(problem)
+        out = problem.made_format
         build = _CORRELATIONS[type(grid)]
         return [build(grid.c, problem.itemsize, out, grid.tiling, threads)]
 
@@ -121,7 +121,7 @@ def _error(algorithm: BilinearAlgorithm, problem: ConvProblem, grid: TileGrid | 
     Measured over random, constant, offset and badly scaled data, the latter follow the root of the
     predicted growth until that is large.
     """
-    weight, tiling = problem.direction == "backward_weight", grid.tiling
+    weight, tiling = problem.sums_weights, grid.tiling
     terms = _WEIGHTS[type(grid)](problem, tiling, 1).summed if weight else grid.depth
     growth = algorithm.growth(tiling)
     thinness = _thinness(grid.c, tiling, weight)
@@ -157,14 +157,10 @@ def _grids(algorithm: BilinearAlgorithm, problem: ConvProblem) -> list[TileGrid 
 
 def _suits(grid: LineGrid, problem: ConvProblem) -> bool:
     """Whether what minimal filtering along lines needs stays in the cache."""
-    weight = problem.direction == "backward_weight"
-    planes = not weight and _output_format(problem) == "nchw"
+    weight = problem.sums_weights
+    planes = not weight and problem.made_format == "nchw"
     near = not weight or grid.sums_are_near(problem.itemsize)
     return near and grid.near(problem.itemsize, planes)
-
-
-def _output_format(problem: ConvProblem) -> str:
-    return problem.x_format if problem.direction == "backward_input" else problem.y_format
 
 
 @functools.lru_cache(maxsize=1024)
@@ -174,7 +170,7 @@ def _best_grid(algorithm: BilinearAlgorithm, problem: ConvProblem) -> TileGrid |
     None if the algorithm offers none.
     """
     problem = problem._replace(N=max(1, problem.N))
-    vector, weight = lanes(problem.itemsize), problem.direction == "backward_weight"
+    vector, weight = lanes(problem.itemsize), problem.sums_weights
     limit = ACCURACIES["default"] * np.finfo(problem.dtype).eps
     errors = {grid: _error(algorithm, problem, grid) for grid in _grids(algorithm, problem)}
     if not errors:

@@ -39,7 +39,7 @@ class DepthwiseFft(ProductAlgorithm):
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         """The bound of errors: transforms are orthogonal, and products are summed over tiles."""
         c = _correlation(problem)
-        terms = SpectralWeight(problem, 1).grid.tiles if c.N and _is_weight(problem) else 1
+        terms = SpectralWeight(problem, 1).grid.tiles if c.N and problem.sums_weights else 1
         error = 3 * (6 + terms**0.5) * np.finfo(problem.dtype).eps
         return super().cost(problem, threads)._replace(error=float(error))
 
@@ -51,9 +51,9 @@ class DepthwiseFft(ProductAlgorithm):
         )
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
-        if _is_weight(problem):
+        if problem.sums_weights:
             return [SpectralWeight(problem, threads)]
-        out = problem.x_format if problem.direction == "backward_input" else problem.y_format
+        out = problem.made_format
         return [SpectralCorrelation(_correlation(problem), problem.itemsize, out, threads)]
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
@@ -61,10 +61,6 @@ class DepthwiseFft(ProductAlgorithm):
         plan = super()._run(problem, parts, threads)
         plain = Direct() if Depthwise().refuses(problem) else Depthwise()
         return again_if(itemgetter(0), plan, lambda: plain.plan(problem, threads))
-
-
-def _is_weight(problem: ConvProblem) -> bool:
-    return problem.direction == "backward_weight"
 
 
 def _correlation(problem: ConvProblem):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastconv.core.linking import WORD
 from fastconv.core.problem import ConvProblem
 from fastconv.core.program import SCRATCH, Address, Program, Programs, operands
-from fastconv.plans.arrays import FLAGS, Setting, no_flags
+from fastconv.plans.arrays import FLAGS, Room, Setting, no_flags
 from fastconv.plans.clearing import start_of
 from fastconv.plans.turns import in_turns
 
@@ -27,12 +27,12 @@ def _worker_bytes(parts: list) -> int:
 def _program(parts: list, settings: list[tuple]) -> Program:
     """What runs the parts, each in its :class:`Setting`."""
     flags = no_flags(len(parts))
-    base, room = SCRATCH, SCRATCH + sum(part.filters.nbytes for part in parts)
+    filters, workers = SCRATCH, SCRATCH + sum(part.filters.nbytes for part in parts)
     prepared = []
     for i, (part, setting) in enumerate(zip(parts, settings, strict=True)):
-        own = Address(flags, WORD * FLAGS * i)
-        prepared.append(part.prepare(base, room, operands(i), Setting(*setting), own))
-        base += part.filters.nbytes
+        room = Room(filters, workers, Address(flags, WORD * FLAGS * i))
+        prepared.append(part.prepare(room, operands(i), Setting(*setting)))
+        filters += part.filters.nbytes
     packing = in_turns([call for p in prepared for call in p.filters.calls])
     spreading = [call for p in prepared for call in p.spreading]
     assert not spreading or len(parts) == 1, "workers of all parts have one room"
@@ -42,7 +42,7 @@ def _program(parts: list, settings: list[tuple]) -> Program:
 
 def plan_of_parts(problem: ConvProblem, parts: list, threads: int) -> FlaggedPlan:
     """A plan that runs every part."""
-    start = start_of(problem, parts, threads)
+    start = start_of(problem, sum(part.outputs for part in parts), threads)
     programs = Programs(workspace(parts))
 
     def run(first, second, out, bias, relu):

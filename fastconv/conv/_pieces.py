@@ -12,7 +12,7 @@ from fastconv.core.problem import OPERANDS, ConvProblem
 _FEWEST = 32  # outputs of a piece; fewer would waste vector lanes
 
 
-def _part(of: slice, first: int, last: int) -> slice:
+def _within(of: slice, first: int, last: int) -> slice:
     return slice(of.start + first, of.start + last)
 
 
@@ -56,8 +56,8 @@ class Piece(NamedTuple):
         channels, filters, groups = p.C // p.groups, p.K // p.groups, last - first
         return Piece(
             p._replace(C=groups * channels, K=groups * filters, groups=groups),
-            _part(self.channels, first * channels, last * channels),
-            _part(self.filters, first * filters, last * filters),
+            _within(self.channels, first * channels, last * channels),
+            _within(self.filters, first * filters, last * filters),
             self.depth,
         )
 
@@ -66,11 +66,11 @@ class Piece(NamedTuple):
         if p.direction == "backward_input":
             return self._replace(
                 problem=p._replace(C=last - first),
-                channels=_part(self.channels, first, last),
-                depth=_part(self.depth, first, last),
+                channels=_within(self.channels, first, last),
+                depth=_within(self.depth, first, last),
             )
         return self._replace(
-            problem=p._replace(K=last - first), filters=_part(self.filters, first, last)
+            problem=p._replace(K=last - first), filters=_within(self.filters, first, last)
         )
 
 

@@ -34,7 +34,7 @@ from .algorithm import (
     too_large,
 )
 
-_TRIPS = 6  # through the cache take as long as transposing
+_TRIPS = 6  # copies within the cache take as long as a transposition
 
 
 class ProductAlgorithm(Algorithm):
@@ -53,10 +53,9 @@ class ProductAlgorithm(Algorithm):
         parts = [part for _, part in placed]
         share = problem.nbytes // max(1, len(parts))
         stages = [stage for part in parts for stage in self._stages(part, share)]
-        result = problem.x_format if problem.direction == "backward_input" else problem.y_format
-        if result == "nchw":
+        if problem.made_format == "nchw":
             stages += [_scattered(part) for part in parts if part.c.columns.step > 1]
-        if problem.direction == "backward_weight":
+        if problem.sums_weights:
             stages += [
                 _transposed(piece.problem, part.workers)
                 for piece, part in placed
@@ -86,7 +85,7 @@ class ProductAlgorithm(Algorithm):
         return on_matrices(problem, plan) if self.flattens and covers(problem) else plan
 
     def fills_lanes(self, c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
-        """Whether few filters fill the lanes of the plan for ``c``, without folded outputs."""
+        """Whether the plan for ``c``, without folded outputs, fills its lanes with few filters."""
         return False
 
     def transposes(self, part) -> bool:
@@ -95,14 +94,10 @@ class ProductAlgorithm(Algorithm):
 
     def _build(self, problem: ConvProblem, threads: int, folding: bool = True) -> list:
         """The plans of a problem's parts, folded where that is less work."""
-        if problem.direction == "backward_weight":
+        if problem.sums_weights:
             return [self.weight(problem, threads)]
-        first, out = problem.x_format, problem.y_format
-        build = correlation.forward
-        if problem.direction == "backward_input":
-            first, out = out, first
-            build = correlation.backward_input
-        formats = (problem.itemsize, first, out)
+        build = getattr(correlation, problem.direction)
+        formats = (problem.itemsize, problem.read_format, problem.made_format)
         found = build(problem, None)
         if folding and not any(self.fills_lanes(c, *formats) for c in found):
             found = build(problem, lanes(problem.itemsize))
@@ -110,7 +105,7 @@ class ProductAlgorithm(Algorithm):
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan | FlaggedPlan:
         """What runs the parts; it tells their flags unless some of them fold."""
-        if problem.direction == "backward_weight":
+        if problem.sums_weights:
             return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
         plan = plan_of_parts(problem, parts, threads)
         if not any(part.folds for part in parts):

@@ -32,7 +32,7 @@ class Products:
         n, c, k = problem.N // 2, problem.C // 2, problem.K // 2
         half = problem._replace(N=n, C=c, K=k)
         first, second, out = half.operands
-        weight = problem.direction == "backward_weight"
+        weight = problem.sums_weights
         self.images = problem.N
         self.turned = _TURNED[problem.direction]
         self.spreads = weight or not later  # the second operand

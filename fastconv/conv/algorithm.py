@@ -64,7 +64,7 @@ FlaggedPlan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None",
 
 
 def again_if(spoilt: Callable[[Any], bool], plan: Callable, other: Callable[[], Plan]) -> Plan:
-    """``plan``, then ``other()``, which is made once, where what ``plan`` tells is ``spoilt``."""
+    """Run ``plan``; where its answer is ``spoilt``, that of ``other()`` too, which is made once."""
     again = functools.cache(other)
 
     def run(*operands):
@@ -103,8 +103,8 @@ def too_large(workspace: int) -> str | None:
 
 
 def terms(problem: ConvProblem) -> int:
-    """Of the direct sum."""
-    if problem.direction == "backward_weight":
+    """The error bound of the direct sum."""
+    if problem.sums_weights:
         return problem.N * problem.P * problem.Q
     return max(problem.C, problem.K) // problem.groups * problem.R * problem.S
 

@@ -22,33 +22,34 @@ from fastconv.simd.vector import lanes
 
 from .algorithm import Algorithm, Cost, Plan, Work, summation_error, too_large
 
+_Sum = DepthwiseSum | DepthwiseLine | FlatSum | DepthwiseWeight | FlatWeight
+
 
 @functools.lru_cache(maxsize=16)
-def _parts(problem: ConvProblem, threads: int) -> list:
-    """The plans of a problem's parts; for an empty batch, those of one image."""
+def _planned(problem: ConvProblem, threads: int) -> _Sum | None:
+    """The plan, of one image for an empty batch; None where no tap reaches any input."""
     problem = problem._replace(N=max(1, problem.N))
     channels_last = problem.x_format == problem.y_format == "nhwc"
-    if problem.direction == "backward_weight":
+    if problem.sums_weights:
         weight = DepthwiseWeight(problem, threads)
         if channels_last and FlatWeight.applies(problem):
-            return [FlatWeight(problem, threads, weight)]
-        return [weight]
-    if problem.direction == "forward":
-        parts, order = [correlation.unfolded(problem)], problem.x_format
-    else:
-        parts, order = correlation.parities(problem), problem.y_format
+            return FlatWeight(problem, threads, weight)
+        return weight
+    forward = problem.direction == "forward"
+    parts = [correlation.unfolded(problem)] if forward else correlation.parities(problem)
+    order = problem.read_format
     if not parts:
-        return []
+        return None
     if len(parts) == 1 and channels_last and FlatSum.applies(parts[0], problem.itemsize):
-        return [FlatSum(parts[0], problem.itemsize, threads)]
+        return FlatSum(parts[0], problem.itemsize, threads)
     if DepthwiseLine.applies(parts, order, problem.itemsize):
-        return [DepthwiseLine(parts, problem.itemsize, threads)]
-    return [DepthwiseSum(parts, problem.itemsize, order, threads)]
+        return DepthwiseLine(parts, problem.itemsize, threads)
+    return DepthwiseSum(parts, problem.itemsize, order, threads)
 
 
-def _workspace(parts: list) -> int:
-    """Bytes of scratch: parts run one after the other."""
-    return max((part.nbytes for part in parts), default=0)
+def _workspace(plan: _Sum | None) -> int:
+    """Bytes of scratch."""
+    return 0 if plan is None else plan.nbytes
 
 
 def _too_wide(problem: ConvProblem) -> str | None:
@@ -60,7 +61,8 @@ def _too_wide(problem: ConvProblem) -> str | None:
             f"it needs one channel to a group, or groups of at most {most} channels and filters, "
             f"not {problem.groups} of {channels} and {filters}"
         )
-    if not all(part.units.splat or part.units.dealt for part in _parts(problem, 1)):
+    plan = _planned(problem, 1)
+    if plan is not None and not (plan.units.splat or plan.units.dealt):
         return f"groups of {channels} channels and {filters} filters do not fill its vectors"
     return None
 
@@ -70,24 +72,24 @@ class Depthwise(Algorithm):
 
     def refuses(self, problem: ConvProblem) -> str | None:
         reason = None if problem.groups == problem.C else _too_wide(problem)
-        return reason or too_large(_workspace(_parts(problem, 1)))
+        return reason or too_large(_workspace(_planned(problem, 1)))
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
-        parts = _parts(problem, threads)
-        flops = sum(part.flops for part in parts)
+        plan = _planned(problem, threads)
+        flops = 0 if plan is None else plan.flops
         workers = workers_for(flops, threads, threads, problem.nbytes)
-        work = Work("taps", flops, problem.nbytes, workers, len(parts))
-        return Cost((work,), _workspace(parts), summation_error(problem))
+        work = Work("taps", flops, problem.nbytes, workers, int(plan is not None))
+        return Cost((work,), _workspace(plan), summation_error(problem))
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
-        parts = _parts(problem, threads)
-        if problem.direction == "backward_weight":
-            return lambda x, dy, dw, bias, relu: parts[0].run(x, dy, dw)
-        start = start_of(problem, parts, threads)
+        plan = _planned(problem, threads)
+        if problem.sums_weights:
+            return lambda x, dy, dw, bias, relu: plan.run(x, dy, dw)
+        start = start_of(problem, 0 if plan is None else plan.outputs, threads)
 
         def run(first, second, out, bias, relu):
             start(out, bias, relu)
-            for part in parts:
-                part.run(first, second, out, bias, relu)
+            if plan is not None:
+                plan.run(first, second, out, bias, relu)
 
         return run

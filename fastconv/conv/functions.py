@@ -263,7 +263,7 @@ def _run(problem, asked, first, second, shape, order, bias=None, relu=False) -> 
     plan = plan_for(problem, asked, threads.get_num_threads())
     out = workspace.empty(shape, problem.dtype, order)
     if problem.N == 0:
-        if problem.direction == "backward_weight":
+        if problem.sums_weights:
             out.fill(0)
         return out
     plan(first, second, out, bias, relu)

@@ -27,7 +27,7 @@ _LEAST_RUNS = 3
 _HOPELESS = 5  # times the fastest: one run tells enough
 # Seconds for which threads of another library may still be waiting for work, at full speed: beside
 # peers every turn begins with runs that are not timed.
-_SETTLING = 0.015
+_WARMING = 0.015
 _YARDSTICK = Reference()
 
 
@@ -70,7 +70,7 @@ def measure(
             stack.enter_context(PEERS[name].threads(workers))
         errors = _errors(runs, exact)
         alone = not runs.keys() & PEERS.keys()
-        times = _interleaved(runs, budget, 0 if alone else _SETTLING)
+        times = _interleaved(runs, budget, 0 if alone else _WARMING)
     phases = {name: _phases(runs[name], workers) for name in runs.keys() & ALGORITHMS.keys()}
     rows = []
     for name in (*names, *peers):
@@ -143,14 +143,14 @@ def _interleaved(
         # A run finds the caches as the one before it left them: chance decides who follows whom.
         chance.shuffle(racing)
         for name in racing:
-            _settle(runs[name], settling)
+            _warm_up(runs[name], settling)
             times[name] += _timed(runs[name], share)
         fastest = min(map(min, times.values()))
         racing = [name for name in racing if not _finished(times[name], budget, fastest)]
     return times
 
 
-def _settle(run: Callable, seconds: float) -> None:
+def _warm_up(run: Callable, seconds: float) -> None:
     """Run for so long, whole runs only."""
     end = clock() + seconds
     while clock() < end:

@@ -51,7 +51,7 @@ class Strassen(Algorithm):
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         parts = _parts(problem, threads)
         own = max(part.nbytes for part in parts)
-        weight = problem.direction == "backward_weight"
+        weight = problem.sums_weights
 
         def run(first, second, out, bias, relu):
             biases, finite, image = biases_of(bias), True, 0

@@ -122,7 +122,6 @@ class Kernel(Function):
 
     def __init__(self, function, layout: np.dtype):
         super().__init__(function, types.void(types.int64, numba.from_dtype(layout)))
-        self.layout = layout
         self.words = words(layout)
 
 

@@ -38,7 +38,7 @@ class Isa:
 
     @property
     def most_rows(self) -> int:
-        """Of any of the tiles."""
+        """The most rows of any of the tiles."""
         return max(rows for rows, _ in self.tiles)
 
 

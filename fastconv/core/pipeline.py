@@ -51,7 +51,7 @@ class _Types(typing.Context):
     """
 
     def __init__(self, context: typing.Context):
-        self.__dict__ = context.__dict__  # not a copy: what is registered later, is seen
+        self.__dict__ = context.__dict__  # shared, not copied: what is registered later is seen
 
     def resolve_function_type(self, func, args, kws):
         arithmetic = isinstance(func, types.Function) and func.typing_key in _ARITHMETIC

@@ -67,6 +67,21 @@ class ConvProblem(NamedTuple):
         return (self.N, self.K, self.P, self.Q)
 
     @property
+    def sums_weights(self) -> bool:
+        """Whether the pass is ``backward_weight``, no correlation of images."""
+        return self.direction == "backward_weight"
+
+    @property
+    def read_format(self) -> str:
+        """Of the images that a correlation reads."""
+        return self.y_format if self.direction == "backward_input" else self.x_format
+
+    @property
+    def made_format(self) -> str:
+        """Of the images that a correlation makes."""
+        return self.x_format if self.direction == "backward_input" else self.y_format
+
+    @property
     def operands(self) -> tuple[tuple[tuple[int, ...], str], ...]:
         """Shape and memory order of what the pass reads and makes, as :data:`OPERANDS`."""
         arrays = {

@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from . import profile, threads
-from .address import address
 from .jit import Kernel
 from .linking import WORD
 from .program import PROFILE, Address, Call, Words
-
-__all__ = ["Stage", "address"]
 
 
 class Stage:

@@ -13,7 +13,7 @@ from fastconv.core.machine import machine
 
 from .tiling import round_up
 
-EVEN = 4  # blocks for a weight of 1: enough not to show that there are only whole ones
+EVEN = 4  # blocks for a weight of 1: so many that it does not matter that there are only whole ones
 _WORTH = 2_500_000  # floating-point operations of a worker: some twenty microseconds
 _BYTE = 8  # of them in the time of a byte to or from memory
 _PASSED = 14  # of one from core to core: to be read there, and overwritten by the next call
@@ -124,7 +124,7 @@ def cuts(blocks: int, copies: int, workers: int) -> np.ndarray:
 
 
 def _weights(copies: int, workers: int) -> np.ndarray:
-    """Of copies to spare those with which workers begin are the largest."""
+    """The shares of copies: where some are spare, those that workers begin with are larger."""
     weights = np.ones(copies, np.int64)
     if copies > workers:
         weights[np.arange(workers) * copies // workers] = _FIRST_WEIGHT

@@ -12,8 +12,9 @@ import functools
 
 import numpy as np
 
+from fastconv.core.address import address
 from fastconv.core.jit import Kernel, kernel, record
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.simd.copying import get_word
 from fastconv.simd.pooling import pool_windows

@@ -7,8 +7,9 @@ import functools
 import numpy as np
 
 from fastconv.core import checks, threads
+from fastconv.core.address import address
 from fastconv.core.jit import Kernel, kernel, record
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.simd.copying import add_element, get_word, put_word, zero
 from fastconv.simd.tasks import next_task

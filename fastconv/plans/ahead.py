@@ -1,8 +1,8 @@
 """Fetching what a task will write, and what the next one will read, while it multiplies.
 
-A task reads, multiplies and stores in turns.  Memory would do nothing while it multiplies, and the
-core would wait while it reads and stores; so the register tiles of a task prefetch meanwhile, each
-its part, the cache lines of both.
+A task reads, multiplies and stores in turns.  Memory would be idle while it multiplies, and the
+core while it reads and stores; so every register tile prefetches its part of the cache lines that
+the task will write and that the next one will read.
 
 The pixels of a task are a few *segments* of memory, evenly apart: a stretch of every plane, or
 one of whole images or of channels-last pixels.
@@ -19,7 +19,7 @@ _MUCH_LONGER = 100  # operations for a byte of memory: products take over ten ti
 
 
 def memory_is_waited_for(moved: int, workers: int, flops: int) -> bool:
-    """Whether caches do not hold so many bytes of pixels, nor their products take much longer."""
+    """Whether memory sets the pace: pixels fit no cache, and products take no longer by far."""
     return moved > workers * machine().l2 and flops < _MUCH_LONGER * moved
 
 

@@ -29,6 +29,14 @@ class Setting(NamedTuple):
     relu: bool
 
 
+class Room(NamedTuple):
+    """Where a correlation has what it needs beside its arrays."""
+
+    filters: Address  # packed
+    workers: Address  # scratch of all of them
+    flags: Address  # the :data:`FLAGS` words that its kernel may set
+
+
 def input_words(strides: tuple[int, ...], channels: int) -> dict[str, int]:
     """What a window is read from, with so many channels in a group."""
     n, c, h, w = strides

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastconv.core.address import address
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.problem import ConvProblem
 from fastconv.core.profile import OUTPUT
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.simd.copying import zero
 from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
@@ -47,9 +48,8 @@ def clear(out: np.ndarray, threads: int) -> None:
     _stage(min(threads, tasks)).run(target=address(out), nbytes=out.nbytes, tasks=tasks)
 
 
-def start_of(problem: ConvProblem, parts: list, threads: int) -> Callable[..., None]:
-    """``start(out, bias, relu)``: what outputs that none of the ``parts`` covers get: the bias."""
-    covered = sum(part.outputs for part in parts)
+def start_of(problem: ConvProblem, covered: int, threads: int) -> Callable[..., None]:
+    """``start(out, bias, relu)``: all outputs get the bias, unless so many are ``covered``."""
     if problem.direction == "forward" or covered == problem.N * problem.H * problem.W:
         return lambda out, bias, relu: None
 

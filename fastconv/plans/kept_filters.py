@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fastconv.core.address import address
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import WEIGHT
 from fastconv.core.program import SCRATCH, Program, operands
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.core.workspace import ALIGN, aligned
 from fastconv.simd.copying import put_word, same
 from fastconv.simd.phases import lap, started

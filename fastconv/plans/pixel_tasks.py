@@ -27,10 +27,10 @@ def count_blocks(c: Correlation, n: int, i: int, j: int) -> int:
 def fed(
     c: Correlation, n: int, i: int, j: int, tiles: int, workers: int, effort: Callable[..., int]
 ) -> tuple[int, int]:
-    """Images and rows of blocks: n and i, or fewer if workers would be idle.
+    """A block's images and rows: n and i, or fewer where some workers would have no task.
 
-    Each of ``tiles`` of filters times a block may be a task.  The ``effort`` of (n, i, j) tells
-    which cuts pay: below a register tile they do not.
+    A block with one of the ``tiles`` of filters may be a task.  ``effort(n, i, j)`` is what a block
+    costs: to cut it below a register tile saves nothing.
     """
 
     def taken(n: int, i: int) -> int:

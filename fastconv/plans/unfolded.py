@@ -1,4 +1,4 @@
-"""What plans for special correlations say of themselves: a vector has outputs of one pixel."""
+"""What correlations have in common whose lanes are not the outputs of several pixels, folded."""
 
 from __future__ import annotations
 

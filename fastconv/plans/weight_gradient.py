@@ -19,7 +19,7 @@ class WeightGradient:
     kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
     along_planes = False  # whether its vectors are of neighbouring pixels
     gathers = False  # whether columns are copied together
-    turned = 0  # bytes of pixels that tasks make planes of, and of planes that they make pixels of
+    turned = 0  # bytes that tasks transpose, from channels-last pixels to planes or back
     folds = False  # whether vectors hold outputs of several pixels
 
     @made_once

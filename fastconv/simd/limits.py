@@ -13,9 +13,10 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
+from fastconv.core.address import address
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.machine import PAGE, machine
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 
 from .copying import copy_far
 from .vector import Vectors, element, i64, lanes

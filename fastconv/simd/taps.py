@@ -179,7 +179,7 @@ class TapTile(NamedTuple):
 
     @property
     def sums(self) -> int:
-        """Of a filter."""
+        """The sums of a filter."""
         return self.runs * self.taps
 
     @property

@@ -11,13 +11,13 @@ import numpy as np
 from fastconv.core import profile
 from fastconv.core.machine import machine
 from fastconv.core.once import made_once
-from fastconv.core.program import Address, Operands
+from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, ROWS, SCATTER, row_storer
 from fastconv.gemm.tiling import round_up
 from fastconv.plans.ahead import ahead_words, memory_is_waited_for
-from fastconv.plans.arrays import Setting, input_words, output_words
+from fastconv.plans.arrays import Room, Setting, input_words, output_words
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Prepared, lane_table
 from fastconv.plans.part import Part
@@ -29,7 +29,7 @@ from fastconv.transforms.tile_map import INPUT, OUTPUT, Tiling
 
 from .filters import MappedFilters
 from .grid import TileGrid
-from .kernel import STREAMS_BYTES, TERMS, bilinear_kernel
+from .kernel import SHORT_SUM, STREAMS_BYTES, bilinear_kernel
 from .shares import best_cutting
 from .spreading import spreading_stage
 
@@ -162,7 +162,7 @@ class BilinearCorrelation(Part):
             groups=c.groups,
             runs=cutting.runs,
             run_channels=cutting.run_channels,
-            runs_joined=cutting.runs if self.grid.depth <= TERMS else 1,
+            runs_joined=cutting.runs if self.grid.depth <= SHORT_SUM else 1,
             chunk=self.share.chunk,
             keeps=cutting.keeps(self.share),
             w_blocks=self.filters.n_blocks,
@@ -205,18 +205,18 @@ class BilinearCorrelation(Part):
             **ahead_words("y", y_strides, c.filters, *of_y),
         )
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s, self.share.maps)
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
+        filters = self.filters.prepare(room.filters, at, s, self.share.maps)
         shared, spreading = 0, ()
         if self.share.shared:
-            shared = room + self.workers * self.worker_bytes
+            shared = room.workers + self.workers * self.worker_bytes
             x = input_words(s.x, self.c.channels)
-            spreading = (self.spreading.call(scratch=room, target=shared, x=at.first, **x),)
+            spreading = (self.spreading.call(scratch=room.workers, target=shared, x=at.first, **x),)
         multiplying = self.stage.call(
             shared=shared,
-            scratch=room,
+            scratch=room.workers,
             relu=s.relu,
-            flag=flags,
+            flag=room.flags,
             x=at.first,
             y=at.out,
             **self._words(s.x, s.y),

@@ -72,7 +72,7 @@ def map_filters(itemsize: int) -> Function:
 
 
 @functools.cache
-def map_all_filters(itemsize: int) -> Kernel:
+def map_all_filters() -> Kernel:
     """Map packed filters to components; a task is one block of channels of one tile of lanes."""
 
     @kernel(LAYOUT)
@@ -162,7 +162,7 @@ class MappedFilters(PackedFilters):
         constants = self._constants()
         weight_map = spread_taps(self.itemsize, self.tiling, self.streamed)
         return Stage(
-            map_all_filters(self.itemsize),
+            map_all_filters(),
             workers_for(self.effort, constants["tasks"], self.threads),
             **constants,
             scratch_bytes=self.worker_bytes,

@@ -27,7 +27,7 @@ from .phases import PHASES
 from .tiles import TILING, in_bundles, locate_tile, spread_tiles
 
 STREAMS_BYTES = 3 * STREAM_BYTES  # that tell a register tile what to fetch
-TERMS = 128  # of a sum in one go: sums of equal terms stray the further the longer they are
+SHORT_SUM = 128  # terms in one go: fewer than without maps, which enlarge errors
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes "
@@ -84,10 +84,10 @@ def _multiply_components(
     on; and what the next task reads, from ``coming`` on.
     """
     components = a.tiling.components
-    calls = a.runs // a.runs_joined * ((channels + TERMS - 1) // TERMS) * tiles
+    calls = a.runs // a.runs_joined * ((channels + SHORT_SUM - 1) // SHORT_SUM) * tiles
     _begin_streams(
-        a, vector, row, a.runs_joined * min(TERMS, channels), bundles, components * calls, streams,
-        near, coming,
+        a, vector, row, a.runs_joined * min(SHORT_SUM, channels), bundles, components * calls,
+        streams, near, coming,
     )  # fmt: skip
     filters = record_at(streams, STREAM)
     y, x = record_at(streams + STREAM_BYTES, STREAM), record_at(streams + 2 * STREAM_BYTES, STREAM)
@@ -99,8 +99,8 @@ def _multiply_components(
             following = w_tile if tile + 1 < tiles else w_component - tile * w_tile
             add = more
             for run in range(0, a.runs, a.runs_joined):
-                for c in range(0, channels, TERMS):
-                    terms = min(TERMS, channels - c)
+                for c in range(0, channels, SHORT_SUM):
+                    terms = min(SHORT_SUM, channels - c)
                     together = a.runs_joined * terms * row
                     filters.at, filters.tile = b + following, together // bundles
                     call(

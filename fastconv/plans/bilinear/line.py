@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from fastconv.core.machine import machine
 from fastconv.core.once import made_once
-from fastconv.core.program import Address, Operands
+from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import round_up
-from fastconv.plans.arrays import Setting
+from fastconv.plans.arrays import Room, Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.lines.line import line_words, lines_of_planes, near_lines
 from fastconv.plans.packed_filters import Prepared
@@ -102,12 +102,18 @@ class BilinearLine(UnfoldedCorrelation):
             **grid.window(self.rows, self.itemsize),
         )
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s)
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
+        filters = self.filters.prepare(room.filters, at, s)
         words = line_words(self.c, self.lines, s.x, s.y)
         if not self.planes:  # whose lines may be apart
             words["lines"] = self.lines
         multiplying = self.stage.call(
-            scratch=room, relu=s.relu, flag=flags, x=at.first, y=at.out, **words, **filters.words
+            scratch=room.workers,
+            relu=s.relu,
+            flag=room.flags,
+            x=at.first,
+            y=at.out,
+            **words,
+            **filters.words,
         )
         return Prepared(multiplying, filters)

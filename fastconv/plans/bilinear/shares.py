@@ -21,7 +21,7 @@ from fastconv.gemm.tiling import best_tiles, round_up, tile_speed
 from fastconv.transforms.tile_map import INPUT, WEIGHT, map_cycles
 
 from .grid import COMPONENT_BYTES, TileGrid, staggered
-from .kernel import TERMS
+from .kernel import SHORT_SUM
 
 _CHUNKS = (128, 64, 32)  # channels, if tasks map the filters
 _MOST_PARTS = 16  # of the filters, for each thread
@@ -106,7 +106,7 @@ class Cutting:
         return -(-self.grid.tiles // tiles) * self.grid.c.groups
 
     def layout(self, share: Share) -> Layout:
-        """Which is the same for any number of tiles."""
+        """How components lie, which is the same for any number of tiles."""
         key = share._replace(tiles=0)
         return once(self._layouts, key, lambda: self._lay_out(key))
 
@@ -119,7 +119,7 @@ class Cutting:
         m_row = staggered(lane_tiles * row + self.beyond)
         m_component = odd_lines(self.mr * m_row)
         # A component of the input that is multiplied once makes room for its products.
-        once = self.lane_tiles == 1 and self.grid.depth <= min(TERMS, share.chunk * self.runs)
+        once = self.lane_tiles == 1 and self.grid.depth <= min(SHORT_SUM, share.chunk * self.runs)
         in_place = once and m_component <= v_component
         if in_place:
             m_component = v_component
@@ -174,7 +174,7 @@ class Cutting:
                         yield share._replace(shared=True)
 
     def chunks(self, share: Share) -> int:
-        """Of channels, in a group."""
+        """Chunks of the channels of a group."""
         return -(-self.run_channels // share.chunk)
 
     def chunk_bytes(self, share: Share) -> int:
@@ -182,7 +182,7 @@ class Cutting:
         return aligned(-(-share.tiles // self.mr) * self.layout(share).v_bundle)
 
     def shared_bytes(self, share: Share) -> int:
-        """Of all of them."""
+        """Bytes of the components of all chunks of all groups."""
         return self.grid.c.groups * self.chunks(share) * self.chunk_bytes(share)
 
     def keeps(self, share: Share) -> bool:

@@ -10,11 +10,11 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.once import made_once
-from fastconv.core.program import Address, Operands
+from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import best_tiles, even_split, round_up
-from fastconv.plans.arrays import Setting, input_words, output_words
+from fastconv.plans.arrays import Room, Setting, input_words, output_words
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared, lane_table, output_order
@@ -219,10 +219,10 @@ class BlockedCorrelation(Part):
             writing=self.pixels.writing(yn, yh, yw, steps),
         )
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s, self.packs)
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
+        filters = self.filters.prepare(room.filters, at, s, self.packs)
         words = self._words(s.x, s.y)
         multiplying = self.stage.call(
-            scratch=room, relu=s.relu, x=at.first, y=at.out, **words, **filters.words
+            scratch=room.workers, relu=s.relu, x=at.first, y=at.out, **words, **filters.words
         )
         return Prepared(multiplying, filters)

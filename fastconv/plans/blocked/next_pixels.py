@@ -20,7 +20,7 @@ _MOST_PARTS = 8  # of the lanes of a tile: a few bytes, line after line
 
 @inner
 def table_bytes(a):
-    """Of one of the tables of runs."""
+    """Bytes of one of the tables of runs."""
     return a.task_n * a.task_i * RUN
 
 

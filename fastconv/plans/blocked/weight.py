@@ -97,9 +97,9 @@ class BlockedWeight(WeightGradient):
         raise NotImplementedError
 
     def _most_channels(self, positions: int) -> int:
-        """Of a block: half of the second cache has room for them, ``positions`` for every pixel.
+        """Channels of a block: as many as half of the second cache has room for; a vector at least.
 
-        And a vector at least.
+        The window has ``positions`` for every pixel.
         """
         return max(self.vector, machine().l2 // 2 // (PIXELS * positions * self.itemsize))
 

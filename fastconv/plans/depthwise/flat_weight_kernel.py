@@ -13,7 +13,7 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-TERMS = 256  # of a sum in one go, and of partial sums
+LANE_TERMS = 256  # of a sum in one go, and of partial sums
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes dy yn yh "
@@ -94,12 +94,12 @@ def flat_weight_kernel(itemsize: int) -> Kernel:
                     if i + a.tile.mr <= rows:
                         multiply, lines = a.tile.multiply, a.tile.mr
                     added += _add_lines(
-                        a, itemsize, vector, multiply, TERMS // lines,
+                        a, itemsize, vector, multiply, LANE_TERMS // lines,
                         window + i * a.row_advance * a.line,
                         a.dy + image * a.yn + (i0 + i) * a.yh, partial,
                     )  # fmt: skip
                     i += lines
-                    if added >= TERMS or (block + 1 == last and i >= rows):
+                    if added >= LANE_TERMS or (block + 1 == last and i >= rows):
                         accumulate(like, sums, partial, a.copy_bytes)
                         zero(partial, a.copy_bytes)
                         added = 0

@@ -25,7 +25,7 @@ _PATCH_COST = 4  # multiply-adds that take the time of loading and storing one s
 _ROW_COST = 8  # and of starting a row
 _LOAD_COST = 0.5  # and of a load
 _FAR_LOAD_COST = 2  # from the second-level cache
-TERMS = 256  # of the sums of a patch, in one lane
+LANE_TERMS = 256  # of the sums of a patch, in one lane
 _LONGEST_RUN = 8
 _MOST_RUNS = 12  # of a tile: the addresses of more do not fit the registers
 _CHUNKS = (8, 4, 2)  # outputs that share their loads of x
@@ -41,7 +41,7 @@ def _time(tile: TapTile, outputs: int, load_cost: float = _LOAD_COST) -> float:
 @cache
 def tap_tile(
     rows: int, columns: int, advance: int, spread: int, alone: bool, filters: int = 1,
-    outputs: int = TERMS,
+    outputs: int = LANE_TERMS,
 ) -> TapTile:  # fmt: skip
     """The tile for windows of ``rows`` × ``columns`` taps; ``alone`` allows no run of several.
 
@@ -160,8 +160,8 @@ class Patches:
     def _cut(self, i: int, below: int, j: int, after: int) -> Iterator[tuple[int, int, int, int]]:
         """Rows i … below and columns j … after in pieces whose sums are short: as in a patch."""
         rows, columns = self.most
-        columns = min(after - j, TERMS * self.lanes, columns)
-        rows = min(rows, max(1, TERMS * self.lanes // columns))
+        columns = min(after - j, LANE_TERMS * self.lanes, columns)
+        rows = min(rows, max(1, LANE_TERMS * self.lanes // columns))
         ends = [*range(j, after, columns), after]
         if self.tile.slides:  # over pieces that are about as long as others
             parts = len(ends) - 1

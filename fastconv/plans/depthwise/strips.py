@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastconv.core.stage import address
+from fastconv.core.address import address
 from fastconv.plans.correlation import Axis, Correlation
 from fastconv.plans.pixels import reach
 from fastconv.simd.taps import CHUNK, FEWEST_SUMS, GROUP_WORDS, STRIP_WORDS, deepest

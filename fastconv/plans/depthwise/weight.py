@@ -19,7 +19,7 @@ from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
 
 from .kernel import WINDOW_BYTES
-from .patches import TERMS, Patches, Place, tap_tile
+from .patches import LANE_TERMS, Patches, Place, tap_tile
 from .planes import Planes, windows_in_place
 from .units import FEWEST_ROWS, Units, along_rows, rows_in_cache, rows_in_order
 from .weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
@@ -32,7 +32,7 @@ _MOST_PARTS = 12  # of the units, for each worker, on planes
 _FEW_TAPS = 10  # little is computed on what is read
 # Rows and columns of a patch that is summed for all units at once: memory is read in order then,
 # and the patch stays in the first-level cache.
-_STRIDED, _SLIDING = (TERMS, 3), (4, 16)
+_STRIDED, _SLIDING = (LANE_TERMS, 3), (4, 16)
 _FAR = 8  # times the workers' caches: nearer data is not fetched ahead, for fetching costs loads
 _SMALL = 4  # times the bytes of the sums are read before a copy of them is small beside that
 
@@ -118,7 +118,7 @@ class DepthwiseWeight(WeightGradient):
         window = (c.channels * c.rows.window, c.columns.window)
         together = self.units.filters if alone else 1
         steps = (c.columns.advance, c.columns.spread)
-        return tap_tile(*window, *steps, alone, together, min(c.columns.outputs, TERMS))
+        return tap_tile(*window, *steps, alone, together, min(c.columns.outputs, LANE_TERMS))
 
     def _cut(self, tile: TapTile, exact: bool, most=None, far: bool = False) -> Patches:
         step = lanes(self.itemsize) if self.units.splat else 1

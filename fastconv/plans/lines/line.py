@@ -12,11 +12,11 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.once import made_once
-from fastconv.core.program import Address, Operands
+from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import LineTile, even_split, line_tile, tile_score
-from fastconv.plans.arrays import Setting, input_words, whole_lines
+from fastconv.plans.arrays import Room, Setting, input_words, whole_lines
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
@@ -55,7 +55,7 @@ def _window_bytes(c: Correlation, rows: int, itemsize: int) -> int:
 
 
 def channels_are_few(c: Correlation, itemsize: int) -> bool:
-    """And sums short."""
+    """Whether channels are few, and sums short."""
     return c.channels <= _MOST_CHANNELS * lanes(itemsize) and c.steps <= _MOST_TERMS
 
 
@@ -250,11 +250,11 @@ class LineCorrelation(UnfoldedCorrelation):
             w = w.reshape(-1, filters, *taps)
         return x, w, bias
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s)
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
+        filters = self.filters.prepare(room.filters, at, s)
         words = self._words(s.x, s.y)
         y = at.out + self._first(s.y)
         multiplying = self.stage.call(
-            scratch=room, relu=s.relu, x=at.first, y=y, **words, **filters.words
+            scratch=room.workers, relu=s.relu, x=at.first, y=y, **words, **filters.words
         )
         return Prepared(multiplying, filters)

@@ -13,12 +13,12 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.once import made_once
-from fastconv.core.program import Address, Operands
+from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import even_split, even_splits, planar_tiles, round_up
 from fastconv.gemm.windows import window_record
-from fastconv.plans.arrays import Setting, window_of
+from fastconv.plans.arrays import Room, Setting, window_of
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.depthwise.kernel import WINDOW_BYTES
 from fastconv.plans.depthwise.planes import Planes
@@ -213,8 +213,8 @@ class PlanarCorrelation(UnfoldedCorrelation):
         vectors = self.tasks * round_up(self._vectors(self.rows, self.flat), self.nv)
         return 2 * vectors * self.vector * self.filters.tiles * self.mr * self.c.steps
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        c, filters = self.c, self.filters.prepare(base, at, s)
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
+        c, filters = self.c, self.filters.prepare(room.filters, at, s)
         (xn, xc, xh, xw), (yn, yk, yh, yw) = s.x, s.y
         x_apart, y_apart = self.apart
         there = dict(x=at.first, xn=xn, xh=xh, x_pixel=xw, y_pixel=yw, separate=0, join=0)
@@ -224,7 +224,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
             there["separate"] = separating(self.itemsize, c.channels, xw)
             xn, xc, xh, xw = 0, self.x_plane, c.columns.inputs * self.itemsize, self.itemsize
         multiplying = self.stage.call(
-            scratch=room,
+            scratch=room.workers,
             relu=s.relu,
             **there,
             x_window=window_of(self.window, at.first, (xn, 0, xc * self.units.sets, xh, xw)),

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.once import made_once
-from fastconv.core.program import Address, Operands
+from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, round_up
-from fastconv.plans.arrays import Setting
+from fastconv.plans.arrays import Room, Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Filters, Prepared
 from fastconv.plans.part import Part
@@ -116,7 +116,7 @@ class DotCorrelation(Part):
             start[: self.mr * bias.size] = np.tile(bias, self.mr)
         return with_joined_lines(self.c, x), w, start
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
         images, _, length = pixel_lines(self.c, s.x, s.y)
         least = -(-images * length // (6 * self.workers))
         span = round_up(even_split(length, min(_TASK, least)), self.mr)

@@ -14,11 +14,11 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.once import made_once
-from fastconv.core.program import Address, Operands
+from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.tiling import choose_tile, even_split, round_up
-from fastconv.plans.arrays import Setting
+from fastconv.plans.arrays import Room, Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
@@ -64,7 +64,6 @@ class MatrixCorrelation(UnfoldedCorrelation):
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
-        self.threads = threads
         self.mr, self.nv = choose_tile(c.pixels, c.filters, lanes(itemsize))
         self.width = self.nv * lanes(itemsize)
         self.filters = PackedFilters(c, itemsize, self.width, None, threads)
@@ -167,12 +166,12 @@ class MatrixCorrelation(UnfoldedCorrelation):
             x = with_joined_lines(self.c, x)
         return x, w, bias
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s)
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
+        filters = self.filters.prepare(room.filters, at, s)
         rows, columns = self.c.rows, self.c.columns
         (_, _, xh, xw), (_, _, yh, yw) = s.x, s.y
         multiplying = self.stage.call(
-            scratch=room,
+            scratch=room.workers,
             relu=s.relu,
             x=at.first + (rows.first * xh + columns.first * xw),
             y=at.out + (rows.start * yh + columns.start * yw),

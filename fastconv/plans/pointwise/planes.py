@@ -28,7 +28,7 @@ from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import best_tiles, even_split, round_up, tile_score
-from fastconv.plans.arrays import Setting
+from fastconv.plans.arrays import Room, Setting
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Filters, PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
@@ -190,11 +190,11 @@ class PlanesCorrelation(UnfoldedCorrelation):
         y_steps = dict(yn=yn, yg=yk * c.filters, yk=yk)
         return dict(xn=xn, xg=xc * c.channels, xc=xc, xh=xh, xw=xw, **y_steps, line=line)
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
         there = s.w is not None and self.filters.readable(s.w)
-        filters = self._filters_there(at, s) if there else self._packed_filters(base, at, s)
+        filters = self._filters_there(at, s) if there else self._packed_filters(room.filters, at, s)
         multiplying = self.stage.call(
-            scratch=room,
+            scratch=room.workers,
             relu=s.relu,
             x=at.first,
             y=at.out,

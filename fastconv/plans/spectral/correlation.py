@@ -15,7 +15,7 @@ from fastconv.core.workspace import aligned
 from fastconv.gemm.results import PLANES, SCATTER, row_storer
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.windows import window_record
-from fastconv.plans.arrays import Setting, window_of
+from fastconv.plans.arrays import Room, Setting, window_of
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters, Prepared, lane_table, output_order
 from fastconv.plans.part import Part
@@ -111,13 +111,13 @@ class SpectralCorrelation(Part):
             **grid.constants(self.share),
         )
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s)
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
+        filters = self.filters.prepare(room.filters, at, s)
         yn, yk, yh, yw = s.y
         multiplying = self.stage.call(
-            scratch=room,
+            scratch=room.workers,
             relu=s.relu,
-            flag=flags,
+            flag=room.flags,
             x_window=plane_window(input_window(self.grid, self.vector), at.first, s.x),
             y=at.out,
             yn=yn,

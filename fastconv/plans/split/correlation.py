@@ -14,13 +14,13 @@ import numpy as np
 
 from fastconv.core.machine import machine
 from fastconv.core.once import made_once
-from fastconv.core.program import Address, Operands
+from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
 from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
-from fastconv.plans.arrays import Setting, input_words, output_words
+from fastconv.plans.arrays import Room, Setting, input_words, output_words
 from fastconv.plans.buffer import Buffer
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import Prepared, output_order
@@ -238,12 +238,12 @@ class SplitCorrelation(UnfoldedCorrelation):
             store=self.store,
         )
 
-    def prepare(self, base: Address, room: Address, at: Operands, s: Setting, flags) -> Prepared:
-        filters = self.filters.prepare(base, at, s, self.packs)
+    def prepare(self, room: Room, at: Operands, s: Setting) -> Prepared:
+        filters = self.filters.prepare(room.filters, at, s, self.packs)
         multiplying = self.stage.call(
-            scratch=room,
+            scratch=room.workers,
             relu=s.relu,
-            flags=flags,
+            flags=room.flags,
             x=at.first,
             y=at.out,
             **input_words(s.x, self.c.channels),

@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 
+from fastconv.core.address import address
 from fastconv.core.once import made_once
-from fastconv.core.stage import Stage, address
+from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import round_up
 from fastconv.simd.blocks import ADDED, PARTS, RESULT
