@@ -44,7 +44,7 @@ SCALARS = {
     "dilation": ([0, -2, (), 2**31], [1.0, math.inf, math.nan, False, "2", None]),
     "padding": ([-1, (), 2**31], [1.0, math.nan, True, None]),
     "groups": ([0, -1, 5], [1.0, math.nan, True, "1", None, (1,)]),
-    "algorithm": (["fastest", "", "Direct"], [["direct"], None, 3]),
+    "algorithm": (["fastest", "", "Direct"], [["direct"], None, 3, np.array(["direct", "fft"])]),
 }
 PAIRS = {  # of the functions of two dimensions
     "stride": ([(0, 1), (1, 0), (1, 1, 1), (1,)], [(1.0, 1), (1, True), (1, "1"), ((1, 1), 1)]),
@@ -160,6 +160,14 @@ TABLE = [
     # sizes as arguments
     ("grad_input", {"input_size": 4}, TypeError, "input_size must be a sequence of ints"),
     ("grad_input", {"input_size": "2465"}, TypeError, "input_size must be a sequence of ints"),
+    (
+        "grad_input",
+        {"input_size": {2, 4, 6, 5}},
+        TypeError,
+        "input_size must be a sequence of ints",
+    ),
+    ("grad_input", {"input_size": list}, TypeError, "input_size must be a sequence of ints"),
+    ("grad_input", {"input_size": np.ones((4, 4))}, TypeError, "input_size must be a sequence of"),
     ("grad_input", {"input_size": (2, 4, 6.0, 5)}, TypeError, "input_size must be an int"),
     ("grad_input", {"input_size": (2, 4, -6, 5)}, ValueError, "input_size must be at least 0"),
     ("grad_input", {"input_size": (2, 4, True, 5)}, TypeError, "input_size must be an int"),
@@ -185,6 +193,7 @@ TABLE = [
     ("transpose", {"output_padding": True}, TypeError, "output_padding must be an int"),
     # activations
     ("conv2d", {"activation": "tanh"}, ValueError, "activation must be None or 'relu', got 'tanh'"),
+    ("conv2d", {"activation": ones(2)}, ValueError, "activation must be None or 'relu'"),
     ("conv1d", {"activation": True}, ValueError, "activation must be None or 'relu', got True"),
     ("transpose", {"activation": "ReLU"}, ValueError, "activation must be None or 'relu'"),
 ]

@@ -125,3 +125,9 @@ def test_oracle_marks_a_receptive_field():
     pixel[0, 0, 2, 2] = 1
     touched = oracle.forward(pixel, np.ones((1, 1, 3, 3)), padding=1) > 0
     assert touched.sum() == touched[0, 0, 1:4, 1:4].sum() == 9
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "reference"])
+def test_an_overflow_is_infinite_and_no_warning(algorithm):
+    x, w = np.full((1, 1, 3, 3), 3e38, "f4"), np.ones((1, 1, 3, 3), "f4")
+    assert fc.conv2d(x, w, algorithm=algorithm).item() == np.inf

@@ -10,7 +10,11 @@ from .arguments import bias_of, problem_of, same_shape, transposed_size
 from .options import request
 from .selector import plan_for
 
-_ACTIVATIONS = (None, "relu")
+
+def _rectifies(activation) -> bool:
+    if activation is not None and not (isinstance(activation, str) and activation == "relu"):
+        raise ValueError(f"activation must be None or 'relu', got {activation!r}")
+    return activation is not None
 
 
 def conv2d(
@@ -64,15 +68,14 @@ def conv2d(
         return y[0]
     checks.same_dtype(x, "input", weight=w)
     b = bias_of(bias, w.shape[0], x)
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation must be None or 'relu', got {activation!r}")
+    relu = _rectifies(activation)
     asked = request(algorithm, accuracy, max_workspace)
     x, x_format = checks.dense(x)
     x_format = checks.order_of_result(x, x_format, w.shape[0])
     problem, shape = problem_of(
         "forward", x.shape, w.shape, stride, padding, dilation, groups, x.dtype, x_format, x_format
     )
-    return _run(problem, asked, x, w, shape, x_format, b, activation == "relu")
+    return _run(problem, asked, x, w, shape, x_format, b, relu)
 
 
 def conv1d(
@@ -163,8 +166,7 @@ def conv_transpose2d(
         )  # fmt: skip
         return x[0]
     checks.same_dtype(y, "input", weight=w)
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation must be None or 'relu', got {activation!r}")
+    relu = _rectifies(activation)
     size, unread = transposed_size(
         y.shape, w.shape, stride, padding, output_padding, groups, dilation
     )
@@ -176,7 +178,7 @@ def conv_transpose2d(
         "backward_input", size, w.shape, stride, padding, dilation, groups,
         y.dtype, y_format, y_format, unread,
     )  # fmt: skip
-    return _run(problem, asked, y, w, size, y_format, b, activation == "relu")
+    return _run(problem, asked, y, w, size, y_format, b, relu)
 
 
 def conv2d_input(

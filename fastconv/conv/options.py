@@ -33,11 +33,11 @@ def request(algorithm="auto", accuracy=None, max_workspace=None) -> Request:
     ``"auto"`` and None stand for the rest.  Raises ``TypeError`` or ``ValueError`` naming the
     argument.
     """
-    current = _current.get()
-    if algorithm == "auto" and accuracy is None and max_workspace is None:
+    current, auto = _current.get(), isinstance(algorithm, str) and algorithm == "auto"
+    if auto and accuracy is None and max_workspace is None:
         return current
     return Request(
-        current.algorithm if algorithm == "auto" else check_algorithm(algorithm),
+        current.algorithm if auto else check_algorithm(algorithm),
         current.accuracy if accuracy is None else check_accuracy(accuracy),
         current.max_workspace if max_workspace is None else check_workspace(max_workspace),
     )

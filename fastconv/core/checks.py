@@ -23,7 +23,7 @@ def array(value, name: str, ranks: tuple[int, ...]) -> np.ndarray:
             raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
         value = from_dlpack(value, name)
     if value.dtype not in _DTYPES:
-        if value.dtype.newbyteorder("=") not in _DTYPES:
+        if value.dtype.kind != "f" or value.dtype.newbyteorder("=") not in _DTYPES:
             raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
         value = value.astype(value.dtype.newbyteorder("="))
     if type(value) is not np.ndarray:
@@ -96,11 +96,13 @@ def integers(value, name: str, count: int, least: int = 0) -> tuple[int, ...]:
 
 def shape(value, name: str, ranks: tuple[int, ...]) -> tuple[int, ...]:
     """A sequence of sizes, such as the shape of a gradient to compute."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
-        raise TypeError(f"{name} must be a sequence of ints, got {value!r}")
+    if not isinstance(value, (tuple, list)):
+        if not isinstance(value, np.ndarray) or value.ndim != 1:
+            raise TypeError(f"{name} must be a sequence of ints, got {value!r:.60}")
+        value = value.tolist()
     if len(value) not in ranks:
         wanted = " or ".join(map(str, ranks))
-        raise ValueError(f"{name} must have {wanted} entries, got {tuple(value)}")
+        raise ValueError(f"{name} must have {wanted} entries, got {tuple(value)!r:.60}")
     sizes = tuple(integer(v, name) for v in value)
     fits(sizes, name)
     return sizes
@@ -165,7 +167,7 @@ def dtype(value, name: str = "dtype") -> np.dtype:
     except TypeError:
         found = None
     if found not in _DTYPES:
-        raise TypeError(f"{name} must be float32 or float64, got {value!r}")
+        raise TypeError(f"{name} must be float32 or float64, got {found or repr(value)}")
     return found
 
 
