@@ -113,6 +113,25 @@ def test_a_child_that_could_not_be_waited_for_says_so(blocks, monkeypatch):
         pass
 
 
+def test_a_signal_handler_of_the_thread_that_forks_enters(blocks):
+    entered = []
+
+    def handle(signum, frame):
+        with blocks:
+            entered.append(signum)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        with Busy(blocks) as worker:
+            timer = threading.Timer(0.4, worker.told.set)
+            timer.start()
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            assert exit_of_child(lambda: len(entered)) == 1
+            timer.join()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_whoever_forks_in_a_block_is_still_there_in_the_child(blocks):
     def in_child():
         before = blocks.entered

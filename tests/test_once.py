@@ -59,6 +59,21 @@ def test_a_property_is_made_once_and_nothing_else_of_a_class_waits():
     assert Plan.stage.__doc__ == "What is made."
 
 
+def test_a_property_of_a_subclass_may_ask_for_that_of_its_base():
+    class Base:
+        @made_once
+        def stage(self):
+            return "base"
+
+    class Derived(Base):
+        @made_once
+        def stage(self):
+            return f"derived of {super().stage}"
+
+    one = Derived()
+    assert one.stage == one.stage == "derived of base"
+
+
 def _copy_kernel():
     @kernel(record("source target"))
     def copy_word(worker, a):

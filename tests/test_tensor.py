@@ -134,6 +134,10 @@ def test_gradients_are_changed_in_place():
         g *= 0.5
         p.grad = p.grad  # that of a tensor that was given one
     np.testing.assert_array_equal(p.grad, [0.5, 1.0])
+    g = p.grad
+    p.grad *= 2
+    assert p.grad is g
+    np.testing.assert_array_equal(g, [1.0, 2.0])
 
 
 def test_python_numbers_are_gradients_of_any_dtype():

@@ -115,6 +115,8 @@ class Variable:
 
     @grad.setter
     def grad(self, value: Any) -> None:
+        if value is self._grad:  # as in ``p.grad *= 0.5``
+            return
         self._grad = None
         if value is not None:
             gradient = self.record(as_array(value))

@@ -8,6 +8,7 @@ when that command runs.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -67,14 +68,19 @@ def main(argv: list[str] | None = None) -> int:
         return Failure.exit_code
     except BrokenPipeError:  # the reader (head, less) has seen enough
         return _without_output()
-    except OSError as error:  # a full disk, say, behind the stdout
+    except OSError as error:  # a full disk, say
         print(f"fastconv: {error}", file=sys.stderr)
-        return _without_output()
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            return _without_output()
+        return Failure.exit_code
 
 
 def _without_output() -> int:
-    """The exit code where there is nothing to write to, as Python would once more at the end."""
-    if sys.stdout is not None:
+    """The exit code where stdout takes nothing; Python would try once more at the end."""
+    with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return Failure.exit_code
 

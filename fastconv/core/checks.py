@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -96,10 +96,10 @@ def integers(value, name: str, count: int, least: int = 0) -> tuple[int, ...]:
 
 def shape(value, name: str, ranks: tuple[int, ...]) -> tuple[int, ...]:
     """A sequence of sizes, such as the shape of a gradient to compute."""
-    if not isinstance(value, (tuple, list)):
-        if not isinstance(value, np.ndarray) or value.ndim != 1:
-            raise TypeError(f"{name} must be a sequence of ints, got {value!r:.60}")
+    if isinstance(value, np.ndarray) and value.ndim == 1:
         value = value.tolist()
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a sequence of ints, got {value!r:.60}")
     if len(value) not in ranks:
         wanted = " or ".join(map(str, ranks))
         raise ValueError(f"{name} must have {wanted} entries, got {tuple(value)!r:.60}")

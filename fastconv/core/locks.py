@@ -44,7 +44,8 @@ class Unbroken:
     def __init__(self, activity: str) -> None:
         self._activity = activity
         self._inside: list[int] = []  # a thread for each block; lists change in one step
-        self._forking = self._broken = False
+        self._forking: list[int] = []  # the threads that are
+        self._broken = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._await, after_in_parent=self._go_on, after_in_child=self._leave
@@ -61,27 +62,31 @@ class Unbroken:
                 f"this process was forked while another Python thread was {self._activity}, "
                 "and so cannot; fork before or after that, or start processes by 'spawn'"
             )
-        while self._forking and not self.entered:
+        thread, nested = threading.get_ident(), self.entered
+        self._inside.append(thread)
+        while not nested and self._others(self._forking):
+            self._inside.remove(thread)
             time.sleep(_PAUSE)
-        self._inside.append(threading.get_ident())
+            self._inside.append(thread)
 
     def __exit__(self, *error: object) -> None:
         self._inside.remove(threading.get_ident())
 
-    def _others(self) -> bool:
-        return any(thread != threading.get_ident() for thread in self._inside)
+    @staticmethod
+    def _others(threads: list[int]) -> bool:
+        return any(thread != threading.get_ident() for thread in threads)
 
     def _await(self) -> None:
-        self._forking = True
+        self._forking.append(threading.get_ident())
         end = time.monotonic() + _PATIENCE
-        while self._others() and time.monotonic() < end:
+        while self._others(self._inside) and time.monotonic() < end:
             time.sleep(_PAUSE)
 
     def _go_on(self) -> None:
-        self._forking = False
+        self._forking.remove(threading.get_ident())
 
     def _leave(self) -> None:
         """In the child: of all threads only this one is there."""
-        self._broken = self._broken or self._others()
+        self._broken = self._broken or self._others(self._inside)
         self._inside = [thread for thread in self._inside if thread == threading.get_ident()]
-        self._forking = False
+        self._forking = []

@@ -43,4 +43,6 @@ class made_once:  # noqa: N801: a decorator
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
+        if getattr(type(instance), self._name) is not self:  # by ``super()``
+            return self._make(instance)
         return once(vars(instance), self._name, lambda: self._make(instance))

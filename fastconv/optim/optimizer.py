@@ -167,7 +167,7 @@ def _copied(saved: Mapping[str, Any], parameter: Tensor, number: int) -> dict[st
         raise TypeError(f"the state of parameter {number} must be a mapping, got {saved!r}")
     copied = dict(saved)
     for name, value in saved.items():
-        if isinstance(value, (list, tuple)) or hasattr(value, "shape"):
+        if isinstance(value, list) or hasattr(value, "shape"):
             array = as_array(value, name)
             if array.shape != parameter.shape:
                 raise ValueError(
