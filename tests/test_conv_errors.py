@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fastconv as fc
+from fastconv.conv import functions
 
 
 def ones(*shape, dtype=np.float32):
@@ -243,3 +245,14 @@ def test_refused_algorithm_gives_its_reason():
 def test_unknown_algorithm_lists_the_known():
     with pytest.raises(ValueError, match=", ".join(fc.algorithms())):
         fc.conv2d(X, W, algorithm="fastest")
+
+
+def test_a_result_that_memory_cannot_hold_is_not_planned(monkeypatch):
+    def refuse(shape, dtype):
+        raise MemoryError(f"{shape} {dtype}")
+
+    monkeypatch.setattr(functions, "_MANY", 100)
+    monkeypatch.setattr(functions, "np", SimpleNamespace(empty=refuse))
+    monkeypatch.setattr(functions, "plan_for", None)
+    with pytest.raises(MemoryError, match=r"\(2, 6, 5, 5\) float32"):
+        fc.conv2d(ones(2, 4, 5, 5), ones(6, 4, 1, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastconv.core import checks, threads, workspace
@@ -9,6 +11,8 @@ from fastconv.core import checks, threads, workspace
 from .arguments import bias_of, problem_of, same_shape, transposed_size
 from .options import request
 from .selector import plan_for
+
+_MANY = 1 << 28  # elements of a result, which take a while to plan
 
 
 def _rectifies(activation) -> bool:
@@ -262,6 +266,8 @@ def conv2d_weight(
 
 
 def _run(problem, asked, first, second, shape, order, bias=None, relu=False) -> np.ndarray:
+    if math.prod(shape) > _MANY:  # MemoryError now rather than after planning
+        np.empty(shape, problem.dtype)
     plan = plan_for(problem, asked, threads.get_num_threads())
     out = workspace.empty(shape, problem.dtype, order)
     if problem.N == 0:
