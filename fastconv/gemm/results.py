@@ -14,6 +14,8 @@ from fastconv.simd.vector import element, lanes
 # side, or the pixels of a lane, or these are a few elements apart, or every element stands alone.
 ROWS, PLANES, SPREAD, SCATTER = range(4)
 
+PLACE = 24  # bytes of an entry that says where a pixel or a lane goes: its offset, row and column
+
 # What a kernel that stores tiles needs in its arguments: the strides between lanes and between
 # neighbouring pixels, and for SCATTER the table of lanes: (offset in bytes, row and column inside
 # the block of outputs).
@@ -24,8 +26,8 @@ RESULT = record("store lane_step pixel_step lane_table")
 def _run(pixels, first, end, step):
     """How many pixels from ``first`` on lie ``step`` bytes apart in memory."""
     length = 1
-    while first + length < end and get_word(pixels + (first + length) * 24) == (
-        get_word(pixels + first * 24) + length * step
+    while first + length < end and get_word(pixels + (first + length) * PLACE) == (
+        get_word(pixels + first * PLACE) + length * step
     ):
         length += 1
     return length
@@ -34,11 +36,12 @@ def _run(pixels, first, end, step):
 @inner
 def _scatter(like, a, item, source, y, lane, n_lanes, down, across):
     """Store the lanes of one block of folded outputs, those inside ``down`` × ``across``."""
-    first = a.lane_table + lane * 24
-    last = first + (n_lanes - 1) * 24
+    first = a.lane_table + lane * PLACE
+    last = first + (n_lanes - 1) * PLACE
+    second = min(1, n_lanes - 1)
     if (
-        # The second one tells lanes that only are as many as fit between from those in order.
-        get_word(first + min(1, n_lanes - 1) * 24) - get_word(first) == min(1, n_lanes - 1) * item
+        # First and last may be right though lanes are out of order, which the second one tells.
+        get_word(first + second * PLACE) - get_word(first) == second * item
         and get_word(last) - get_word(first) == (n_lanes - 1) * item
         and get_word(first + 8) == get_word(last + 8) < down
         and get_word(last + 16) < across
@@ -46,7 +49,7 @@ def _scatter(like, a, item, source, y, lane, n_lanes, down, across):
         copy(y + get_word(first), source, n_lanes * item)
         return
     for v in range(n_lanes):
-        entry = first + v * 24
+        entry = first + v * PLACE
         if get_word(entry + 8) < down and get_word(entry + 16) < across:
             move(like, y + get_word(entry), source + v * item)
 
@@ -74,12 +77,12 @@ def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns
     """
     if a.store == ROWS:
         for i in range(count):
-            copy(y + get_word(pixels + i * 24) + lane * item, tile + i * row, n_lanes * item)
+            copy(y + get_word(pixels + i * PLACE) + lane * item, tile + i * row, n_lanes * item)
     elif a.store in (PLANES, SPREAD):
         i = 0
         while i < count:
             length = _run(pixels, i, count, a.pixel_step)
-            target = y + get_word(pixels + i * 24) + lane * a.lane_step
+            target = y + get_word(pixels + i * PLACE) + lane * a.lane_step
             if length < 3:
                 for j in range(i, i + length):
                     for v in range(n_lanes):
@@ -96,9 +99,9 @@ def store_tile(like, a, item, vector, tile, row, y, pixels, count, rows, columns
             i += length
     else:
         for i in range(count):
-            target = y + get_word(pixels + i * 24)
-            down = rows - get_word(pixels + i * 24 + 8)
-            across = columns - get_word(pixels + i * 24 + 16)
+            target = y + get_word(pixels + i * PLACE)
+            down = rows - get_word(pixels + i * PLACE + 8)
+            across = columns - get_word(pixels + i * PLACE + 16)
             _scatter(like, a, item, tile + i * row, target, lane, n_lanes, down, across)
 
 

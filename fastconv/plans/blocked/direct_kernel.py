@@ -6,9 +6,9 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
-from fastconv.gemm.results import RESULT, ROWS, store_tile
+from fastconv.gemm.results import PLACE, RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
-from fastconv.plans.pixel_tasks import GRID, PIXELS, locate, tables_at
+from fastconv.plans.pixel_tasks import GRID, PIXELS, WINDOW_BYTES, locate, tables_at
 from fastconv.plans.target import TARGET, output_at
 from fastconv.simd.copying import get_word, put_word
 from fastconv.simd.microkernel import TERMS
@@ -120,9 +120,9 @@ def direct_kernel(itemsize: int) -> Kernel:
                             call(a.pack, a.packing, task, panel + b * w_block)
                         clock = lap(a.profile, worker, WEIGHT, clock)
                     sums = partial + (t - split * share) * a.pixels.most * row
-                    window = windows - 32
+                    window = windows - WINDOW_BYTES
                     for m in range(0, count, mr):
-                        window += 32
+                        window += WINDOW_BYTES
                         if (
                             get_word(window) != top
                             or get_word(window + 8) != bottom
@@ -143,7 +143,7 @@ def direct_kernel(itemsize: int) -> Kernel:
                         if last:
                             shift = tile
                             if straight:
-                                step, to, shift = 24, writing + m * 24, y + lane * itemsize
+                                step, to, shift = PLACE, writing + m * PLACE, y + lane * itemsize
                         length = a.input.block * (right - left if a.joined else 1)
                         run, n_runs = runs, blocks * block_runs
                         most = max(1, TERMS // max(1, length))
@@ -166,7 +166,7 @@ def direct_kernel(itemsize: int) -> Kernel:
                         if last and not straight:
                             clock = lap(a.profile, worker, MULTIPLY, clock)
                             store_tile(
-                                like, a.output, itemsize, vector, tile, row, y, writing + m * 24,
+                                like, a.output, itemsize, vector, tile, row, y, writing + m * PLACE,
                                 valid, down, across, lane, n_lanes,
                             )  # fmt: skip
                             clock = lap(a.profile, worker, OUTPUT, clock)

@@ -7,9 +7,9 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.columns import copy_listed
-from fastconv.gemm.results import RESULT, ROWS, store_tile
+from fastconv.gemm.results import PLACE, RESULT, ROWS, store_tile
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.plans.pixel_tasks import GRID, PIXELS, locate, tables_at
+from fastconv.plans.pixel_tasks import GRID, PIXELS, WINDOW_BYTES, locate, tables_at
 from fastconv.plans.target import TARGET, output_at
 from fastconv.simd.copying import get_word, put_word
 from fastconv.simd.phases import lap, started
@@ -112,13 +112,13 @@ def im2col_kernel(itemsize: int) -> Kernel:
                 for strip in range(0, count, a.strip * mr):
                     end = min(count, strip + a.strip * mr)
                     panel, listed = panels, runs
-                    taps = windows + strip // mr * 32
+                    taps = windows + strip // mr * WINDOW_BYTES
                     for m in range(strip, end, mr):
                         _gather_tile(
                             like, a, itemsize, mr, row, reading + m * 8, taps, window, panel,
                             listed, run,
                         )  # fmt: skip
-                        taps += 32
+                        taps += WINDOW_BYTES
                         panel += panel_bytes
                         listed += runs_bytes
                     clock = lap(a.profile, worker, INPUT, clock)
@@ -139,7 +139,7 @@ def im2col_kernel(itemsize: int) -> Kernel:
                             if last:
                                 c_shift = tile
                                 if straight:
-                                    c_step, to = 24, writing + m * 24
+                                    c_step, to = PLACE, writing + m * PLACE
                                     c_shift = y + lane * itemsize
                             call(
                                 multiply, rows, panel, listed + 16, get_word(listed),
@@ -150,7 +150,7 @@ def im2col_kernel(itemsize: int) -> Kernel:
                                 clock = lap(a.profile, worker, MULTIPLY, clock)
                                 store_tile(
                                     like, a.output, itemsize, vector, tile, row, y,
-                                    writing + m * 24, valid, down, across, lane, n_lanes,
+                                    writing + m * PLACE, valid, down, across, lane, n_lanes,
                                 )  # fmt: skip
                                 clock = lap(a.profile, worker, OUTPUT, clock)
                             sums += mr * row
