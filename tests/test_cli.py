@@ -81,7 +81,7 @@ def test_help_names_every_option(capsys, command):
         ),
         ("explain",): ("WHAT", "--stride", "--batch", "--passes", "--format", "--threads"),
         ("info",): ("--json",),
-        ("warmup",): ("--layer", "--demo", "--dtype", "--format", "--directions"),
+        ("warmup",): ("--layer", "--demo", "--dtype", "--format", "--passes"),
         ("report",): ("RESULTS.json", "--html", "--plots"),
     }
     assert all(word in text for word in expected[command])
@@ -105,7 +105,7 @@ MISTAKES = [
     (["warmup", "--layer"], "--layer: expected at least one argument"),
     (["warmup", "--dtype", "float16"], "--dtype: invalid choice: 'float16'"),
     (["warmup", "--format", "hwc"], "--format: invalid choice: 'hwc'"),
-    (["warmup", "--directions", "back"], "--directions: invalid choice: 'back'"),
+    (["warmup", "--passes", "back"], "--passes: invalid choice: 'back'"),
     (["warmup", "--layer", "8x16x9x9"], "expected NxCxHxW:KxCxRxS[:s2p1d1g1]"),
     (["warmup", "--layer", f"{LAYER}:s1:p1"], "expected NxCxHxW:KxCxRxS[:s2p1d1g1]"),
     (["warmup", "--layer", "8x16x9:32x16x3x3"], "input '8x16x9' is not four positive sizes"),
@@ -230,7 +230,7 @@ def test_info_without_a_cache(capsys, monkeypatch):
 
 
 def test_warmup_leaves_a_warm_cache(tmp_path):
-    argv = ("-m", "fastconv", "warmup", "--layer", "2x4x5x5:8x4x3x3:p1", "--directions", "forward")
+    argv = ("-m", "fastconv", "warmup", "--layer", "2x4x5x5:8x4x3x3:p1", "--passes", "forward")
     cold, warm = (process(*argv, FASTCONV_CACHE_DIR=str(tmp_path)) for _ in range(2))
     for ended in (cold, warm):
         assert (ended.returncode, ended.stderr) == (0, "")
@@ -248,7 +248,7 @@ def test_warmup_leaves_a_warm_cache(tmp_path):
 def test_warmup_covers_every_case_asked_for(capsys):
     layers = ["1x2x4x6:4x1x3x3:psameg2", "1x2x3x3:4x2x1x1:s2x1d2"]
     argv = ["warmup", "--layer", *layers, "--format", "nhwc", "nchw"]
-    argv += ["--directions", "backward_weight", "forward"]
+    argv += ["--passes", "backward_weight", "forward"]
     lines = [line for line in succeeds(capsys, argv).splitlines() if "  →  " in line]
     cases = [tuple(line.split("  →  ")[0].split("  ")) for line in lines]
     assert cases == [

@@ -149,3 +149,14 @@ def test_wrong_arguments(changes, error, message):
     good = {"input_shape": SHAPES[0], "weight_shape": SHAPES[1]}
     with pytest.raises(error, match=message):
         fc.explain(**good | changes)
+
+
+def test_what_was_measured_stands_before_what_was_not():
+    made = fc.explain((8, 16, 12, 12), (16, 16, 3, 3), padding=1)
+    able = [row for row in made.rows if row.reason is None]
+    slow, fast = able[-1].algorithm, able[0].algorithm
+    times = {slow: 9.0, fast: 8.0}
+    rows = tuple(row._replace(measured=times.get(row.algorithm)) for row in made.rows)
+    lines = str(made._replace(rows=rows)).splitlines()
+    order = [word for line in lines for word in line.split()[:2] if word in fc.algorithms()]
+    assert order[:2] == [fast, slow]

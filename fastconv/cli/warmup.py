@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for option, choices, default, what in (
         ("--dtype", DTYPES, DTYPES[:1], "element types"),
         ("--format", FORMATS, FORMATS[:1], "memory orders"),
-        ("--directions", DIRECTIONS, DIRECTIONS, "passes"),
+        ("--passes", DIRECTIONS, DIRECTIONS, "passes"),
     ):
         text = f"{what} of the layers: {', '.join(choices)} (default: {' '.join(default)})"
         add(option, nargs="+", choices=choices, default=default, metavar="NAME", help=text)
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _jobs(layers: list[Layer], args: argparse.Namespace) -> Iterator[tuple[str, Callable]]:
     """What to run, and what to call it."""
-    for layer, *case in itertools.product(layers, args.dtype, args.format, args.directions):
+    for layer, *case in itertools.product(layers, args.dtype, args.format, args.passes):
         yield f"{layer.text}  {'  '.join(case)}", partial(_convolve, layer, *case)
     if args.demo:
         yield "demo", demo.warm_up

@@ -45,7 +45,7 @@ class Explanation(NamedTuple):
 
     def _head(self) -> tuple[str, str]:
         p = self.problem
-        workers = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        workers = text.threads(self.threads)
         asked = f"accuracy {self.accuracy!r} (error ≤ {self.error_limit:.1e})"
         if self.max_workspace is not None:
             asked += f", at most {text.amount(self.max_workspace)} of scratch"
@@ -55,7 +55,7 @@ class Explanation(NamedTuple):
         )
 
     def _table(self) -> list[str]:
-        """The eligible ones, the fastest first; the others with the reason."""
+        """The eligible ones, measured ones and fast ones first; the others with the reason."""
         eligible = [row for row in self.rows if row.reason is None]
         eligible.sort(key=lambda row: (row.measured is None, row.measured or row.predicted or 0))
         header = ("  algorithm", "predicted", "measured", "GFLOP", "scratch", "error ≤")

@@ -99,7 +99,7 @@ class Pass(NamedTuple):
     @property
     def title(self) -> str:
         p = self.problem
-        workers = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        workers = text.threads(self.threads)
         return (
             f"{p.direction} of {p.summary}\n{p.dtype}, {p.x_format}, {workers}; "
             f"{p.flops / 1e9:.3g} GFLOP; peak {self.peak:.0f} GFLOP/s"

@@ -15,6 +15,11 @@ def duration(seconds: float) -> str:
     return _scaled(seconds * 1e6, 1000, ("µs", "ms", "s"))
 
 
+def threads(n: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{n} thread{'s' if n > 1 else ''}"
+
+
 def _scaled(value: float, step: int, units: tuple[str, ...]) -> str:
     """Three significant digits, in the largest unit that leaves at least 1."""
     unit = 0

@@ -6,6 +6,7 @@ from statistics import geometric_mean
 from typing import NamedTuple
 
 from fastconv.comparison.results import Results
+from fastconv.core import text
 
 from .grouping import by_pass
 from .ranking import ratio, uncertain
@@ -23,7 +24,7 @@ def facts(results: Results) -> list[Fact]:
 
 def _machine(results: Results) -> list[Fact]:
     host = results.host
-    workers = f"{host.threads} thread{'s' if host.threads > 1 else ''}"
+    workers = text.threads(host.threads)
     return [
         Fact("peak", f"{host.peak:.0f} GFLOP/s", f"multiply-adds alone, {workers}, {host.isa}"),
         Fact("bandwidth", f"{host.bandwidth:.0f} GB/s", f"from and to memory, {workers}"),
