@@ -36,6 +36,7 @@ _MAPPED = 8  # a vector of mapped filters, on its way to the second-level cache
 _SUMS = 10  # a vector of sums, from there and back
 _INPUTS = 3  # a vector of inputs, from there
 _FAR_INPUTS = 6  # the same from the last cache
+_SHORT_MOVES = 0.6  # all of these, for vectors of 32 bytes (as measured, like those: Zen 3, Zen 4)
 _LAUNCH = 15_000  # of another stage
 
 # And what storing a vector of outputs in planes takes longer where tasks end within their rows: two
@@ -251,7 +252,8 @@ class Cutting:
         calls = chunks * share.tiles // self.mr * lane_tiles * _CALL
         far = _FAR_INPUTS if share.shared else 0
         inputs = share.tiles * -(-depth // self.vector) * (lane_tiles * _INPUTS + far)
-        return filters + self.components * (sums + calls + inputs)
+        moves = self.components * (sums + calls + inputs)
+        return filters + (moves if machine().isa.vector_bytes >= 64 else _SHORT_MOVES * moves)
 
 
 def best_cutting(
