@@ -63,11 +63,13 @@ class Unbroken:
                 "and so cannot; fork before or after that, or start processes by 'spawn'"
             )
         thread, nested = threading.get_ident(), self.entered
-        self._inside.append(thread)
-        while not nested and self._others(self._forking):
-            self._inside.remove(thread)
-            time.sleep(_PAUSE)
+        while True:
+            while not nested and self._others(self._forking):
+                time.sleep(_PAUSE)
             self._inside.append(thread)
+            if nested or not self._others(self._forking):
+                return
+            self._inside.remove(thread)  # a fork began meanwhile
 
     def __exit__(self, *error: object) -> None:
         self._inside.remove(threading.get_ident())
