@@ -16,6 +16,7 @@ _MANY = 1 << 28  # elements of a result, which take a while to plan
 
 
 def _rectifies(activation) -> bool:
+    """Whether negative results become 0; ``ValueError`` for what is no activation."""
     if activation is not None and not (isinstance(activation, str) and activation == "relu"):
         raise ValueError(f"activation must be None or 'relu', got {activation!r}")
     return activation is not None

@@ -131,20 +131,20 @@ def _error(result: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _interleaved(
-    runs: dict[str, Callable], budget: float, settling: float
+    runs: dict[str, Callable], budget: float, warming: float
 ) -> dict[str, list[float]]:
     """Seconds of the runs of each, in turns with the others until each has used up its budget.
 
-    A turn is one run or, after ``settling`` seconds of others that do not count, some.
+    A turn is one run or, after ``warming`` seconds of others that do not count, some.
     """
-    share = budget / _LEAST_RUNS if settling else 0
+    share = budget / _LEAST_RUNS if warming else 0
     times: dict[str, list[float]] = {name: [] for name in runs}
     racing, chance = list(runs), random.Random(0)
     while racing:
         # A run finds the caches as the one before it left them: chance decides who follows whom.
         chance.shuffle(racing)
         for name in racing:
-            _warm_up(runs[name], settling)
+            _warm_up(runs[name], warming)
             times[name] += _timed(runs[name], share)
         fastest = min(map(min, times.values()))
         racing = [name for name in racing if not _finished(times[name], budget, fastest)]

@@ -45,9 +45,8 @@ def cache_directory() -> str | None:
     """
     import platformdirs
 
-    base = os.path.expanduser(
-        os.environ.get("FASTCONV_CACHE_DIR", "")
-    ) or platformdirs.user_cache_dir("fastconv", False)
+    asked = os.path.expanduser(os.environ.get("FASTCONV_CACHE_DIR", ""))
+    base = asked or platformdirs.user_cache_dir("fastconv", False)
     folder = os.path.join(base, f"kernels-{source_digest()}")
     try:
         os.makedirs(folder, exist_ok=True)

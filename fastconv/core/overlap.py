@@ -17,7 +17,7 @@ def overlapped(runs: Iterable[Callable[[], Result]]) -> list[Result]:
     """What each of the ``runs`` returns, in order; they must not depend on each other.
 
     A second thread takes part, unless this one is needed to let go of a lock first: it may be in a
-    signal handler, or a destructor, that interrupted compiling or launching.
+    signal handler, or a destructor, that interrupted making kernels, or launching them.
     """
     tasks = list(enumerate(runs))
     waiting = iter(tasks)

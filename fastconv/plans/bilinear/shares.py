@@ -36,7 +36,7 @@ _MAPPED = 8  # a vector of mapped filters, on its way to the second-level cache
 _SUMS = 10  # a vector of sums, from there and back
 _INPUTS = 3  # a vector of inputs, from there
 _FAR_INPUTS = 6  # the same from the last cache
-_SHORT_MOVES = 0.6  # all of these, for vectors of 32 bytes (as measured, like those: Zen 3, Zen 4)
+_SHORT_MOVES = 0.6  # times as long for vectors of 32 bytes, but for what is mapped (Zen 3)
 _LAUNCH = 15_000  # of another stage
 
 # And what storing a vector of outputs in planes takes longer where tasks end within their rows: two

@@ -25,7 +25,7 @@ class Block(NamedTuple):
     columns: int
 
 
-class Room(NamedTuple):
+class WorkerRoom(NamedTuple):
     """A worker's scratch, by address."""
 
     tables: int  # of the rows of a tile: in the sums, and in dw
@@ -100,7 +100,7 @@ def room_of(a, worker, row):
     runs = nothing + row
     window = (runs + TABLES * table_bytes(a) + 63) // 64 * 64
     columns = window + a.window_bytes
-    return Room(tables, nothing, runs, window, columns, columns + a.columns_bytes)
+    return WorkerRoom(tables, nothing, runs, window, columns, columns + a.columns_bytes)
 
 
 @inner
