@@ -14,7 +14,7 @@ import numpy as np
 from fastconv.core import threads, workspace
 from fastconv.core.overlap import overlapped
 from fastconv.core.problem import ConvProblem
-from fastconv.simd.phases import seconds_by_phase
+from fastconv.simd.clock import seconds_by_phase
 
 from ._peers import PEERS
 from .options import Request

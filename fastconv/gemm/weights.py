@@ -24,9 +24,9 @@ from fastconv.core.jit import (
     record_at,
 )
 from fastconv.core.profile import WEIGHT
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import LINE, copy, fetch, get_word, move, zero
 from fastconv.simd.interleaving import separate_taps
-from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import gather_lanes
 from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_half, transpose_taps, transpose_tile

@@ -84,7 +84,7 @@ def _pixels(like, a, target, source, count, valid, item):
 
 
 @inner
-def reach(first, source, positions, extent):
+def positions_inside(first, source, positions, extent):
     """Which of so many ``positions``, ``source`` apart from ``first`` on, lie within an extent.
 
     The first of them, and the first behind them.
@@ -144,10 +144,10 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
     The first position holds the source's row ``row`` and column ``column``, if it has them.
     """
     pixel = a.block * item
-    low, high = reach(column, a.column_source, columns, a.width)
+    low, high = positions_inside(column, a.column_source, columns, a.width)
     valid = min(a.block, a.channels - block * a.block)
     if _are_short(a, columns * pixel, item) and _side_by_side(a, valid, item):
-        top, bottom = reach(row, a.row_source, rows, a.height)
+        top, bottom = positions_inside(row, a.row_source, rows, a.height)
         source = element_at(a, image, group, block * a.block, row + top * a.row_source, column)
         _short_rows(like, a, item, target, columns, source, top, bottom - top, rows, low, high)
         return

@@ -17,7 +17,7 @@ from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.simd.copying import get_word
-from fastconv.simd.pooling import pool_windows
+from fastconv.simd.pooling import PoolResult, PoolWindow, pool_windows
 from fastconv.simd.vector import element, lanes
 
 from ._windows import Spans
@@ -63,15 +63,27 @@ def pooling_kernel(itemsize: int, operation: int, x_stride: int, y_stride: int) 
                     if a.lane_columns > 0:
                         start, start_step, limit = w + lane * x_stride, a.column_spread, a.width
                     at = y_row + q * a.yw + lane * y_stride
-                    pool_windows(
-                        like, operation, x_stride, y_stride,
-                        x_row + w * a.xw + lane * x_stride * itemsize,
-                        rows, a.row_spread * a.xh, columns, a.column_spread * a.xw,
-                        start, start_step, limit, a.row_spread * a.width, a.column_spread,
-                        min(vector, count - lane), a.y + at * itemsize, height * width,
-                        a.positions + at * 8, h * a.width + w + lane * a.lane_columns,
-                        a.lane_columns,
-                    )  # fmt: skip
+                    window = PoolWindow(
+                        x=x_row + w * a.xw + lane * x_stride * itemsize,
+                        rows=rows,
+                        row_step=a.row_spread * a.xh,
+                        columns=columns,
+                        column_step=a.column_spread * a.xw,
+                        start=start,
+                        start_step=start_step,
+                        limit=limit,
+                        row_pixels=a.row_spread * a.width,
+                        column_pixels=a.column_spread,
+                    )
+                    result = PoolResult(
+                        count=min(vector, count - lane),
+                        y=a.y + at * itemsize,
+                        divisor=height * width,
+                        positions=a.positions + at * 8,
+                        first_pixel=h * a.width + w + lane * a.lane_columns,
+                        lane_pixels=a.lane_columns,
+                    )
+                    pool_windows(like, operation, x_stride, y_stride, window, result)
             p += 1
             if p == a.rows:
                 p, c = 0, c + 1

@@ -12,8 +12,8 @@ from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.problem import ConvProblem
 from fastconv.core.profile import OUTPUT
 from fastconv.core.stage import Stage
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import zero
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 
 _SHARE = 1 << 18  # bytes of a task

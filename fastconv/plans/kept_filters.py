@@ -20,8 +20,8 @@ from fastconv.core.profile import WEIGHT
 from fastconv.core.program import SCRATCH, Program, operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import ALIGN, aligned
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import put_word, same
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 
 from .arrays import Setting

@@ -18,7 +18,7 @@ GRID = record("tasks N I J task_n task_i task_j tasks_i tasks_j groups splits")
 
 # The tables of the pixels of a block (:mod:`.pixels`), with room for so many pixels in each.
 PIXELS = record("reading writing windows row_kinds column_kinds most")
-WINDOW_BYTES = 32  # of the taps that a tile's pixels need: top, bottom, left, right
+TAPS_BYTES = 32  # of the taps that a tile's pixels need: top, bottom, left, right
 
 
 def count_blocks(c: Correlation, n: int, i: int, j: int) -> int:
@@ -91,7 +91,7 @@ def locate(a, task):
 @inner
 def tables_at(pixels, grid, mr, i0, j0, variant):
     """Of a block: where its pixels read, where they write, the windows of its tiles of ``mr``."""
-    windows = pixels.windows + variant // 4 * (pixels.most // mr) * WINDOW_BYTES
+    windows = pixels.windows + variant // 4 * (pixels.most // mr) * TAPS_BYTES
     windows += get_word(pixels.row_kinds + i0 // grid.task_i * 8)
     windows += get_word(pixels.column_kinds + j0 // grid.task_j * 8)
     most = variant * pixels.most

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastconv.core.jit import inner, record
 from fastconv.gemm.sharing import cuts
-from fastconv.simd.copying import get_word
+from fastconv.simd.copying import accumulate, get_word
 
 # A task is a copy of the sums × a part of its units; where the blocks of each copy begin.
 SUM_TASKS = record("counter tasks copies parts units cuts")
@@ -37,6 +37,13 @@ def blocks_of(t, task):
     """The blocks of a task, likewise."""
     at = t.cuts + task % t.copies * 8
     return get_word(at), get_word(at + 8)
+
+
+@inner
+def add_copies(like, sums, copies, copy_bytes, nbytes):
+    """Add to so many bytes of the first copy those of the others."""
+    for other in range(1, copies):
+        accumulate(like, sums, sums + other * copy_bytes, nbytes)
 
 
 @inner

@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .strided import Part, read, write
+from .strided import RowLanes, read, write
 from .vector import Vectors, i64, literal
 
 # The parts are S; or T; or P5 to P7, with P1 to P4 in the blocks that the result replaces; or P1 to
@@ -49,7 +49,7 @@ def _result(b: ir.IRBuilder, p1, p2, p3, p4, p5, p6, p7):
 class _Sweep:
     """One vector of every block and every part, ``part`` of it if it is the last of a run."""
 
-    def __init__(self, v: Vectors, operation: int, part: Part | None, floor):
+    def __init__(self, v: Vectors, operation: int, part: RowLanes | None, floor):
         self.v, self.operation, self.part, self.floor = v, operation, part, floor
 
     def _load(self, addresses):
@@ -108,7 +108,7 @@ def block_sums(
         v.raise_flag(*v.loop(whole, [v.zero], body), flag)
         rest = builder.sub(count, builder.mul(whole, i64(v.lanes)))
         with builder.if_then(builder.icmp_signed(">", rest, i64(0))):
-            sweep = _Sweep(v, operation, Part(i64(0), rest, rest), floor)
+            sweep = _Sweep(v, operation, RowLanes(i64(0), rest, rest), floor)
             v.raise_flag(sweep.emit(moved(blocks, whole), moved(parts, whole), v.zero), flag)
         return context.get_dummy_value()
 

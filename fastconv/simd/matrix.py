@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from .strided import write
 from .vector import I32, I64, Vectors, i64, literal, outlined
 
-ROWS = 16  # of a tile
+TILE_ROWS = 16  # of a tile
 DEPTH = 32  # terms of a sum that one instruction adds up
 LANES = 16  # results in a row of a tile
 TILE_BYTES = 1024
@@ -36,7 +36,7 @@ def _shape() -> np.ndarray:
     palette = np.zeros(64, np.uint8)
     palette[0] = 1
     palette[16:32].view(np.uint16)[:] = 64
-    palette[48:56] = ROWS
+    palette[48:56] = TILE_ROWS
     return palette
 
 
@@ -314,7 +314,7 @@ class _Judge:
 
 
 @intrinsic
-def finish(typingctx, like, target, step, values, count, valid, bias, relu, flags):
+def finish_rows(typingctx, like, target, step, values, count, valid, bias, relu, flags):
     """``count`` vectors in a row, to which ``bias`` is added, through a ReLU if asked for.
 
     They go to ``target`` and up, ``step`` bytes apart, ``valid`` lanes of each.  Sets the word at
@@ -350,7 +350,7 @@ def finish(typingctx, like, target, step, values, count, valid, bias, relu, flag
 
 @intrinsic
 def add_up(typingctx, like, target, before, values, count, flags):
-    """``target = before + values`` over ``count`` vectors, which are judged as in ``finish``."""
+    """``target = before + values`` over ``count`` vectors, judged as in ``finish_rows``."""
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])

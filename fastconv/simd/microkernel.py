@@ -27,6 +27,10 @@ compiles them.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from llvmlite.ir import Value
+
 from .copying import LINE
 from .vector import I64, Vectors, i64
 
@@ -98,24 +102,35 @@ def finish(v: Vectors, acc, init, pitch, relu, row, mr, nv, columns=None):
                     v.store_some(value, v.offset(target, j * v.nbytes), mask)
 
 
-def listed(v: Vectors, c_rows, c_step, c_shift):
-    """Where row m goes: to ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart."""
+def finish_listed(v: Vectors, acc, ending, mr, nv):
+    """The same with row m at ``c_rows[m] + c_shift``, the table's entries ``c_step`` bytes apart.
+
+    ``ending`` is ``init``, ``pitch`` and ``relu``, then ``c_rows``, ``c_step`` and ``c_shift``.
+    """
+    *start, c_rows, c_step, c_shift = ending
 
     def row(m):
         return v.offset(word(v, v.offset(c_rows, v.builder.mul(c_step, i64(m))), 0), c_shift)
 
-    return row
+    finish(v, acc, *start, row, mr, nv)
 
 
-def emit_rows(
-    v: Vectors, shape, a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows,
-    c_step, c_shift,
-):  # fmt: skip
+def unrolled(v: Vectors, length):
+    """``loop(carried, block)`` of so many steps; ``block(size)`` is the body of several."""
+    blocks = v.builder.ashr(length, i64(UNROLL.bit_length() - 1))
+    rest = v.opaque(v.builder.and_(length, i64(UNROLL - 1)))
+
+    def loop(carried, block):
+        return v.loop(rest, v.loop(blocks, carried, block(UNROLL)), block(1))
+
+    return loop
+
+
+def emit_rows(v: Vectors, shape, a_rows, a_shift, runs, n_runs, length, b, *ending):
     builder, (mr, nv) = v.builder, shape
     step = nv * v.nbytes
     a = [word(v, a_rows, m) for m in range(mr)]
-    blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
+    loop = unrolled(v, length)
 
     def block(size):
         def steps(index, carried):
@@ -128,12 +143,9 @@ def emit_rows(
         return steps
 
     def run(index, acc):
-        start = run_start(v, runs, index, a_shift, b)
-        carried = v.loop(blocks, [*start, *acc], block(UNROLL))
-        return v.loop(rest, carried, block(1))[2:]
+        return loop([*run_start(v, runs, index, a_shift, b), *acc], block)[2:]
 
-    acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
-    finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)
+    finish_listed(v, v.loop(n_runs, [v.zero] * (mr * nv), run), ending, mr, nv)
 
 
 def _pitched_rows(v: Vectors, bases, pitch, pitch3, mr):
@@ -151,8 +163,7 @@ def emit_pitched(
     step = nv * v.nbytes
     a_pitch, a_pitch3 = v.opaque(a_pitch), v.opaque(builder.mul(a_pitch, i64(3)))
     far = builder.mul(a_pitch, i64(_REACH))
-    blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
+    loop = unrolled(v, length)
     n_bases = -(-mr // _REACH)
 
     def block(size):
@@ -174,7 +185,7 @@ def emit_pitched(
         a, c, fetch = carried
         bases = [v.opaque(builder.add(a, builder.mul(far, i64(i)))) for i in range(n_bases)]
         carried = [b, fetch, *bases, *[v.zero] * (mr * nv)]
-        _, fetch, *carried = v.loop(rest, v.loop(blocks, carried, block(UNROLL)), block(1))
+        _, fetch, *carried = loop(carried, block)
 
         def row(m):
             return v.offset(c, builder.mul(c_pitch, i64(m)))
@@ -252,35 +263,55 @@ def prefetch_vectors(v: Vectors, at, nv):
         v.prefetch(v.offset(at, nbytes))
 
 
-def emit_panel(
-    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, fetch, fetch_step,
-    init, pitch, relu, c_rows, c_step, c_shift,
-):  # fmt: skip
-    builder, (mr, nv, stretches) = v.builder, shape
+class Panel(NamedTuple):
+    """What the sums of a panel read and prefetch (:func:`.tile_panel`)."""
+
+    a: Value
+    a_pitch: Value
+    a_step: Value
+    runs: Value
+    n_runs: Value
+    length: Value
+    b: Value
+    b_step: Value
+    fetch: Value
+    fetch_step: Value
+
+    def start(self, v: Vectors, run) -> list:
+        """Where a run begins in A and in B, and what is prefetched then."""
+        return run_start(v, self.runs, run, self.a, self.b, self.fetch)
+
+    def moved(self, v: Vectors, at) -> list:
+        """The three addresses a step further."""
+        return list(map(v.builder.add, at, [self.a_step, self.b_step, self.fetch_step]))
+
+
+PANEL = len(Panel._fields)
+
+
+def emit_panel(v: Vectors, shape, *words):
+    panel, ending = Panel(*words[:PANEL]), words[PANEL:]
+    mr, nv, stretches = shape
+    loop = unrolled(v, panel.length)
 
     def rows(a):
         for _ in range(stretches):
             yield from (v.offset(a, m * v.itemsize) for m in range(mr // stretches))
-            a = builder.add(a, a_pitch)
+            a = v.builder.add(a, panel.a_pitch)
 
     def block(size):
         def steps(index, carried):
-            a, b, fetch, *acc = carried
+            at, acc = carried[:3], carried[3:]
             for _ in range(size):
+                a, b, fetch = at
                 prefetch_vectors(v, fetch, nv)
                 acc = _step(v, acc, list(rows(a)), b, nv)
-                a, b = builder.add(a, a_step), builder.add(b, b_step)
-                fetch = builder.add(fetch, fetch_step)
-            return [a, b, fetch, *acc]
+                at = panel.moved(v, at)
+            return [*at, *acc]
 
         return steps
 
-    blocks = builder.ashr(length, i64(UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(length, i64(UNROLL - 1)))
-
     def run(index, acc):
-        carried = [*run_start(v, runs, index, a, b, fetch), *acc]
-        return v.loop(rest, v.loop(blocks, carried, block(UNROLL)), block(1))[3:]
+        return loop([*panel.start(v, index), *acc], block)[3:]
 
-    acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
-    finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)
+    finish_listed(v, v.loop(panel.n_runs, [v.zero] * (mr * nv), run), ending, mr, nv)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from .strided import Part, ramp, read, valid, write
+from .strided import RowLanes, ramp, read, valid, write
 from .vector import I64, Vectors, i64, literal
 
 
@@ -80,22 +80,33 @@ _OPERATIONS = (
 )
 
 
-class _Window(NamedTuple):
+class PoolWindow(NamedTuple):
     """The window of lane 0: address and steps in bytes, then elements, then positions in pixels."""
 
-    x: ir.Value
-    rows: ir.Value
-    row_step: ir.Value
-    columns: ir.Value
-    column_step: ir.Value
-    start: ir.Value
-    start_step: ir.Value
-    limit: ir.Value
-    row_pixels: ir.Value
-    column_pixels: ir.Value
+    x: int
+    rows: int
+    row_step: int
+    columns: int
+    column_step: int
+    start: int  # the element of its row where the window begins, and the step of one column
+    start_step: int
+    limit: int  # elements of the row
+    row_pixels: int
+    column_pixels: int
 
 
-def _reduce(v: Vectors, operation: _Operation, window: _Window, stride: int, count):
+class PoolResult(NamedTuple):
+    """Where the results go."""
+
+    count: int  # windows, at most a vector of them
+    y: int
+    divisor: int  # of an average
+    positions: int  # where those of maxima go, as 64-bit integers
+    first_pixel: int  # from which lane 0 counts, and further the next ones
+    lane_pixels: int
+
+
+def _reduce(v: Vectors, operation: _Operation, window: PoolWindow, stride: int, count):
     """The state after all pixels; ``count`` is None if every lane reads every pixel."""
 
     def row(_, carried):
@@ -103,7 +114,7 @@ def _reduce(v: Vectors, operation: _Operation, window: _Window, stride: int, cou
 
         def column(_, carried):
             x, start, pixel, *state = carried
-            part = None if count is None else Part(start, window.limit, count)
+            part = None if count is None else RowLanes(start, window.limit, count)
             mask = None if part is None else valid(v, part, stride)
             value = read(v, x, stride, part, operation.fill)
             return [
@@ -133,7 +144,7 @@ def _absolute(v: Vectors, position, first_pixel, lane_pixels):
     return builder.select(found, builder.add(start, position), none)
 
 
-def _all_inside(v: Vectors, window: _Window, stride: int, count):
+def _all_inside(v: Vectors, window: PoolWindow, stride: int, count):
     """Whether every lane matters and reads elements of the row only."""
     builder = v.builder
     steps = builder.mul(builder.sub(window.columns, i64(1)), window.start_step)
@@ -146,41 +157,36 @@ def _all_inside(v: Vectors, window: _Window, stride: int, count):
 
 @intrinsic(prefer_literal=True)
 def pool_windows(
-    typingctx, like, operation, x_stride, y_stride,
-    x, rows, row_step, columns, column_step, start, start_step, limit, row_pixels, column_pixels,
-    count, y, divisor, positions, first_pixel, lane_pixels,
+    typingctx, like, operation, x_stride, y_stride, window, result
 ):  # fmt: skip
-    """Reduce ``count`` windows (at most a vector of them) of ``rows`` × ``columns`` pixels.
+    """Reduce a vector of windows, a :class:`PoolWindow` and those beside it, or fewer.
 
     ``operation`` is ``MAXIMUM``, ``MAXIMUM_POSITION`` or ``AVERAGE`` (sum / ``divisor``).  Windows
-    begin ``x_stride`` elements apart at the address ``x``, the element ``start`` of its row; what
-    is not among elements 0 … ``limit`` − 1 of the row is left out.  From column to column of the
-    window, addresses grow by ``column_step``, elements by ``start_step``.  Results are stored
-    ``y_stride`` elements apart at ``y``, their positions as 64-bit integers at ``positions``;
-    lane i counts from ``first_pixel + i·lane_pixels``, and is −1 if all of it was left out.
+    begin ``x_stride`` elements apart; what is not among elements 0 … ``limit`` − 1 of their row is
+    left out.  Results are stored ``y_stride`` elements apart, where the :class:`PoolResult` says;
+    the position of lane i is −1 if all of it was left out.
     """
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
         chosen, reads, writes = (literal(t) for t in signature.args[1:4])
         operation = _OPERATIONS[chosen]
-        window = _Window(*arguments[4:14])
-        count, y, divisor, positions, first_pixel, lane_pixels = arguments[14:]
+        window = PoolWindow(*cgutils.unpack_tuple(builder, arguments[4]))
+        result = PoolResult(*cgutils.unpack_tuple(builder, arguments[5]))
 
         def run(count):
             state = _reduce(v, operation, window, reads, count)
-            value, *position = operation.finish(v, state, divisor)
-            write(v, value, y, writes, count)
+            value, *position = operation.finish(v, state, result.divisor)
+            write(v, value, result.y, writes, count)
             for relative in position:
-                absolute = _absolute(v, relative, first_pixel, lane_pixels)
-                write(v, absolute, positions, 1, count)
+                absolute = _absolute(v, relative, result.first_pixel, result.lane_pixels)
+                write(v, absolute, result.positions, 1, count)
 
-        with builder.if_else(_all_inside(v, window, reads, count)) as (full, part):
+        with builder.if_else(_all_inside(v, window, reads, result.count)) as (full, part):
             with full:
                 run(None)
             with part:
-                run(count)
+                run(result.count)
         return context.get_dummy_value()
 
-    signature = types.void(like, operation, x_stride, y_stride, *[types.int64] * 16)
-    return signature, codegen
+    return types.void(like, operation, x_stride, y_stride, window, result), codegen

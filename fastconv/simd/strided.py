@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 from .vector import I32, I64, Vectors, i64, outlined
 
 
-class Part(NamedTuple):
+class RowLanes(NamedTuple):
     """Lane i is element ``start + i·stride`` of a row of ``limit``; ``count`` lanes matter."""
 
     start: ir.Value
@@ -33,7 +33,7 @@ def _below(v: Vectors, count):
     return v.first_lanes(count)
 
 
-def valid(v: Vectors, part: Part, stride: int, first: int = 0, count=None):
+def valid(v: Vectors, part: RowLanes, stride: int, first: int = 0, count=None):
     """Lanes whose element is in the row, lane 0 standing for element ``start + first``."""
     builder = v.builder
     lanes = ramp(v, I32, first, stride)
@@ -50,7 +50,7 @@ def _pointers(v: Vectors, address, stride: int):
     return v.builder.inttoptr(lanes, ir.VectorType(v.element.as_pointer(), v.lanes))
 
 
-def read(v: Vectors, address, stride: int, part: Part | None, fill: float):
+def read(v: Vectors, address, stride: int, part: RowLanes | None, fill: float):
     """Lanes ``stride`` elements apart; with a ``part``, ``fill`` in those that are not in it."""
     filled = ir.Constant(v.type, [fill] * v.lanes)
 

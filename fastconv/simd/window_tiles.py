@@ -16,16 +16,23 @@ from __future__ import annotations
 import itertools
 
 from .dealt import Dealt
-from .microkernel import UNROLL, finish, listed, prefetch_vectors, products, run_start, word
+from .microkernel import (
+    PANEL,
+    Panel,
+    finish,
+    finish_listed,
+    prefetch_vectors,
+    products,
+    unrolled,
+    word,
+)
 from .vector import I64, Vectors, i64
 
 _APART = 4  # parts of a line that are read in turns
 
 
-def emit_sliding(
-    v: Vectors, shape, a, a_pitch, a_step, runs, n_runs, length, b, b_step, fetch, fetch_step,
-    init, pitch, relu, c_rows, c_step, c_shift,
-):  # fmt: skip
+def emit_sliding(v: Vectors, shape, *words):
+    panel, ending = Panel(*words[:PANEL]), words[PANEL:]
     builder, (mr, nv, stretches, taps) = v.builder, shape
     channels = mr // (stretches * taps)
 
@@ -38,7 +45,7 @@ def emit_sliding(
                     first = ((r * taps + tap) * channels + c) * nv
                     for j in range(nv):
                         acc[first + j] = v.fma(x, met[j], acc[first + j])
-            a = builder.add(a, a_pitch)
+            a = builder.add(a, panel.a_pitch)
 
     def column(carried, reached):
         """One more vector of B, and the column of the window that ``reached`` taps meet."""
@@ -46,8 +53,7 @@ def emit_sliding(
         past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
         met = [v.load(b, j) for j in range(nv)] + past
         add(acc, a, {tap: met[tap * nv : (tap + 1) * nv] for tap in range(reached)})
-        moved = map(builder.add, [a, b, ahead], [a_step, b_step, fetch_step])
-        return [*moved, *met[: (taps - 1) * nv], *acc]
+        return [*panel.moved(v, [a, b, ahead]), *met[: (taps - 1) * nv], *acc]
 
     def head(index, carried):
         for reached in range(1, taps):
@@ -64,7 +70,7 @@ def emit_sliding(
         for passed in range(1, taps):
             met = {tap: past[(tap - passed) * nv :][:nv] for tap in range(passed, taps)}
             add(acc, a, met)
-            a = builder.add(a, a_step)
+            a = builder.add(a, panel.a_step)
         return [a, b, ahead, *past, *acc]
 
     def alone(index, carried):
@@ -73,21 +79,20 @@ def emit_sliding(
         met, at = [v.load(b, j) for j in range(nv)], a
         for tap in range(taps):
             add(acc, at, {tap: met})
-            at = builder.add(at, a_step)
-        return [builder.add(a, a_step), builder.add(b, b_step), ahead, *acc]
+            at = builder.add(at, panel.a_step)
+        return [builder.add(a, panel.a_step), builder.add(b, panel.b_step), ahead, *acc]
 
     def run(index, acc):
-        start = run_start(v, runs, index, a, b, fetch)
-        rest = builder.sub(length, i64(taps - 1))
+        start = panel.start(v, index)
+        rest = builder.sub(panel.length, i64(taps - 1))
         whole = builder.zext(builder.icmp_signed(">=", rest, i64(0)), I64)
         carried = [*start, *[v.zero] * ((taps - 1) * nv), *acc]
         for count, body in ((whole, head), (builder.mul(whole, rest), inside), (whole, tail)):
             carried = v.loop(v.opaque(count), carried, body)
-        short = builder.mul(length, builder.sub(i64(1), whole))
+        short = builder.mul(panel.length, builder.sub(i64(1), whole))
         return v.loop(short, [*start, *carried[-mr * nv :]], alone)[3:]
 
-    acc = v.loop(n_runs, [v.zero] * (mr * nv), run)
-    finish(v, acc, init, pitch, relu, listed(v, c_rows, c_step, c_shift), mr, nv)
+    finish_listed(v, v.loop(panel.n_runs, [v.zero] * (mr * nv), run), ending, mr, nv)
 
 
 def _far_apart(places) -> list[int]:
@@ -233,10 +238,7 @@ def emit_planar(
 
         return steps
 
-    blocks = builder.ashr(n_taps, i64(UNROLL.bit_length() - 1))
-    rest = v.opaque(builder.and_(n_taps, i64(UNROLL - 1)))
-    carried = v.loop(blocks, [a, taps, *[v.zero] * (mr * nv)], block(UNROLL))
-    acc = v.loop(rest, carried, block(1))[2:]
+    acc = unrolled(v, n_taps)([a, taps, *[v.zero] * (mr * nv)], block)[2:]
     floor = v.floor(relu)
     for m in range(mr):
         before, row = (

@@ -11,13 +11,13 @@ import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record
 from fastconv.core.profile import MULTIPLY, OUTPUT
-from fastconv.simd.phases import lap, started
+from fastconv.simd.clock import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 from .taps import TAPS, fetch_taps, gather_taps
-from .weight_kernel import AHEAD, list_rows
+from .weight_kernel import TILES_AHEAD, list_rows
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes "
@@ -68,7 +68,7 @@ def few_tiles_weight_kernel(itemsize: int) -> Kernel:
                         for c in range(0, c_end - c0, mr):
                             call(
                                 multiply, v + e * a.v_component + c * itemsize, 0, a.v_row, run, 1,
-                                a.all_tiles, of_dy, a.m_row, of_dy + AHEAD * a.m_row, a.m_row,
+                                a.all_tiles, of_dy, a.m_row, of_dy + TILES_AHEAD * a.m_row, a.m_row,
                                 nothing, 0, 0, rows_at, 8, u + e * a.u_component + c * row,
                             )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)

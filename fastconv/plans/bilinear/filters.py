@@ -29,8 +29,8 @@ from fastconv.core.workspace import aligned, odd_lines
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.plans.packed_filters import PackedFilters
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import fence
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
 from fastconv.transforms.maps import spread_taps, vectors_abreast

@@ -7,16 +7,16 @@ unless those of the input are there before any task begins.
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT
-from fastconv.gemm.windows import element_at
 from fastconv.plans.ahead import AHEAD, STREAM, STREAM_BYTES, begin, turn
 from fastconv.plans.target import TARGET, output_at
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import zero
 from fastconv.simd.microkernel import UNROLL
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
@@ -24,7 +24,7 @@ from fastconv.simd.vector import element, lanes
 from .output import FIELDS as OUTPUT_FIELDS
 from .output import gather_output
 from .phases import PHASES
-from .tiles import TILING, in_bundles, locate_tile, spread_tiles
+from .tiles import TILING, in_bundles, input_at, locate_tile, spread_tiles
 
 STREAMS_BYTES = 3 * STREAM_BYTES  # that tell a register tile what to fetch
 SHORT_SUM = 128  # terms in one go: fewer than without maps, which enlarge errors
@@ -56,47 +56,79 @@ LAYOUT = record(
 )
 
 
+class _Room(NamedTuple):
+    """A worker's scratch, by address."""
+
+    maps: int  # scratch of the maps
+    streams: int  # records of what register tiles fetch
+    v: int  # components of the input
+    m: int  # components of the output
+    u: int  # components of a tile of filters that the task maps
+    packed: int  # what they are mapped from
+
+
+class _Filters(NamedTuple):
+    """Components of some tiles of filters: the first, bytes of a component and of a tile."""
+
+    at: int
+    component: int
+    tile: int
+    tiles: int
+
+
+class _Ahead(NamedTuple):
+    """What is fetched beside the filters: what the task writes, and what the next one reads."""
+
+    near: int
+    coming: int
+
+
 @inner
-def _begin_streams(a, vector, row, terms, bundles, calls, streams, near, coming):
+def _room_of(a, worker):
+    maps = a.scratch + worker * a.scratch_bytes
+    v = maps + a.room_bytes
+    m = v + a.v_bytes
+    u = m + a.m_bytes
+    return _Room(maps, v - STREAMS_BYTES, v, m, u, u + a.u_bytes)
+
+
+@inner
+def _begin_streams(a, vector, row, terms, bundles, calls, streams, ahead):
     """What register tiles fetch in so many calls: filters, results and the next task's input."""
     slots = terms // vector * max(1, vector // UNROLL)
     filters = record_at(streams, STREAM)
     begin(filters, 0, 1, 0, terms * row, 1, bundles, slots * a.fetched)
     begin(
-        record_at(streams + STREAM_BYTES, STREAM), near, a.ahead.y_segments, a.ahead.y_pitch,
+        record_at(streams + STREAM_BYTES, STREAM), ahead.near, a.ahead.y_segments, a.ahead.y_pitch,
         a.ahead.y_bytes, calls, bundles, slots,
     )  # fmt: skip
     begin(
-        record_at(streams + 2 * STREAM_BYTES, STREAM), coming, a.ahead.x_segments, a.ahead.x_pitch,
-        a.ahead.x_bytes, calls, bundles, slots,
+        record_at(streams + 2 * STREAM_BYTES, STREAM), ahead.coming, a.ahead.x_segments,
+        a.ahead.x_pitch, a.ahead.x_bytes, calls, bundles, slots,
     )  # fmt: skip
 
 
 @inner
-def _multiply_components(
-    a, vector, row, channels, v, w, w_component, w_tile, tiles, bundles, m, more, streams, near,
-    coming,
-):  # fmt: skip
-    """Every component of all tiles by ``tiles`` tiles of filters.
+def _multiply_components(a, vector, row, channels, v, w, bundles, m, more, streams, ahead):
+    """Every component of all tiles by some tiles of filters, ``w``.
 
     Meanwhile the filters that come next are fetched, for their components are often too many for
-    the cache, and the next level is too slow to be waited for; what the task writes, from ``near``
-    on; and what the next task reads, from ``coming`` on.
+    the cache, and the next level is too slow to be waited for; and what is ``ahead``.
     """
     components = a.tiling.components
-    calls = a.runs // a.runs_joined * ((channels + SHORT_SUM - 1) // SHORT_SUM) * tiles
+    calls = a.runs // a.runs_joined * ((channels + SHORT_SUM - 1) // SHORT_SUM) * w.tiles
     _begin_streams(
         a, vector, row, a.runs_joined * min(SHORT_SUM, channels), bundles, components * calls,
-        streams, near, coming,
+        streams, ahead,
     )  # fmt: skip
     filters = record_at(streams, STREAM)
     y, x = record_at(streams + STREAM_BYTES, STREAM), record_at(streams + 2 * STREAM_BYTES, STREAM)
     for e in range(components):
         turn(y, e, components, calls)
         turn(x, e, components, calls)
-        for tile in range(tiles):
-            b = w + tile * w_tile
-            following = w_tile if tile + 1 < tiles else w_component - tile * w_tile
+        for tile in range(w.tiles):
+            b = w.at + e * w.component + tile * w.tile
+            following = w.tile if tile + 1 < w.tiles else w.component - tile * w.tile
             add = more
             for run in range(0, a.runs, a.runs_joined):
                 for c in range(0, channels, SHORT_SUM):
@@ -114,7 +146,16 @@ def _multiply_components(
                     x.at += x.call
                     b += together
                     add = 1
-        w += w_component
+
+
+@inner
+def _map_filters(a, row, group, tile, c0, channels, room):
+    """Components of a tile of filters, a block of channels at a time."""
+    index = (group * a.tiles + tile) * a.w_blocks + c0 // a.w_block
+    for c in range(0, channels, a.w_block):
+        call(
+            a.pack, a.packing, index + c // a.w_block, room.u + c * row, a.u_component, room.packed
+        )
 
 
 @inner
@@ -137,10 +178,7 @@ def _output_of(a, task, width):
 def _input_of(a, task):
     """Where what a task reads begins."""
     _, group, first = _locate(a, task)
-    image, i0, j0, _ = locate_tile(a.tiling, first)
-    row = a.input.window.row_first + i0 * a.input.row_advance
-    column = a.input.window.column_first + j0 * a.input.column_advance
-    return element_at(a.input.window, image, group, 0, row, column)
+    return input_at(a.tiling, a.input, group, first)
 
 
 @inner
@@ -167,12 +205,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
         tiling, like = a.tiling, element(itemsize)
         width = a.tile.nr
         row = width * itemsize
-        room = a.scratch + worker * a.scratch_bytes
-        v = room + a.room_bytes
-        m = v + a.v_bytes
-        u = m + a.m_bytes
-        packed = u + a.u_bytes
-        streams = room + a.room_bytes - STREAMS_BYTES
+        room = _room_of(a, worker)
         split_tiles = -(-a.tiles // a.splits)
         n_chunks = -(-a.run_channels // a.chunk)
         held = -1  # the stretch whose components of the input are still there
@@ -182,7 +215,7 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
             if task >= a.tasks:
                 break
             split, group, first = _locate(a, task)
-            near, coming = _output_of(a, task, width), _input_of(a, min(task + 1, a.tasks - 1))
+            ahead = _Ahead(_output_of(a, task, width), _input_of(a, min(task + 1, a.tasks - 1)))
             count = min(tiling.share, tiling.all_tiles - first)
             bundles = -(-count // tiling.bundle)
             tile0 = split * split_tiles
@@ -190,42 +223,34 @@ def bilinear_kernel(itemsize: int, joined: bool, interleaved: bool) -> Kernel:
             for chunk in range(n_chunks):
                 c0 = chunk * a.chunk
                 channels = min(a.chunk, a.run_channels - c0)
-                at = v
+                v = room.v
                 if a.shared != 0:
-                    at = a.shared + (group * n_chunks + chunk) * a.shared_chunk
+                    v = a.shared + (group * n_chunks + chunk) * a.shared_chunk
                 elif task // a.splits != held:
                     spread_tiles(
                         like, tiling, a.input, itemsize, joined, group, c0 // vector,
-                        -(-(c0 + channels) // vector), first, count, v, room,
+                        -(-(c0 + channels) // vector), first, count, v, room.maps,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, INPUT, clock)
-                if a.pack == 0:
-                    w = a.w + group * a.w_group + tile0 * a.w_tile + c0 * row
+                at_once = tile_end - tile0 if a.pack == 0 else 1
+                for tile in range(tile0, tile_end, at_once):
+                    w = a.w + group * a.w_group + tile * a.w_tile + c0 * row
+                    filters = _Filters(w, a.w_component, a.w_tile, at_once)
+                    if a.pack != 0:
+                        _map_filters(a, row, group, tile, c0, channels, room)
+                        filters = _Filters(room.u, a.u_component, 0, 1)
+                        clock = lap(a.profile, worker, WEIGHT, clock)
                     _multiply_components(
-                        a, vector, row, channels, at, w, a.w_component, a.w_tile, tile_end - tile0,
-                        bundles, m, chunk > 0, streams, near, coming,
+                        a, vector, row, channels, v, filters, bundles,
+                        room.m + (tile - tile0) * row, chunk > 0, room.streams, ahead,
                     )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
-                else:
-                    for tile in range(tile0, tile_end):
-                        index = (group * a.tiles + tile) * a.w_blocks + c0 // a.w_block
-                        for c in range(0, channels, a.w_block):
-                            call(
-                                a.pack, a.packing, index + c // a.w_block, u + c * row,
-                                a.u_component, packed,
-                            )  # fmt: skip
-                        clock = lap(a.profile, worker, WEIGHT, clock)
-                        _multiply_components(
-                            a, vector, row, channels, at, u, a.u_component, 0, 1, bundles,
-                            m + (tile - tile0) * row, chunk > 0, streams, near, coming,
-                        )  # fmt: skip
-                        clock = lap(a.profile, worker, MULTIPLY, clock)
             held = task // a.splits if a.keeps != 0 else -1
             if a.m_beyond > 0:
-                _clear_beyond(a, count, m + (tile_end - tile0) * row)
+                _clear_beyond(a, count, room.m + (tile_end - tile0) * row)
             gather_output(
                 a, itemsize, vector, interleaved, group, first, count, tile0 * width,
-                min(a.all_lanes, tile_end * width), m, room,
+                min(a.all_lanes, tile_end * width), room.m, room.maps,
             )  # fmt: skip
             clock = lap(a.profile, worker, OUTPUT, clock)
 

@@ -23,7 +23,7 @@ from fastconv.transforms.tile_map import Tiling
 
 from .filters import MappedFilters
 from .line_grid import LineGrid
-from .line_kernel import line_kernel
+from .line_kernel import filtered_line_kernel
 
 _FEW_ROWS = 4  # of a task
 
@@ -81,7 +81,7 @@ class BilinearLine(UnfoldedCorrelation):
         _, mt, nv, wide, narrow = self.register_tiles
         least = mt - 1 if narrow else mt
         return Stage(
-            line_kernel(self.itemsize),
+            filtered_line_kernel(self.itemsize),
             self.workers,
             **tile_filtering(self.itemsize, t.m_columns, t.r_columns, mt, least, nv),
             wide=wide,

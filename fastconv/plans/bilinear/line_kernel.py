@@ -7,8 +7,8 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.plans.lines.line_kernel import behind_window, pixels_to_planes
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import LINE, fetch
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
@@ -69,12 +69,12 @@ def _lines_to_planes(like, a, item, vector, row, x, n_lines, y, group, pixels):
 
 
 @functools.cache
-def line_kernel(itemsize: int) -> Kernel:
+def filtered_line_kernel(itemsize: int) -> Kernel:
     """Register tiles of some tiles of a line × vectors of filters, mapped before being stored."""
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
-    def lines(worker, a):
+    def filtered_lines(worker, a):
         like, window = element(itemsize), a.window
         row = a.tile.nr * itemsize
         room = a.scratch + worker * a.scratch_bytes
@@ -103,4 +103,4 @@ def line_kernel(itemsize: int) -> Kernel:
                     _lines_to_rows(a, itemsize, row, at, n_lines, y, group, room)
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
-    return lines
+    return filtered_lines

@@ -14,8 +14,8 @@ from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.plans.ahead import fetch_part
 from fastconv.plans.lines.line_kernel import behind_window
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import fetch, zero
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes

@@ -10,7 +10,7 @@ import functools
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.stage import Stage
-from fastconv.simd.phases import lap, started
+from fastconv.simd.clock import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
 from fastconv.transforms.maps import spread

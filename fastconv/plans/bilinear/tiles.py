@@ -13,7 +13,7 @@ one; and into others, of which the outputs do.
 from __future__ import annotations
 
 from fastconv.core.jit import call, inner, record
-from fastconv.gemm.windows import element_at, pack_block, reach
+from fastconv.gemm.windows import element_at, pack_block, positions_inside
 
 from .phases import join_phases, joined_blocks
 
@@ -46,6 +46,14 @@ def locate_tile(a, tile):
     i0 = lattice_row + row * a.m_rows * a.lattice_rows
     j0 = lattice_column + column * a.m_columns * a.lattice_columns
     return image, i0, j0, column
+
+
+@inner
+def input_at(tiling, x, group, tile):
+    """Where what a tile and those behind it read of the input ``x`` begins."""
+    image, i0, j0, _ = locate_tile(tiling, tile)
+    row = x.window.row_first + i0 * x.row_advance
+    return element_at(x.window, image, group, 0, row, x.window.column_first + j0 * x.column_advance)
 
 
 @inner
@@ -92,7 +100,7 @@ def _spread_in_place(
     across = a.m_columns * window.column_source
     row_step, step = window.row_source * window.xh, window.column_source * window.xw
     source = element_at(window, image, group, block0 * window.vector, row0, column0)
-    top, bottom = reach(row0, window.row_source, x.map_rows, window.height)
+    top, bottom = positions_inside(row0, window.row_source, x.map_rows, window.height)
     low, high = _whole(a, x, column0, length)
     single = block_end - block0 == 1
     if single:  # several tiles to a call
@@ -106,7 +114,9 @@ def _spread_in_place(
             continue
         left, right = 0, x.map_columns
         if not whole:
-            left, right = reach(column0 + k * across, window.column_source, right, window.width)
+            left, right = positions_inside(
+                column0 + k * across, window.column_source, right, window.width
+            )
         call(
             x.map, block_end - block0, source + k * across * window.xw, window.vector * item,
             row_step, step, to + in_bundles(a, tile + k, x.v_bundle, x.v_tile), x.v_block,

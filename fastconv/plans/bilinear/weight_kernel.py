@@ -10,19 +10,18 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
-from fastconv.gemm.windows import element_at
 from fastconv.plans.ahead import fetch_part
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import put_word, zero
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 from .phases import PHASES
-from .tiles import TILING, locate_tile, spread_tiles
+from .tiles import TILING, input_at, spread_tiles
 
-AHEAD = 8  # tiles whose components are asked for before they are multiplied
+TILES_AHEAD = 8  # tiles whose components are asked for before they are multiplied
 
 LAYOUT = record(
     "profile scratch scratch_bytes room_bytes sums copy_bytes x_window dy_window "
@@ -56,14 +55,6 @@ def list_rows(at, mr, row):
     return run, nothing, nothing + row
 
 
-@inner
-def _start_of(a, x, stretch):
-    """Where what a stretch of tiles reads of an operand begins."""
-    image, i0, j0, _ = locate_tile(a.tiling, stretch * a.tiling.share)
-    row = x.window.row_first + i0 * x.row_advance
-    return element_at(x.window, image, 0, 0, row, x.window.column_first + j0 * x.column_advance)
-
-
 @functools.cache
 def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
     """Sum the products of components in tiles of channels × vectors of filters.
@@ -95,8 +86,9 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
             sums = a.sums + task % a.shares.copies * a.copy_bytes
             for stretch in range(first_stretch, last_stretch):
                 first = stretch * tiling.share
-                of_next = min(stretch + 1, last_stretch - 1)
-                x_next, dy_next = _start_of(a, x, of_next), _start_of(a, y, of_next)
+                of_next = min(stretch + 1, last_stretch - 1) * tiling.share
+                x_next = input_at(tiling, x, 0, of_next)
+                dy_next = input_at(tiling, y, 0, of_next)
                 count = min(tiling.share, tiling.all_tiles - first)
                 unit = first_unit
                 while unit < last_unit:
@@ -125,8 +117,8 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
                                 call(
                                     multiply, v + e * a.v_component + c * mr * itemsize, 0,
                                     a.v_row, run, 1, count, of_dy, a.m_row,
-                                    of_dy + AHEAD * a.m_row, a.m_row, init, pitch, 0, rows_at, 8,
-                                    target,
+                                    of_dy + TILES_AHEAD * a.m_row, a.m_row, init, pitch, 0,
+                                    rows_at, 8, target,
                                 )  # fmt: skip
                                 target += mr * row
                     clock = lap(a.profile, worker, MULTIPLY, clock)

@@ -6,8 +6,8 @@ import functools
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate
-from fastconv.simd.phases import lap, started
+from fastconv.plans.sum_tasks import add_copies
+from fastconv.simd.clock import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
 
@@ -39,11 +39,10 @@ def bilinear_sum_kernel(itemsize: int) -> Kernel:
             unit, c0 = task // a.n_blocks, task % a.n_blocks * a.block
             c_end = min(taps.channels, c0 + a.block)
             sums = a.sums + unit * a.u_unit
-            for other in range(1, a.copies):
-                for at in range(taps.summed * phases):
-                    e, phase = at // phases, at % phases
-                    start = sums + e * a.u_component + (phase * taps.channels + c0) * row
-                    accumulate(like, start, start + other * a.copy_bytes, (c_end - c0) * row)
+            for at in range(taps.summed * phases):
+                e, phase = at // phases, at % phases
+                start = sums + e * a.u_component + (phase * taps.channels + c0) * row
+                add_copies(like, start, a.copies, a.copy_bytes, (c_end - c0) * row)
             gather_taps(
                 like, taps, itemsize, vector, sums, a.u_component, unit // a.tiles_k,
                 unit % a.tiles_k * taps.width, c0, c_end, room,

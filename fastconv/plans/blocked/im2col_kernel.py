@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.columns import copy_listed
-from fastconv.gemm.results import PLACE, RESULT, ROWS, store_tile
+from fastconv.gemm.results import RESULT
 from fastconv.gemm.windows import WINDOW, pack_block
-from fastconv.plans.pixel_tasks import GRID, PIXELS, WINDOW_BYTES, locate, tables_at
-from fastconv.plans.target import TARGET, output_at
+from fastconv.plans.pixel_tasks import GRID, PIXELS, TAPS_BYTES
+from fastconv.plans.target import TARGET
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import get_word, put_word
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
+
+from .tile_results import goes_straight, result_of, store_staged, task_at, tile_at
 
 LAYOUT = record(
     "counter profile scratch scratch_bytes relu "
@@ -36,6 +39,46 @@ LAYOUT = record(
     target=TARGET,
     output=RESULT,
 )  # fmt: skip
+
+
+class _Room(NamedTuple):
+    """A worker's scratch, by address."""
+
+    in_order: int  # a table of the rows of a tile that follow one another
+    rows: int  # and of those of a panel
+    runs: int  # of the panels of a strip: so many bytes for each
+    runs_bytes: int
+    panels: int
+    panel_bytes: int
+    staged: int  # a tile of results
+    partial: int  # sums that wait for further terms
+    window: int
+
+
+@inner
+def _room_of(a, item, vector, worker):
+    mr, runs_bytes = a.tile.mr, 16 + a.chunk * 16
+    in_order = a.scratch + worker * a.scratch_bytes
+    rows = in_order + mr * 8
+    runs = rows + mr * 8
+    panels = (runs + a.strip * runs_bytes + 63) // 64 * 64
+    staged = panels + a.strip * mr * a.pitch + vector * item
+    partial = staged + mr * a.tile.nr * item
+    return _Room(
+        in_order, rows, runs, runs_bytes, panels, mr * a.pitch, staged, partial,
+        partial + a.partial_bytes,
+    )  # fmt: skip
+
+
+@inner
+def _pack_window(like, a, item, target, task, block):
+    """That of a block of channels, ``[image][row][column][channel]``."""
+    size = a.buffer_rows * a.buffer_columns * a.input.block * item
+    for n in range(task.images):
+        pack_block(
+            like, a.input, item, target + n * size, task.n0 + n, task.group, block, task.top,
+            a.buffer_rows, task.left, a.buffer_columns,
+        )  # fmt: skip
 
 
 @inner
@@ -64,6 +107,19 @@ def _gather_tile(like, a, item, mr, row, reading, taps, window, panel, runs, fir
     put_word(runs + 8, length)
 
 
+@inner
+def _gather_strip(like, a, item, room, task, first, end, run):
+    """A chunk of terms, from ``run`` on, of the pixels from ``first`` to before ``end``."""
+    mr, panel, runs = a.tile.mr, room.panels, room.runs
+    for m in range(first, end, mr):
+        _gather_tile(
+            like, a, item, mr, a.tile.nr * item, task.reading + m * 8,
+            task.windows + m // mr * TAPS_BYTES, room.window, panel, runs, run,
+        )  # fmt: skip
+        panel += room.panel_bytes
+        runs += room.runs_bytes
+
+
 @functools.cache
 def im2col_kernel(itemsize: int) -> Kernel:
     """Multiply panels of pixels, a row of terms for each, by panels of vectors of filters."""
@@ -72,90 +128,45 @@ def im2col_kernel(itemsize: int) -> Kernel:
     @kernel(LAYOUT)
     def im2col(worker, a):
         like = element(itemsize)
-        multiply, mr, width = a.tile.multiply, a.tile.mr, a.tile.nr
-        row = width * itemsize
-        runs_bytes = 16 + a.chunk * 16
-        relative = a.scratch + worker * a.scratch_bytes
-        rows = relative + mr * 8
-        runs = rows + mr * 8
-        panel_bytes = mr * a.pitch
-        panels = (runs + a.strip * runs_bytes + 63) // 64 * 64
-        tile = panels + a.strip * panel_bytes + vector * itemsize
-        partial = tile + mr * row
-        window = partial + a.partial_bytes
-        size = a.buffer_rows * a.buffer_columns * a.input.block * itemsize
+        mr, row = a.tile.mr, a.tile.nr * itemsize
+        room = _room_of(a, itemsize, vector, worker)
         chunks = -(-a.window_rows * (a.window_columns // a.joined) // a.chunk)
         parts = a.input.n_blocks * chunks
-        share = -(-a.tiles // a.grid.splits)
         for m in range(mr):
-            put_word(relative + m * 8, m * row)
-            put_word(rows + m * 8, m * a.pitch)
+            put_word(room.in_order + m * 8, m * row)
+            put_word(room.rows + m * 8, m * a.pitch)
         clock = started(a.profile)
         while True:
-            task = next_task(a.counter, worker, a.grid.tasks)
-            if task >= a.grid.tasks:
+            number = next_task(a.counter, worker, a.grid.tasks)
+            if number >= a.grid.tasks:
                 break
-            split, group, n0, i0, j0, images, count, variant = locate(a.grid, task)
-            reading, writing, windows = tables_at(a.pixels, a.grid, mr, i0, j0, variant)
-            y, down, across = output_at(a.target, n0, group, i0, j0)
-            top = a.input.row_first + i0 * a.row_stride
-            left = a.input.column_first + j0 * a.column_stride
+            task = task_at(a, number)
             for part in range(parts):
                 block, run = part // chunks, part % chunks * a.chunk
                 if run == 0:
-                    for n in range(images):
-                        pack_block(
-                            like, a.input, itemsize, window + n * size, n0 + n, group, block, top,
-                            a.buffer_rows, left, a.buffer_columns,
-                        )  # fmt: skip
+                    _pack_window(like, a, itemsize, room.window, task, block)
                 last = part == parts - 1
-                for strip in range(0, count, a.strip * mr):
-                    end = min(count, strip + a.strip * mr)
-                    panel, listed = panels, runs
-                    taps = windows + strip // mr * WINDOW_BYTES
-                    for m in range(strip, end, mr):
-                        _gather_tile(
-                            like, a, itemsize, mr, row, reading + m * 8, taps, window, panel,
-                            listed, run,
-                        )  # fmt: skip
-                        taps += WINDOW_BYTES
-                        panel += panel_bytes
-                        listed += runs_bytes
+                for strip in range(0, task.count, a.strip * mr):
+                    end = min(task.count, strip + a.strip * mr)
+                    _gather_strip(like, a, itemsize, room, task, strip, end, run)
                     clock = lap(a.profile, worker, INPUT, clock)
-                    for t in range(split * share, min(a.tiles, (split + 1) * share)):
-                        index = group * a.tiles + t
-                        lane = t * width
-                        n_lanes = min(width, a.all_lanes - lane)
-                        sums = partial + ((t - split * share) * a.pixels.most + strip) * row
-                        w = a.w + index * a.w_tile + block * a.w_block
-                        panel, listed = panels, runs
+                    for t in range(task.first_tile, task.end_tile):
+                        tile = tile_at(a, itemsize, room, task, t)
+                        w = a.w + tile.index * a.w_tile + block * a.w_block
+                        panel, runs = room.panels, room.runs
                         for m in range(strip, end, mr):
-                            valid = min(mr, count - m)
-                            straight = a.output.store == ROWS and valid == mr and n_lanes == width
-                            init, pitch = sums, row
-                            if part == 0:
-                                init, pitch = a.bias + index * row, 0
-                            c_step, to, c_shift = 8, relative, sums
-                            if last:
-                                c_shift = tile
-                                if straight:
-                                    c_step, to = PLACE, writing + m * PLACE
-                                    c_shift = y + lane * itemsize
+                            result = result_of(a, itemsize, room, task, tile, m, part == 0, last)
                             call(
-                                multiply, rows, panel, listed + 16, get_word(listed),
-                                get_word(listed + 8), w, init, pitch, a.relu if last else 0, to,
-                                c_step, c_shift,
+                                a.tile.multiply, room.rows, panel, runs + 16, get_word(runs),
+                                get_word(runs + 8), w, result.init, result.pitch, result.relu,
+                                result.rows, result.step, result.shift,
                             )  # fmt: skip
-                            if last and not straight:
+                            if last and not goes_straight(a, task, tile, m):
                                 clock = lap(a.profile, worker, MULTIPLY, clock)
-                                store_tile(
-                                    like, a.output, itemsize, vector, tile, row, y,
-                                    writing + m * PLACE, valid, down, across, lane, n_lanes,
-                                )  # fmt: skip
+                                store_staged(like, a, itemsize, vector, room, task, tile, m)
                                 clock = lap(a.profile, worker, OUTPUT, clock)
-                            sums += mr * row
-                            panel += panel_bytes
-                            listed += runs_bytes
+                            panel += room.panel_bytes
+                            runs += room.runs_bytes
                     clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return im2col

@@ -13,7 +13,7 @@ from fastconv.core.jit import inner
 from fastconv.plans.pixel_tasks import corner
 from fastconv.simd.copying import put_word
 
-RUN = 32  # bytes of an entry in a table of runs: on the left, in dy, in what is fetched
+RUN_BYTES = 32  # bytes of an entry in a table of runs: on the left, in dy, in what is fetched
 TABLES = 3  # of runs: for calls that fetch of x, of dy, and nothing
 _MOST_PARTS = 8  # of the lanes of a tile: a few bytes, line after line
 
@@ -21,7 +21,7 @@ _MOST_PARTS = 8  # of the lanes of a tile: a few bytes, line after line
 @inner
 def table_bytes(a):
     """Bytes of one of the tables of runs."""
-    return a.task_n * a.task_i * RUN
+    return a.task_n * a.task_i * RUN_BYTES
 
 
 @inner
@@ -36,7 +36,7 @@ def list_lines(a, x, y, runs, block, left, right):
             put_word(at + 16, n * x.xn + i * a.row_stride * x.xh)
             put_word(at + size + 16, n * y.xn + i * y.xh)
             put_word(at + 2 * size + 16, 0)
-            at += RUN
+            at += RUN_BYTES
 
 
 @inner

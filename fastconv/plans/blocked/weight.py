@@ -26,7 +26,7 @@ from fastconv.plans.pixel_tasks import count_blocks
 from fastconv.plans.weight_gradient import WeightGradient
 from fastconv.simd.vector import lanes
 
-from .next_pixels import RUN, TABLES
+from .next_pixels import RUN_BYTES, TABLES
 from .weight_stages import multiply_stage, sum_stage
 
 PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
@@ -222,7 +222,7 @@ class BlockedWeight(WeightGradient):
         self.columns_bytes = 0
         if len(self.terms):
             self.columns_bytes = aligned(n * i * j * self.pixel_step + beyond)
-        tables = 16 * self.mr + TABLES * RUN * n * i + 128 + self.row_bytes
+        tables = 16 * self.mr + TABLES * RUN_BYTES * n * i + 128 + self.row_bytes
         gradient = self.tiles_k * n * i * j * self.row_bytes
         return aligned(tables + self.window_bytes + self.columns_bytes + gradient)
 

@@ -16,8 +16,8 @@ from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.columns import gather_rows
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, tiles_met, units_of
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import LINE, copy, fetch, put_word, zero
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes

@@ -11,7 +11,7 @@ from fastconv.core.jit import inner
 from fastconv.plans.pixel_tasks import corner
 from fastconv.simd.copying import get_word
 
-from .next_pixels import RUN, TABLES, table_bytes
+from .next_pixels import RUN_BYTES, TABLES, table_bytes
 
 
 class Block(NamedTuple):
@@ -138,5 +138,5 @@ def product_of(a, room, left, right, block, r, s, x, dy):
     behind = min(block.columns, get_word(a.column_reach + s * 16 + 8) - block.j0)
     x += first * left.pixel + r * a.row_spread * left.line + s * a.column_spread * left.point
     n_runs = max(0, bottom - top) * block.images
-    runs = room.runs + top * block.images * RUN
+    runs = room.runs + top * block.images * RUN_BYTES
     return Product(runs, n_runs, max(0, behind - first), x, dy + first * right.pixel)

@@ -6,8 +6,9 @@ import functools
 
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate, copy, copy_strided
-from fastconv.simd.phases import lap, started
+from fastconv.plans.sum_tasks import add_copies
+from fastconv.simd.clock import lap, started
+from fastconv.simd.copying import copy, copy_strided
 from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
@@ -42,8 +43,7 @@ def weight_sum_kernel(itemsize: int) -> Kernel:
             if task >= a.tasks:
                 break
             sums = a.sums + task * a.block_bytes
-            for other in range(1, a.copies):
-                accumulate(like, sums, sums + other * a.copy_bytes, a.block_bytes)
+            add_copies(like, sums, a.copies, a.copy_bytes, a.block_bytes)
             block = task % a.n_blocks
             tile = task // a.n_blocks % a.tiles_k
             group = task // a.n_blocks // a.tiles_k

@@ -18,7 +18,7 @@ from fastconv.plans.packed_filters import Filters
 from fastconv.simd.vector import lanes
 
 from .filters import DepthwiseFilters
-from .kernel import WINDOW_BYTES, depthwise_kernel
+from .kernel import depthwise_kernel
 from .planes import Planes, windows_in_place
 from .strips import Place, Strips
 from .units import Units, along_rows, rows_in_cache, rows_in_order
@@ -76,7 +76,7 @@ class DepthwiseSum:
             self.straight = contiguous and min(c.columns.outputs for c in parts) >= self.vector
         sums = self._layout_of_parts(vector_bytes)
         planes_bytes = aligned(self.planes.nbytes)
-        self.worker_bytes = aligned(WINDOW_BYTES + vector_bytes + 64 + planes_bytes + sums)
+        self.worker_bytes = aligned(vector_bytes + 64 + planes_bytes + sums)
         nbytes = moved(parts, itemsize)
         self.workers = workers_for(self.flops, self.tasks, threads, nbytes)
         self.fetches = self.in_place and nbytes > self.workers * machine().l2
@@ -279,8 +279,7 @@ class DepthwiseSum:
         summing = self.stage.call(
             scratch=SCRATCH + self.filter_bytes,
             floor=self._floors[s.relu],
-            x_window=window_of(self.window, at.first, (xn, 0, xc * units.sets, xh, xw)),
-            x_set=xc,
+            x_window=window_of(self.window, at.first, (xn, xc, xc * units.sets, xh, xw)),
             **filters.words,
             y=at.out,
             yn=yn,

@@ -6,47 +6,21 @@ import functools
 
 from fastconv.core.jit import Kernel, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
-from fastconv.gemm.windows import WINDOW, pack_block
+from fastconv.gemm.windows import WINDOW
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import copy, get_word, move
 from fastconv.simd.dealing import deal
-from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import put_even
 from fastconv.simd.taps import GROUP_WORDS, put_splat, sum_strips
 from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
-WINDOW_BYTES = WINDOW.itemsize
-
-# Geometry of the planes and the loops over them, shared by the kernels that pack planes.
-PLANES = (
-    "x_window task_i tasks_i sets filters x_set dealt_bytes "
-    "row_advance row_phases column_phases plane_rows plane_columns planes_bytes "
-)
-
-
-@inner
-def pack_planes(like, a, x, item, target, image, unit, i0):
-    """All planes of a unit for the output rows from ``i0`` on, or what they are dealt from."""
-    size = a.plane_rows * a.plane_columns * x.block * item
-    target += a.dealt_bytes
-    origin = x.x
-    for channel in range(a.sets):
-        x.x = origin + channel * a.x_set
-        for row in range(a.row_phases):
-            for column in range(a.column_phases):
-                pack_block(
-                    like, x, item, target, image, 0, unit,
-                    x.row_first + i0 * a.row_advance + row, a.plane_rows,
-                    x.column_first + column, a.plane_columns,
-                )  # fmt: skip
-                target += size
-    x.x = origin
-
+from .plane_packing import PLANE_FIELDS, pack_planes
 
 SUM_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes floor "
-    + PLANES
+    + PLANE_FIELDS
     # units: how many of them begin where others end, and the first lane of the last one
     + "units in_order last w w_bytes bias unit_lanes all_lanes at_once "
     "y yn yu yk yh yw y_set in_place straight splits parts n_parts "
@@ -81,6 +55,22 @@ def _unpack_row(like, item, vector, target, step, source, count, splat, lanes_le
                 move(like, target + j * step + lane * yk, source + (j * vector + lane) * item)
 
 
+@inner
+def _unpack(like, a, item, vector, y, sums, i0, splat, lanes_left):
+    """Write the output rows of a unit from ``i0`` on, which were summed in scratch."""
+    for p in range(a.n_parts):
+        part = record_at(a.parts + p * PART_BYTES, PART)
+        step, line = part.column_step * a.yw, part.row_step * a.yh
+        row = i0 * part.rows
+        lines, count = min(a.task_i * part.rows, part.I - row), part.J
+        if line == count * step and part.line == count * a.unit_lanes * item:
+            lines, count = 1, lines * count  # they follow one another
+        for i in range(lines):
+            to = y + (part.row_first + (row + i) * part.row_step) * a.yh + part.column_first * a.yw
+            at = sums + part.sums + i * part.line
+            _unpack_row(like, item, vector, to, step, at, count, splat, lanes_left, a.yk)
+
+
 @functools.cache
 def depthwise_kernel(
     itemsize: int, mr: int, narrow: int, splat: int, fetches: int, channels: int, filters: int
@@ -95,11 +85,8 @@ def depthwise_kernel(
     @kernel(SUM_LAYOUT)
     def depthwise(worker, a):
         like = element(itemsize)
-        window = a.scratch + worker * a.scratch_bytes
-        # A copy of the window's record: a worker moves it from channel to channel.
-        copy(window, a.x_window, WINDOW_BYTES)
-        x = record_at(window, WINDOW)
-        start = (window + WINDOW_BYTES + 63) // 64 * 64
+        x = record_at(a.x_window, WINDOW)
+        start = (a.scratch + worker * a.scratch_bytes + 63) // 64 * 64
         planes = start + vector * itemsize
         sums = planes + a.planes_bytes
         unit_bytes = a.unit_lanes * itemsize
@@ -140,40 +127,26 @@ def depthwise_kernel(
                         target = y + i0 * part.rows * part.row_step * a.yh
                     groups = a.block_groups + block * 16
                     for group in range(get_word(groups), get_word(groups + 8)):
-                        record = a.groups + group * (GROUP_WORDS * 8)
+                        strips = a.groups + group * (GROUP_WORDS * 8)
                         size = get_word(a.sizes + group * 8)
                         if size == mr:
                             sum_strips(
-                                like, mr, splat, fetches, record, source, w, init, a.floor,
+                                like, mr, splat, fetches, strips, source, w, init, a.floor,
                                 target, units, a.w_bytes, a.yu,
                             )  # fmt: skip
                         elif size == narrow:
                             sum_strips(
-                                like, narrow, splat, fetches, record, source, w, init, a.floor,
+                                like, narrow, splat, fetches, strips, source, w, init, a.floor,
                                 target, units, a.w_bytes, a.yu,
                             )  # fmt: skip
                         else:
                             sum_strips(
-                                like, 1, splat, fetches, record, source, w, init, a.floor,
+                                like, 1, splat, fetches, strips, source, w, init, a.floor,
                                 target, units, a.w_bytes, a.yu,
                             )  # fmt: skip
                     clock = lap(a.profile, worker, MULTIPLY, clock)
                     if not a.straight:
-                        left = a.all_lanes - lane
-                        for p in range(a.n_parts):
-                            part = record_at(a.parts + p * PART_BYTES, PART)
-                            step, line = part.column_step * a.yw, part.row_step * a.yh
-                            row = i0 * part.rows
-                            lines, count = min(a.task_i * part.rows, part.I - row), part.J
-                            if line == count * step and part.line == count * unit_bytes:
-                                lines, count = 1, lines * count  # they follow one another
-                            for i in range(lines):
-                                to = y + (part.row_first + (row + i) * part.row_step) * a.yh
-                                to += part.column_first * a.yw
-                                at = sums + part.sums + i * part.line
-                                _unpack_row(
-                                    like, itemsize, vector, to, step, at, count, splat, left, a.yk
-                                )
+                        _unpack(like, a, itemsize, vector, y, sums, i0, splat, a.all_lanes - lane)
                         clock = lap(a.profile, worker, OUTPUT, clock)
                 unit += units
 

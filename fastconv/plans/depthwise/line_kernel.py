@@ -6,7 +6,7 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import MULTIPLY
-from fastconv.simd.phases import lap, started
+from fastconv.simd.clock import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import lanes

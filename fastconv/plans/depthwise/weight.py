@@ -18,7 +18,6 @@ from fastconv.plans.weight_gradient import NO_LIMIT, WeightGradient
 from fastconv.simd.taps import TapTile
 from fastconv.simd.vector import lanes
 
-from .kernel import WINDOW_BYTES
 from .patches import LANE_TERMS, Patches, Place, tap_tile
 from .planes import Planes, windows_in_place
 from .units import FEWEST_ROWS, Units, along_rows, rows_in_cache, rows_in_order
@@ -75,7 +74,7 @@ class DepthwiseWeight(WeightGradient):
         self.gradient_bytes = self.rows * c.columns.outputs * units.nbytes
         gradient = self.patches.tile.filters * self.gradient_bytes + vector_bytes
         planes_bytes = aligned(self.planes.nbytes)
-        self.worker_bytes = aligned(2 * WINDOW_BYTES + 64 + planes_bytes + gradient)
+        self.worker_bytes = aligned(64 + planes_bytes + gradient)
         self.nbytes = self.copies * self.copy_bytes + self.workers * self.worker_bytes
         self.x_window = window_record(
             units.all_inputs, units.inputs, (c.rows.inputs, c.columns.inputs),
@@ -238,10 +237,8 @@ class DepthwiseWeight(WeightGradient):
         multiplying = self.multiply.call(
             scratch=sums + self.copies * self.copy_bytes,
             sums=sums,
-            x_window=window_of(self.x_window, at.first, (xn, 0, xc * units.sets, xh, xw)),
-            dy_window=window_of(self.dy_window, at.second, (yn, 0, lane, yh, yw)),
-            x_set=xc,
-            dy_set=yk,
+            x_window=window_of(self.x_window, at.first, (xn, xc, xc * units.sets, xh, xw)),
+            dy_window=window_of(self.dy_window, at.second, (yn, yk, lane, yh, yw)),
             dy_in_place=dy_in_place,
             at_once=self.at_once if dy_in_place else 1,
             patches=records,

@@ -6,21 +6,21 @@ import functools
 
 from fastconv.core.jit import Kernel, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
-from fastconv.gemm.windows import pack_block
-from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
-from fastconv.simd.copying import accumulate, copy, get_word, move, zero
+from fastconv.gemm.windows import WINDOW, element_at, pack_block
+from fastconv.plans.sum_tasks import SUM_TASKS, add_copies, blocks_of, units_of
+from fastconv.simd.clock import lap, started
+from fastconv.simd.copying import get_word, move, zero
 from fastconv.simd.dealing import deal
-from fastconv.simd.phases import lap, started
 from fastconv.simd.taps import PATCH, correlate_taps, put_sum
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element, lanes
 
-from .kernel import PLANES, WINDOW, WINDOW_BYTES, pack_planes
+from .plane_packing import PLANE_FIELDS, pack_planes
 
 WEIGHT_LAYOUT = record(
     "profile scratch scratch_bytes "
-    + PLANES
-    + "I J dy_window dy_set gradient_bytes in_place dy_in_place at_once sums copy_bytes unit_bytes "
+    + PLANE_FIELDS
+    + "I J dy_window gradient_bytes in_place dy_in_place at_once sums copy_bytes unit_bytes "
     # where the last unit of a pixel begins, or at most does
     "last "
     # tables: patches of the blocks, records of the patches
@@ -45,14 +45,11 @@ def depthwise_weight_kernel(
     @kernel(WEIGHT_LAYOUT)
     def depthwise_weight(worker, a):
         like = element(itemsize)
-        records = a.scratch + worker * a.scratch_bytes
-        copy(records, a.x_window, WINDOW_BYTES)
-        copy(records + WINDOW_BYTES, a.dy_window, WINDOW_BYTES)
-        x = record_at(records, WINDOW)
-        y = record_at(records + WINDOW_BYTES, WINDOW)
-        planes = (records + 2 * WINDOW_BYTES + 63) // 64 * 64
+        x = record_at(a.x_window, WINDOW)
+        y = record_at(a.dy_window, WINDOW)
+        planes = (a.scratch + worker * a.scratch_bytes + 63) // 64 * 64
         gradient = planes + a.planes_bytes
-        dy, size = y.x, a.filters * a.unit_bytes
+        size = a.filters * a.unit_bytes
         x_unit, y_unit = a.in_place * x.block * x.xc, a.dy_in_place * y.block * y.xc
         clock = started(a.profile)
         while True:
@@ -81,13 +78,12 @@ def depthwise_weight_kernel(
                     for f in range(0, a.filters, together):
                         at = gradient
                         if a.dy_in_place:
-                            at = dy + f * a.dy_set + n * y.xn + i0 * y.xh
+                            at = element_at(y, n, f, 0, i0, 0)
                         else:
                             for other in range(together):
-                                y.x = dy + (f + other) * a.dy_set
                                 pack_block(
-                                    like, y, itemsize, gradient + other * a.gradient_bytes, n, 0,
-                                    unit, i0, rows, 0, a.J,
+                                    like, y, itemsize, gradient + other * a.gradient_bytes, n,
+                                    f + other, unit, i0, rows, 0, a.J,
                                 )  # fmt: skip
                             clock = lap(a.profile, worker, WEIGHT, clock)
                         for patch in range(get_word(patches), get_word(patches + 8)):
@@ -124,8 +120,7 @@ def depthwise_add_kernel(itemsize: int) -> Kernel:
             if task >= a.tasks:
                 break
             sums = a.sums + task * a.unit_bytes
-            for other in range(1, a.copies):
-                accumulate(like, sums, sums + other * a.copy_bytes, a.unit_bytes)
+            add_copies(like, sums, a.copies, a.copy_bytes, a.unit_bytes)
             unit, f = task // a.filters, task % a.filters
             target = a.dw + unit * a.du + f * a.taps * itemsize
             first = unit * a.unit_lanes

@@ -5,8 +5,10 @@ from __future__ import annotations
 from fastconv.core.jit import call, inner
 from fastconv.core.machine import machine
 from fastconv.core.workspace import odd_lines
+from fastconv.gemm.windows import WINDOW
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.depthwise.planes import Planes
+from fastconv.simd.copying import copy
 from fastconv.simd.interleaving import joiner, separator
 from fastconv.simd.vector import lanes
 
@@ -17,6 +19,7 @@ _EMPTY = 3  # times the filters that leave most of a vector empty
 # The function that separates the planes of x (0: they are apart), x, the rows that a task needs,
 # where their planes are in its scratch, and bytes from one to the next.
 APART = "separate x xn xh x_pixel window_rows pixels x_plane "
+WINDOW_BYTES = WINDOW.itemsize  # of the record that a worker has of its own
 
 
 def soon_planes(c: Correlation, itemsize: int) -> bool:
@@ -85,8 +88,20 @@ def joining(itemsize: int, planes: int, pixel: int) -> int:
 
 
 @inner
-def separate_rows(a, x, scratch, image, i0):
-    """Make planes of the rows that a task reads from output row ``i0`` on; x becomes those."""
+def window_at(a, scratch):
+    """Where the record of the window is; if planes are made for it, in a worker's ``scratch``."""
+    if a.separate == 0:
+        return a.x_window
+    copy(scratch, a.x_window, WINDOW_BYTES)
+    return scratch
+
+
+@inner
+def make_planes(a, x, scratch, image, i0):
+    """Make planes of the rows that a task reads from output row ``i0`` on.
+
+    ``x``, the worker's own record of the window, is turned to them.
+    """
     first = x.row_first + i0 * a.row_advance
     low = max(0, first)
     planes = scratch + a.pixels

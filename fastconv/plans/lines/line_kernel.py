@@ -7,8 +7,8 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.gemm.windows import WINDOW, pack_block
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import LINE, copy, fetch
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.transposing import transpose_tile

@@ -20,7 +20,6 @@ from fastconv.gemm.tiling import even_split, even_splits, planar_tiles, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.plans.arrays import Room, Setting, window_of
 from fastconv.plans.correlation import Correlation
-from fastconv.plans.depthwise.kernel import WINDOW_BYTES
 from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
 from fastconv.plans.packed_filters import PackedFilters, Prepared
@@ -28,7 +27,15 @@ from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.tiles import tile_planar
 from fastconv.simd.vector import lanes
 
-from .apart import joining, plane_bytes, result_bytes, separating, soon_planes, window_rows
+from .apart import (
+    WINDOW_BYTES,
+    joining,
+    plane_bytes,
+    result_bytes,
+    separating,
+    soon_planes,
+    window_rows,
+)
 from .planar_kernel import planar_kernel
 
 # Terms of a sum up to which this is faster than vectors of filters; and where few filters would
@@ -227,8 +234,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
             scratch=room.workers,
             relu=s.relu,
             **there,
-            x_window=window_of(self.window, at.first, (xn, 0, xc * self.units.sets, xh, xw)),
-            x_set=xc,
+            x_window=window_of(self.window, at.first, (xn, xc, xc * self.units.sets, xh, xw)),
             y=at.out,
             yn=yn,
             yg=yk * c.filters,

@@ -7,22 +7,22 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.windows import WINDOW
-from fastconv.plans.depthwise.kernel import PLANES, WINDOW_BYTES, pack_planes
+from fastconv.plans.depthwise.plane_packing import PLANE_FIELDS, pack_planes
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import copy, get_word
-from fastconv.simd.phases import lap, started
 from fastconv.simd.taps import put_splat
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-from .apart import APART, separate_rows
+from .apart import APART, WINDOW_BYTES, make_planes, window_at
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu y yn yg yk yh I groups "
     + APART
     # the function that joins results to pixels, if they are, J to a row; where they stand before
     + "join y_pixel results J "
-    + PLANES
+    + PLANE_FIELDS
     # packed filters, bytes of a tile of them
     + "w bias w_tile tiles "
     # offsets in the planes and in y of the vectors of a task, and in a tile by itself; the taps,
@@ -71,11 +71,9 @@ def planar_kernel(itemsize: int) -> Kernel:
     @kernel(LAYOUT)
     def planar(worker, a):
         like = element(itemsize)
-        window = a.scratch + worker * a.scratch_bytes
-        # A copy of the window's record: a worker moves it from channel to channel.
-        copy(window, a.x_window, WINDOW_BYTES)
-        x = record_at(window, WINDOW)
-        splats = (window + WINDOW_BYTES + 63) // 64 * 64
+        room = a.scratch + worker * a.scratch_bytes
+        x = record_at(window_at(a, room), WINDOW)
+        splats = (room + WINDOW_BYTES + 63) // 64 * 64
         spare = splats + a.tiles * a.tile.mr * width
         planes = spare + a.tile.mr * a.tile.nr * itemsize
         at_once = a.tile.nr // vector
@@ -87,7 +85,7 @@ def planar_kernel(itemsize: int) -> Kernel:
             group, rest = task % a.groups, task // a.groups
             image, i0 = rest // a.tasks_i, min(rest % a.tasks_i * a.task_i, a.I - a.task_i)
             if a.separate != 0:
-                separate_rows(a, x, window, image, i0)
+                make_planes(a, x, room, image, i0)
             pack_planes(like, a, x, itemsize, planes, image, group, i0)
             clock = lap(a.profile, worker, INPUT, clock)
             for k in range(a.tiles * a.tile.mr):
@@ -96,7 +94,7 @@ def planar_kernel(itemsize: int) -> Kernel:
             result = a.y + image * a.yn + group * a.yg + i0 * a.yh
             y = result
             if a.join != 0:
-                y = window + a.results
+                y = room + a.results
             # A few planes of y at a time: memory is fast only in order.
             for t in range(a.tiles):
                 index = group * a.tiles + t

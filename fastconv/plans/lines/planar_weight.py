@@ -25,7 +25,6 @@ from fastconv.gemm.tiling import dot_tiles, even_split, round_up
 from fastconv.gemm.windows import window_record
 from fastconv.plans.arrays import window_of
 from fastconv.plans.correlation import Correlation, unfolded
-from fastconv.plans.depthwise.kernel import WINDOW_BYTES
 from fastconv.plans.depthwise.planes import Planes
 from fastconv.plans.depthwise.units import Units
 from fastconv.plans.sum_tasks import sum_tasks
@@ -34,6 +33,7 @@ from fastconv.simd.tiles import tile_tap_dots
 from fastconv.simd.vector import lanes
 
 from .apart import (
+    WINDOW_BYTES,
     plane_bytes,
     result_bytes,
     separating,
@@ -300,8 +300,7 @@ class PlanarWeight(WeightGradient):
         multiplying = self.multiply.call(
             scratch=sums + aligned(self.copies * self.copy_bytes),
             sums=sums,
-            x_window=window_of(self.x_window, at.first, (xn, 0, xc * self.units.sets, xh, xw)),
-            x_set=xc,
+            x_window=window_of(self.x_window, at.first, (xn, xc, xc * self.units.sets, xh, xw)),
             **there,
             dy=at.second,
             yn=yn,

@@ -7,19 +7,19 @@ import functools
 from fastconv.core.jit import Kernel, call, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.windows import WINDOW
-from fastconv.plans.depthwise.kernel import PLANES, WINDOW_BYTES, pack_planes
-from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
-from fastconv.simd.copying import accumulate, copy, zero
-from fastconv.simd.phases import lap, started
+from fastconv.plans.depthwise.plane_packing import PLANE_FIELDS, pack_planes
+from fastconv.plans.sum_tasks import SUM_TASKS, add_copies, blocks_of, units_of
+from fastconv.simd.clock import lap, started
+from fastconv.simd.copying import copy, zero
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element
 
-from .apart import APART, separate_rows
+from .apart import APART, WINDOW_BYTES, make_planes, window_at
 
 LAYOUT = record(
     "profile scratch scratch_bytes "
-    + PLANES
+    + PLANE_FIELDS
     + APART
     # the function that separates the planes of dy (0: they are apart), its images and rows, and
     # where its planes are in scratch
@@ -64,13 +64,11 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
     @kernel(LAYOUT)
     def planar_weight(worker, a):
         like = element(itemsize)
-        window = a.scratch + worker * a.scratch_bytes
-        # A copy of the window's record: a worker moves it from channel to channel.
-        copy(window, a.x_window, WINDOW_BYTES)
-        x = record_at(window, WINDOW)
-        planes = (window + WINDOW_BYTES + 63) // 64 * 64
+        room = a.scratch + worker * a.scratch_bytes
+        x = record_at(window_at(a, room), WINDOW)
+        planes = (room + WINDOW_BYTES + 63) // 64 * 64
         mr, tap_tile = a.tile.mr, a.tile.nr * 8  # its columns are taps
-        gradient = window + a.gradient
+        gradient = room + a.gradient
         clock = started(a.profile)
         while True:
             task = next_task(a.shares.counter, worker, a.shares.tasks)
@@ -93,7 +91,7 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
                     for n in range(images):
                         # Into planes of all groups, once; if these are several, of one image.
                         if a.separate != 0 and group == first:
-                            separate_rows(a, x, window, n0 + n, i0)
+                            make_planes(a, x, room, n0 + n, i0)
                         pack_planes(
                             like, a, x, itemsize, planes + n * a.planes_bytes, n0 + n, group, i0
                         )
@@ -143,8 +141,7 @@ def planar_add_kernel(itemsize: int) -> Kernel:
             if group >= a.tasks:
                 break
             sums = a.sums + group * a.unit_bytes
-            for other in range(1, a.copies):
-                accumulate(like, sums, sums + other * a.copy_bytes, a.unit_bytes)
+            add_copies(like, sums, a.copies, a.copy_bytes, a.unit_bytes)
             for k in range(a.filters):
                 # The last tile begins a tile before the end.
                 tile = k // a.mr

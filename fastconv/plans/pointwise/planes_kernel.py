@@ -6,12 +6,13 @@ Pixels left over when tiles are full are dot products of their channels and thos
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import LINE, copy, move, put_word, zero
 from fastconv.simd.microkernel import TERMS
-from fastconv.simd.phases import lap, started
 from fastconv.simd.strided import take_even
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -36,6 +37,65 @@ LAYOUT = record(
     "groups splits",
     tile=TILE,
 )
+
+
+class _Room(NamedTuple):
+    """A worker's scratch, by address."""
+
+    tile: int  # results that do not go straight to y
+    start: int  # what those of a tile begin with
+    panels: int  # a span of pixels
+    straight_rows: int  # tables of the rows of a tile: in y, and in ``tile``
+    staged_rows: int
+    run: int  # the only one of a sum, which begins at its operands
+    over: int  # pixels left over
+
+
+class _Span(NamedTuple):
+    """Pixels of a group that a task multiplies; those that the next task packs, if they differ."""
+
+    group: int
+    first: int
+    count: int
+    next_group: int
+    next_first: int
+
+
+class _Tile(NamedTuple):
+    """A tile of filters: where it is and where its results go; those it has of its own."""
+
+    w: int
+    y: int
+    k: int  # the first, of its group
+    rows: int
+
+
+@inner
+def _room_of(a, item, worker):
+    mr, row = a.tile.mr, a.tile.nr * item
+    tile = a.scratch + worker * a.scratch_bytes
+    start = tile + mr * row
+    panels = start + mr * row
+    straight_rows = panels + a.span * a.channels * item
+    staged_rows = straight_rows + mr * 8
+    run = staged_rows + mr * 8
+    over = (run + 24 + LINE - 1) // LINE * LINE
+    return _Room(tile, start, panels, straight_rows, staged_rows, run, over)
+
+
+@inner
+def _span_at(a, number):
+    first, following = number // a.groups * a.span, (number + 1) // a.groups * a.span
+    return _Span(
+        number % a.groups, first, min(a.span, a.pixels - first), (number + 1) % a.groups, following
+    )
+
+
+@inner
+def _tile_at(a, group, t):
+    k = min(t * a.tile.mr, a.last)
+    w, y = a.w + group * a.w_group + k * a.w_row, a.y + group * a.yg + k * a.yk
+    return _Tile(w, y, k, min(a.tile.mr, a.filters - k))
 
 
 @inner
@@ -134,6 +194,57 @@ def _multiply_over(like, a, item, row, w, start, rows, tile, y):
             copy(y + (m + i) * a.yk, tile + i * a.over * item, a.over * item)
 
 
+@inner
+def _put_biases(like, a, item, start, group, tile):
+    """A row of each filter's."""
+    row = a.tile.nr * item
+    for m in range(tile.rows):
+        bias = a.bias + (group * a.bias_group + tile.k + m) * item
+        for at in range(0, row, item):
+            move(like, start + m * row + at, bias)
+
+
+@inner
+def _multiply(a, room, tile, panel, row, fetch, fetch_step, rows_at, shift):
+    """A tile of filters by one of pixels; sums of too many terms are sums of shorter ones."""
+    init = room.start
+    for c in range(0, a.channels, TERMS):
+        relu, to, at = 0, room.staged_rows, room.tile
+        if c + TERMS >= a.channels:
+            relu, to, at = a.relu, rows_at, shift
+        call(
+            a.tile.multiply, tile.w + c * a.w_step, a.w_pitch, a.w_step, room.run, 1,
+            min(TERMS, a.channels - c), panel + c * row, row, fetch + c * fetch_step, fetch_step,
+            init, row, relu, to, 8, at,
+        )  # fmt: skip
+        init = room.tile
+
+
+@inner
+def _multiply_span(a, item, room, span, tile, turn, turns, fetches):
+    """All tiles of pixels by one of filters, which is the one number ``turn`` of ``turns``.
+
+    Each fetches the same one of the next span, in one of the turns, if anything is fetched.
+    """
+    width, row = a.tile.nr, a.tile.nr * item
+    panel = room.panels
+    for p in range(0, span.count, width):
+        ahead = min(width, span.count - p)
+        image, at = (span.first + p) // a.plane, (span.first + p) % a.plane
+        straight = tile.rows == a.tile.mr and ahead == width and at + width <= a.plane
+        rows_at, shift = room.staged_rows, room.tile
+        if straight:
+            rows_at, shift = room.straight_rows, tile.y + image * a.yn + at * item
+        fetch, fetch_step = panel, 0
+        if fetches and p * turns // span.count == turn and span.next_first + p < a.pixels:
+            fetch, _ = _pixel(a, span.next_group, span.next_first + p)
+            fetch_step = a.xc
+        _multiply(a, room, tile, panel, row, fetch, fetch_step, rows_at, shift)
+        if not straight:
+            _store(a, item, row, room.tile, tile.y, span.first + p, ahead, tile.rows)
+        panel += a.channels * row
+
+
 @functools.cache
 def planes_kernel(itemsize: int) -> Kernel:
     """Multiply tiles of filters by tiles of vectors of pixels."""
@@ -144,76 +255,43 @@ def planes_kernel(itemsize: int) -> Kernel:
         like = element(itemsize)
         mr, width = a.tile.mr, a.tile.nr
         row = width * itemsize
-        tile = a.scratch + worker * a.scratch_bytes
-        start = tile + mr * row
-        panels = start + mr * row
-        straight_rows = panels + a.span * a.channels * itemsize
-        staged_rows = straight_rows + mr * 8
-        run = staged_rows + mr * 8
-        over = (run + 24 + LINE - 1) // LINE * LINE
-        panel_bytes = a.channels * row
-        zero(run, 24)
-        zero(start, mr * row)
+        room = _room_of(a, itemsize, worker)
+        zero(room.run, 24)
+        zero(room.start, mr * row)
         for m in range(mr):
-            put_word(straight_rows + m * 8, m * a.yk)
-            put_word(staged_rows + m * 8, m * row)
-        packed = -1  # the span of pixels in the panels
+            put_word(room.straight_rows + m * 8, m * a.yk)
+            put_word(room.staged_rows + m * 8, m * row)
+        packed = -1  # the span in the panels
         clock = started(a.profile)
         while True:
             task = next_task(a.counter, worker, a.tasks)
             if task >= a.tasks:
                 break
-            split, rest = task % a.splits, task // a.splits
-            group, first = rest % a.groups, rest // a.groups * a.span
-            count = min(a.span, a.pixels - first)
-            with_over = a.over > 0 and first + count == a.pixels
-            if rest != packed:
-                _pack(like, a, itemsize, vector, width, panels, group, first, count)
+            split, number = task % a.splits, task // a.splits
+            span = _span_at(a, number)
+            with_over = a.over > 0 and span.first + span.count == a.pixels
+            if number != packed:
+                _pack(
+                    like, a, itemsize, vector, width, room.panels, span.group, span.first,
+                    span.count,
+                )  # fmt: skip
                 if with_over:
-                    _pack_over(like, a, itemsize, group, over)
-                packed = rest
+                    _pack_over(like, a, itemsize, span.group, room.over)
+                packed = number
             clock = lap(a.profile, worker, INPUT, clock)
-            next_group, following = (rest + 1) % a.groups, (rest + 1) // a.groups * a.span
             first_tile, end = split * a.tiles // a.splits, (split + 1) * a.tiles // a.splits
             for t in range(first_tile, end):
-                k = min(t * mr, a.last)
-                rows = min(mr, a.filters - k)
-                w = a.w + group * a.w_group + k * a.w_row
+                tile = _tile_at(a, span.group, t)
                 if a.biased:
-                    for m in range(rows):
-                        bias = a.bias + (group * a.bias_group + k + m) * itemsize
-                        for lane in range(width):
-                            move(like, start + m * row + lane * itemsize, bias)
-                y = a.y + group * a.yg + k * a.yk
-                panel = panels
-                for p in range(0, count, width):
-                    ahead = min(width, count - p)
-                    image, at = (first + p) // a.plane, (first + p) % a.plane
-                    straight = rows == mr and ahead == width and at + width <= a.plane
-                    to, shift = staged_rows, tile
-                    if straight:
-                        to, shift = straight_rows, y + image * a.yn + at * itemsize
-                    # Each tile of pixels fetches the same one of the next span, in turns.
-                    fetch, fetch_step = panel, 0
-                    turn = p * (end - first_tile) // count == t - first_tile
-                    if turn and split + 1 == a.splits and following + p < a.pixels:
-                        fetch, _ = _pixel(a, next_group, following + p)
-                        fetch_step = a.xc
-                    init = start
-                    for c in range(0, a.channels, TERMS):
-                        last = c + TERMS >= a.channels
-                        call(
-                            a.tile.multiply, w + c * a.w_step, a.w_pitch, a.w_step, run, 1,
-                            min(TERMS, a.channels - c), panel + c * row, row,
-                            fetch + c * fetch_step, fetch_step, init, row, a.relu if last else 0,
-                            to if last else staged_rows, 8, shift if last else tile,
-                        )  # fmt: skip
-                        init = tile
-                    panel += panel_bytes
-                    if not straight:
-                        _store(a, itemsize, row, tile, y, first + p, ahead, rows)
+                    _put_biases(like, a, itemsize, room.start, span.group, tile)
+                _multiply_span(
+                    a, itemsize, room, span, tile, t - first_tile, end - first_tile,
+                    split + 1 == a.splits,
+                )  # fmt: skip
                 if with_over:
-                    _multiply_over(like, a, itemsize, row, w, start, over, tile, y)
+                    _multiply_over(
+                        like, a, itemsize, row, tile.w, room.start, room.over, room.tile, tile.y
+                    )
             clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return planes

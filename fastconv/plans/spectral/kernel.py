@@ -12,8 +12,9 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.results import RESULT
 from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.plans.bilinear.tiles import TILING, locate_tile, outputs_left
-from fastconv.simd.copying import accumulate, zero
-from fastconv.simd.phases import lap, started
+from fastconv.plans.sum_tasks import add_copies
+from fastconv.simd.clock import lap, started
+from fastconv.simd.copying import zero
 from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
@@ -145,8 +146,7 @@ def spectral_sum_kernel(itemsize: int) -> Kernel:
             if unit >= a.tasks:
                 break
             total = a.sums + unit * a.splits * a.sum_bytes
-            for other in range(1, a.splits):
-                accumulate(like, total, total + other * a.sum_bytes, a.sum_bytes)
+            add_copies(like, total, a.splits, a.sum_bytes, a.sum_bytes)
             call(a.filter_map, total, staged, a.tap_columns * pixel, pixel, temp, a.flag)
             lane = unit * vector
             for t in range(0, a.taps, vector):

@@ -17,7 +17,7 @@ from fastconv.core.once import made_once
 from fastconv.core.program import Operands
 from fastconv.core.stage import Stage
 from fastconv.core.workspace import aligned
-from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
+from fastconv.gemm.results import ROWS
 from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.tiling import even_split, in_pairs, round_up
 from fastconv.plans.arrays import Room, Setting, input_words, output_words
@@ -27,7 +27,7 @@ from fastconv.plans.packed_filters import Prepared, output_order
 from fastconv.plans.pixel_tasks import count_blocks, fed, grid
 from fastconv.plans.target import target_words
 from fastconv.plans.unfolded import UnfoldedCorrelation
-from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TILE_BYTES
+from fastconv.simd.matrix import DEPTH, LANES, SHAPE, TILE_BYTES, TILE_ROWS
 from fastconv.simd.microkernel import TERMS
 
 from .filters import SPLIT_TRIPS, SplitFilters
@@ -52,7 +52,7 @@ class SplitCorrelation(UnfoldedCorrelation):
         self.c = c
         self.itemsize = itemsize
         self.mt, self.nt = (2, 2) if in_pairs(c.filters, LANES) else (4, 1)
-        self.height, self.width = self.mt * ROWS, self.nt * LANES
+        self.height, self.width = self.mt * TILE_ROWS, self.nt * LANES
         self.block = channels_of_step(c.channels, c.columns.spread)
         self.joined = DEPTH // self.block  # taps of a step
         self.across = round_up(c.columns.window, self.joined)
@@ -95,7 +95,7 @@ class SplitCorrelation(UnfoldedCorrelation):
         Planes are stored whole rows at a time, and filters from afar are read as seldom as can be.
         """
         near = self.filters.nbytes <= machine().l2 // 2
-        return self.c.lanes * self.itemsize if near and self.store == ROWS_IN_ORDER else 0
+        return self.c.lanes * self.itemsize if near and self.store == ROWS else 0
 
     def _share(self, threads: int) -> None:
         """One task's share of the pixels, its window within L2, and how its filters are divided."""

@@ -28,8 +28,8 @@ from fastconv.gemm.sharing import workers_for
 from fastconv.gemm.weights import PACKING, pack_task
 from fastconv.plans.correlation import Correlation
 from fastconv.plans.packed_filters import PackedFilters
+from fastconv.simd.clock import lap, started
 from fastconv.simd.matrix import DEPTH, LANES, TILE_BYTES, split_pairs
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 

@@ -6,25 +6,24 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
-from fastconv.gemm.results import RESULT, store_planes
-from fastconv.gemm.results import ROWS as ROWS_IN_ORDER
-from fastconv.gemm.windows import WINDOW, element_at, pack_block, reach
+from fastconv.gemm.results import RESULT, ROWS, store_planes
+from fastconv.gemm.windows import WINDOW, element_at, pack_block, positions_inside
 from fastconv.plans.pixel_tasks import GRID, locate
 from fastconv.plans.target import TARGET, output_at
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import accumulate, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
     LANES,
-    ROWS,
     TILE_BYTES,
+    TILE_ROWS,
     configure,
-    finish,
+    finish_rows,
     matrix_product,
     release,
     split_pixels,
 )
 from fastconv.simd.microkernel import TERMS
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
@@ -50,7 +49,7 @@ LAYOUT = record(
 def _split_row(like, a, row, target, image, group, block, h, column):
     """One row of a window: in one go where its channels lie side by side, or else packed first."""
     window = a.input
-    low, high = reach(column, window.column_source, a.window_columns, window.width)
+    low, high = positions_inside(column, window.column_source, a.window_columns, window.width)
     step, pixel = window.column_source * window.xw, window.block * 2
     count = (high - low) * window.block // DEPTH
     straight = 0 <= h < window.height and low < high and window.xc == 4
@@ -93,13 +92,13 @@ def _store_run(like, a, c, mt, y, step, count, bias, lane, n_lanes):
     """Store ``count`` pixels of a row of outputs, ``step`` bytes apart from ``y`` on."""
     for vector in range(0, n_lanes, LANES):
         valid = min(LANES, n_lanes - vector)
-        if a.output.store == ROWS_IN_ORDER:
-            finish(
+        if a.output.store == ROWS:
+            finish_rows(
                 like, y + (lane + vector) * 4, step, c, count, valid, bias + vector * 4, a.relu,
                 a.flags,
             )  # fmt: skip
         else:
-            finish(like, c, LANES * 4, c, count, LANES, bias + vector * 4, a.relu, a.flags)
+            finish_rows(like, c, LANES * 4, c, count, LANES, bias + vector * 4, a.relu, a.flags)
             for j in range(0, count, LANES):
                 store_planes(
                     like, a.output, 4, y + (lane + vector) * a.output.lane_step + j * step,
@@ -130,7 +129,7 @@ def _store(like, a, c, mt, slots, first, count, y, bias, columns, lane, n_lanes)
 @functools.cache
 def split_kernel(mt: int, nt: int) -> Kernel:
     """Implicit GEMM with ``mt`` × ``nt`` tiles of the matrix unit: pixels × filters."""
-    height, width = mt * ROWS, nt * LANES
+    height, width = mt * TILE_ROWS, nt * LANES
 
     @kernel(LAYOUT)
     def split_correlation(worker, a):
@@ -143,7 +142,7 @@ def split_kernel(mt: int, nt: int) -> Kernel:
         pitch = a.column_advance * a.input.block * 2
         columns = rows + mt * 8
         for i in range(mt):
-            put_word(rows + i * 8, i * ROWS * pitch)
+            put_word(rows + i * 8, i * TILE_ROWS * pitch)
         for j in range(nt):
             put_word(columns + j * 8, j * TILE_BYTES)
         zero(row, 2 * a.line + (2 * a.low if a.grid.tasks_j == 1 else 0))

@@ -6,9 +6,10 @@ import functools
 
 from fastconv.core.jit import Kernel, inner, kernel, record
 from fastconv.core.profile import OUTPUT
-from fastconv.simd.copying import accumulate, copy
+from fastconv.plans.sum_tasks import add_copies
+from fastconv.simd.clock import lap, started
+from fastconv.simd.copying import copy
 from fastconv.simd.matrix import LANES, TILE_BYTES
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element
@@ -56,8 +57,7 @@ def split_sum_kernel() -> Kernel:
             if task >= a.tasks:
                 break
             sums = a.sums + task * a.unit_bytes
-            for other in range(1, a.copies):
-                accumulate(like, sums, sums + other * a.copy_bytes, a.unit_bytes)
+            add_copies(like, sums, a.copies, a.copy_bytes, a.unit_bytes)
             block, k = task % a.n_blocks, task // a.n_blocks % a.left_tiles
             group = task // a.n_blocks // a.left_tiles
             left, right = k * a.left_tile, block * a.block

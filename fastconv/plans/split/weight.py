@@ -24,7 +24,7 @@ from fastconv.plans.correlation import unfolded
 from fastconv.plans.pixel_tasks import count_blocks, grid
 from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.plans.weight_gradient import WeightGradient
-from fastconv.simd.matrix import DEPTH, LANES, ROWS, SHAPE, TILE_BYTES
+from fastconv.simd.matrix import DEPTH, LANES, SHAPE, TILE_BYTES, TILE_ROWS
 from fastconv.simd.microkernel import TERMS
 
 from .filters import SPLIT_TRIPS
@@ -51,8 +51,8 @@ class SplitWeight(WeightGradient):
         self.swapped = self.taps == 1 and c.channels < c.filters
         self.channels = (c.channels, c.filters) if self.swapped else (c.filters, c.channels)
         left, right = self.channels
-        self.mt, self.nt = (2, 2) if in_pairs(left, ROWS) else (1, 4)
-        self.left_tile = self.mt * ROWS
+        self.mt, self.nt = (2, 2) if in_pairs(left, TILE_ROWS) else (1, 4)
+        self.left_tile = self.mt * TILE_ROWS
         self.block = LANES * min(self.nt, -(-right // LANES))
         self.left_tiles = -(-left // self.left_tile)
         self.n_blocks = -(-right // self.block)

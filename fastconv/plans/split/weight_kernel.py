@@ -16,12 +16,13 @@ from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.plans.pixel_tasks import corner
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, tiles_met, units_of
+from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import copy, put_word, zero
 from fastconv.simd.matrix import (
     DEPTH,
     LANES,
-    ROWS,
     TILE_BYTES,
+    TILE_ROWS,
     add_up,
     configure,
     matrix_product,
@@ -29,7 +30,6 @@ from fastconv.simd.matrix import (
     split_pairs,
     split_planes,
 )
-from fastconv.simd.phases import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 
@@ -95,7 +95,7 @@ def _split_left(like, a, x, staged, planes, n0, images, group, tile, i0, rows, j
             at, between = staged + (step - done) * DEPTH * row, row
             if step < done:
                 at, between = source + step * DEPTH * pixel, pixel
-            for c in range(0, window.block, ROWS):
+            for c in range(0, window.block, TILE_ROWS):
                 split_planes(
                     like, planes + c * a.pitch + (n * a.image_steps + step) * DEPTH * 2, a.pitch,
                     a.left_low, at + c * 4, between,
@@ -142,7 +142,7 @@ def _split_right(like, a, x, staged, pairs, n0, images, group, block, i0, rows, 
 @functools.cache
 def split_weight_kernel(mt: int, nt: int) -> Kernel:
     """Sum products in ``mt`` × ``nt`` tiles of the matrix unit: filters × taps of channels."""
-    vectors = mt * ROWS * nt
+    vectors = mt * TILE_ROWS * nt
 
     @kernel(LAYOUT)
     def split_weight(worker, a):
@@ -156,7 +156,7 @@ def split_weight_kernel(mt: int, nt: int) -> Kernel:
         pairs = staged + a.staged_bytes
         planes = pairs + 2 * a.right_low
         for i in range(mt):
-            put_word(tile_rows + i * 8, i * ROWS * a.pitch)
+            put_word(tile_rows + i * 8, i * TILE_ROWS * a.pitch)
         zero(nothing, mt * nt * TILE_BYTES)
         zero(pairs, 2 * a.right_low)
         configure(a.shape)

@@ -7,7 +7,7 @@ import functools
 from fastconv.core.jit import Kernel, kernel, record
 from fastconv.core.profile import INPUT, OUTPUT
 from fastconv.simd.blocks import LEFT, RIGHT, block_sums
-from fastconv.simd.phases import lap, started
+from fastconv.simd.clock import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.vector import element
 

@@ -14,7 +14,7 @@ from fastconv.conv import measuring
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import profile
 from fastconv.core.problem import FORMATS
-from fastconv.simd.phases import seconds_by_phase
+from fastconv.simd.clock import seconds_by_phase
 
 CASES = ("medium-3x3", "medium-depthwise-3x3", "medium-1x1")
 
