@@ -98,6 +98,8 @@ WRONG = [
     {},
     GOOD | {"peak": 0.0},
     GOOD | {"peak": -1.0},
+    GOOD | dict.fromkeys(GOOD, 5e-324),
+    GOOD | {"memory": 1e300},
     GOOD | {"memory": math.inf},
     GOOD | {"cache": math.nan},
     GOOD | {"launch": "1"},

@@ -86,6 +86,17 @@ def test_arrays_that_others_do_not_share():
         fc.Tensor(Unshared())
 
 
+def test_lazy_negations():
+    """NumPy takes their memory as it is."""
+
+    class Negated(Unshared):
+        def is_neg(self):
+            return True
+
+    with pytest.raises(TypeError, match="input is a lazy negation"):
+        fc.conv2d(Negated(), W)
+
+
 def test_masked_array():
     with pytest.raises(TypeError, match="input must be a plain array"):
         fc.conv2d(np.ma.masked_less(X, 0), W)

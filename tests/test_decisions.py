@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -119,6 +120,17 @@ def test_a_damaged_or_foreign_file_is_ignored_and_rewritten(register, stored, wr
     assert json.loads(file.read_text())["value"]["algorithm"] == "two"
     selector.forget()
     assert call() == 2  # without a warning
+
+
+def test_what_is_no_file_is_not_read(register, stored):
+    register(one=(5 * MS, 5 * MS), two=(6 * MS, 4 * MS))
+    call()
+    (file,) = stored.glob("decisions/*.json")
+    file.unlink()
+    os.mkfifo(file)  # whose reader would wait for ever
+    selector.forget()
+    assert call() == 2
+    assert json.loads(file.read_text())["value"]["algorithm"] == "two"
 
 
 def test_where_nothing_can_be_written_the_process_remembers(register, stored):

@@ -109,6 +109,28 @@ def test_a_function_may_have_options():
     assert [decorated(), decorated()] == [(1, Request(accuracy="fast"))] * 2
 
 
+def test_an_object_serves_for_many_blocks():
+    fast = fc.options(accuracy="fast", num_threads=1)
+    for _ in range(2):
+        with fast, fc.options(accuracy="strict"), fast:
+            assert (request(), fc.get_num_threads()) == (Request(accuracy="fast"), 1)
+        assert request() == Request()
+
+
+def test_blocks_of_generators_leave_nothing_behind():
+    def suspended(**options):
+        with fc.options(**options):
+            yield
+
+    before = fc.get_num_threads()
+    first, second = suspended(accuracy="fast", num_threads=1), suspended(algorithm="direct")
+    next(first)
+    next(second)
+    first.close()
+    second.close()
+    assert (request(), fc.get_num_threads()) == (Request(), before)
+
+
 def test_a_block_is_of_one_python_thread():
     seen = []
     with fc.options(accuracy="fast"):

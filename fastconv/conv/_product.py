@@ -45,7 +45,7 @@ class ProductAlgorithm(Algorithm):
     flattens = False  # whether it takes taps for channels where a filter covers the image
 
     def refuses(self, problem: ConvProblem) -> str | None:
-        return too_large(_workspace(parts_of(self, problem, 1)))
+        return too_large(self._workspace(parts_of(self, problem, 1), 1))
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
         computed = parts_of(self, problem, threads)
@@ -61,7 +61,7 @@ class ProductAlgorithm(Algorithm):
                 for piece, part in placed
                 if self.transposes(part)
             ]
-        return Cost(tuple(stages), _workspace(computed), summation_error(problem))
+        return Cost(tuple(stages), self._workspace(computed, threads), summation_error(problem))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         c, workers = part.c, part.workers
@@ -103,6 +103,22 @@ class ProductAlgorithm(Algorithm):
             found = build(problem, lanes(problem.itemsize))
         return [self.correlation(c, *formats, threads) for c in found]
 
+    def _again(self, problem: ConvProblem, parts: list, threads: int) -> list:
+        """The plans of what computes a result anew that is NaN: nothing unless ``parts`` fold.
+
+        Folding multiplies inputs by zeros where no tap joins them, which spreads NaN and Inf too
+        far; a result without NaN cannot have met any.
+        """
+        if not any(part.folds for part in parts):
+            return []
+        return self._build(problem, threads, folding=False)
+
+    def _workspace(self, computed: list[tuple[Piece, list]], threads: int) -> int:
+        """Bytes of scratch: pieces run one after the other, and so does what comes after a NaN."""
+        run = [parts for _, parts in computed]
+        run += [self._again(piece.problem, parts, threads) for piece, parts in computed]
+        return max(map(workspace, run))
+
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan | FlaggedPlan:
         """What runs the parts; it tells their flags unless some of them fold."""
         if problem.sums_weights:
@@ -116,10 +132,8 @@ class ProductAlgorithm(Algorithm):
             return np.isnan(out.min())
 
         def plain():
-            return plan_of_parts(problem, self._build(problem, threads, folding=False), threads)
+            return plan_of_parts(problem, self._again(problem, parts, threads), threads)
 
-        # Folding multiplies inputs by zeros where no tap joins them, which spreads NaN and Inf too
-        # far; a result without NaN cannot have met any.
         return again_if(bool, run, plain)
 
 
@@ -183,8 +197,3 @@ def parts_of(algorithm: ProductAlgorithm, problem: ConvProblem, threads: int):
         return workspace(parts) <= threads * WORKSPACE
 
     return [(piece, built[piece.problem]) for piece in pieces(problem, fits)]
-
-
-def _workspace(computed: list[tuple[Piece, list]]) -> int:
-    """Bytes of scratch: pieces run one after the other."""
-    return max((workspace(parts) for _, parts in computed), default=0)

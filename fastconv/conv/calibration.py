@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 from fastconv.core import store
@@ -53,6 +52,13 @@ class Host(NamedTuple):
     cache: float  # bytes/s of one thread, from and to its L2 cache
     launch: float  # seconds to start all threads
 
+
+_PLAUSIBLE = {  # bounds of what any host may reach; what is stored beyond them is damaged
+    "peak": (1e6, 1e15),
+    "memory": (1e6, 1e15),
+    "cache": (1e6, 1e15),
+    "launch": (1e-9, 1.0),
+}
 
 # Stands in where any host would choose the same, or where measuring it would cost more than a
 # choice can gain.
@@ -106,7 +112,8 @@ def _valid(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and set(value) == set(Host._fields)
-        and all(isinstance(v, float) and 0 < v < math.inf for v in value.values())
+        and all(isinstance(v, float) for v in value.values())
+        and all(low < value[name] < high for name, (low, high) in _PLAUSIBLE.items())
     )
 
 

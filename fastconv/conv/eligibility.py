@@ -42,28 +42,33 @@ def candidate(name: str, problem: ConvProblem, request: Request, threads: int) -
     if reason is not None:
         return Candidate(name, reason)
     cost = algorithm.cost(problem, threads)
-    reason = _excess(cost, problem, request)
-    if request.accuracy == "strict" and not algorithm.exact:
-        reason = "it rounds products further than the dtype; accuracy='default' allows it"
-    return Candidate(name, reason, cost)
+    reasons = _inaccuracy(algorithm.exact, cost, problem, request), _excess(cost, request)
+    return Candidate(name, "; and ".join(filter(None, reasons)) or None, cost)
 
 
-def _excess(cost: Cost, problem: ConvProblem, request: Request) -> str | None:
-    """What of a cost exceeds the request."""
+def _inaccuracy(exact: bool, cost: Cost, problem: ConvProblem, request: Request) -> str | None:
+    """Why an algorithm is not as accurate as the request, and at which level it may run."""
+    if request.accuracy == "strict" and not exact:
+        return "it rounds products further than the dtype; accuracy='default' allows it"
     limit = error_limit(problem, request.accuracy)
-    if cost.error > limit:
-        wider = [a for a in ACCURACIES if cost.error <= error_limit(problem, a)]
-        hint = f"; accuracy={wider[0]!r} allows it" if wider else ""
-        return (
-            f"its error bound {cost.error:.1e} exceeds the {limit:.1e} of "
-            f"accuracy={request.accuracy!r}{hint}"
-        )
-    if request.max_workspace is not None and cost.workspace > request.max_workspace:
-        return (
-            f"it needs {cost.workspace} bytes ({amount(cost.workspace)}) of scratch, "
-            f"max_workspace is {request.max_workspace}"
-        )
-    return None
+    if cost.error <= limit:
+        return None
+    wider = [a for a in ACCURACIES if cost.error <= error_limit(problem, a)]
+    hint = f"; accuracy={wider[0]!r} allows it" if wider else ""
+    return (
+        f"its error bound {cost.error:.1e} exceeds the {limit:.1e} of "
+        f"accuracy={request.accuracy!r}{hint}"
+    )
+
+
+def _excess(cost: Cost, request: Request) -> str | None:
+    """What of a cost exceeds the scratch memory of the request."""
+    if request.max_workspace is None or cost.workspace <= request.max_workspace:
+        return None
+    return (
+        f"it needs {cost.workspace} bytes ({amount(cost.workspace)}) of scratch, "
+        f"max_workspace is {request.max_workspace}"
+    )
 
 
 def candidates(problem: ConvProblem, request: Request, threads: int) -> list[Candidate]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from fastconv.core import checks, threads
+from fastconv.core.scoped import Scoped
 
 from .algorithm import ACCURACIES
 from .registry import ALGORITHMS
@@ -21,10 +20,7 @@ class Request(NamedTuple):
     max_workspace: int | None = None  # bytes
 
 
-_NOTHING_ASKED = Request()
-_current: contextvars.ContextVar[Request] = contextvars.ContextVar(
-    "options", default=_NOTHING_ASKED
-)
+_current = Scoped("options", Request())
 
 
 def request(algorithm="auto", accuracy=None, max_workspace=None) -> Request:
@@ -54,13 +50,16 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
     accuracy : bound of a result's error, max|y − y64| / max|y64| against float64:
         ``"strict"`` 2·(4 + 2√n) roundings for sums of n terms, with products rounded to the dtype
         or not at all, ``"default"`` 5e-5, ``"fast"`` 1e-3; in float64 2⁻²⁹ times as much (9.3e-14
-        and 1.9e-12); at every level that of the direct sum, if that is larger
+        and 1.9e-12); at every level that of the direct sum, if that is larger.  (Of sums that do
+        not cancel, and operands that are not subnormal.)
     max_workspace : bytes of scratch memory that a call may take, all threads together
     algorithm : one of :func:`fastconv.algorithms`, or ``"auto"``
     num_threads : as in :func:`fastconv.set_num_threads`
 
-    What is not given (None) stays as in the surrounding block; keywords of a single call win.
-    Blocks may be nested.  A backward pass takes the options of the block in which it runs.
+    What is not given (None) stays as in the surrounding block; keywords of a single call win, but
+    for its ``algorithm="auto"``, which is none.  Blocks may be nested, and one object may serve for
+    many, or decorate functions.  A block in a generator holds for its caller, too, until it ends.
+    A backward pass takes the options of the block in which it runs.
 
     Raises ``TypeError`` or ``ValueError`` naming the argument.
     """
@@ -72,17 +71,22 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
     if algorithm is not None:
         changes["algorithm"] = check_algorithm(algorithm)
     workers = None if num_threads is None else threads.checked(num_threads)
-    return _applied(changes, workers)
+    return _Block(changes, workers)
 
 
-@contextlib.contextmanager
-def _applied(changes: dict, workers: int | None) -> Iterator[None]:
-    with contextlib.nullcontext() if workers is None else threads.num_threads(workers):
-        token = _current.set(_current.get()._replace(**changes))
-        try:
-            yield
-        finally:
-            _current.reset(token)
+class _Block(contextlib.ContextDecorator):
+    """Without a state of its own: any number of blocks may begin with it, in any thread."""
+
+    def __init__(self, changes: dict[str, object], workers: int | None):
+        self._changes, self._workers = changes, workers
+
+    def __enter__(self) -> None:
+        _current.enter(_current.get()._replace(**self._changes))
+        threads.asked.enter(self._workers or threads.asked.get())
+
+    def __exit__(self, *_) -> None:
+        _current.leave()
+        threads.asked.leave()
 
 
 def check_algorithm(algorithm) -> str:

@@ -45,6 +45,8 @@ def unmasked(value, name: str) -> None:
 
 def from_dlpack(value, name: str) -> np.ndarray:
     """The array of another library, without a copy."""
+    if getattr(value, "is_neg", bool)():
+        raise TypeError(f"{name} is a lazy negation, whose sign DLPack loses: resolve it first")
     try:
         return np.from_dlpack(value)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:

@@ -30,7 +30,7 @@ def recall(kind: str, key: Key, valid: Callable[[Any], bool]) -> Any | None:
     a ``RuntimeWarning``; storing the fact again replaces it.
     """
     path = _path(kind, key)
-    if path is None:
+    if path is None or not path.is_file():  # nothing else ends when it is read
         return None
     try:
         text = path.read_bytes()

@@ -9,7 +9,6 @@ runs one worker after the other.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import functools
 import os
 import threading
@@ -24,6 +23,7 @@ from .dispatched import compile_cached
 from .linking import runner
 from .machine import cpu_count
 from .once import making
+from .scoped import Scoped
 
 _NOTHING = contextlib.nullcontext()  # to enter
 
@@ -59,14 +59,14 @@ class _State:
 
 
 _state = _State()
-_override: contextvars.ContextVar[int | None] = contextvars.ContextVar("threads", default=None)
+asked: Scoped[int | None] = Scoped("threads", None)  # by the block that surrounds a call
 
 
 def get_num_threads() -> int:
     """Threads that the next call will use."""
     if _state.forked:
         return 1
-    return _override.get() or _state.threads
+    return asked.get() or _state.threads
 
 
 def set_num_threads(n: int) -> None:
@@ -80,11 +80,11 @@ def set_num_threads(n: int) -> None:
 @contextlib.contextmanager
 def num_threads(n: int):
     """Use ``n`` threads inside a ``with`` block, in this Python thread only."""
-    token = _override.set(checked(n))
+    asked.enter(checked(n))
     try:
         yield
     finally:
-        _override.reset(token)
+        asked.leave()
 
 
 def checked(n) -> int:

@@ -43,7 +43,8 @@ def _take(nbytes: int) -> np.ndarray:
     blocks = _shelf.blocks
     block = blocks.pop() if blocks else None
     if block is None or block.nbytes < nbytes + ALIGN:
-        block = None  # gives the old one back before taking a larger one
+        block = None  # gives back what is idle before taking more
+        blocks.clear()
         block = np.empty(nbytes + ALIGN, np.uint8)
     if POISON:
         block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN
