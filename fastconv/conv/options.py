@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastconv.core import checks, threads
 from fastconv.core.scoped import Scoped
@@ -63,7 +63,7 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
 
     Raises ``TypeError`` or ``ValueError`` naming the argument.
     """
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if accuracy is not None:
         changes["accuracy"] = check_accuracy(accuracy)
     if max_workspace is not None:
@@ -77,7 +77,7 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
 class _Block(contextlib.ContextDecorator):
     """Without a state of its own: any number of blocks may begin with it, in any thread."""
 
-    def __init__(self, changes: dict[str, object], workers: int | None):
+    def __init__(self, changes: dict[str, Any], workers: int | None):
         self._changes, self._workers = changes, workers
 
     def __enter__(self) -> None:
