@@ -98,7 +98,7 @@ FORCED = [  # the fake's properties, keywords of the call, what the message must
     ({"error": 4e-5}, {"accuracy": "strict"}, "accuracy='strict'; accuracy='default' allows it"),
     ({"error": 2e-2}, {"accuracy": "fast"}, "exceeds the 1.0e-03 of accuracy='fast' "),
     ({"workspace": 70000}, {"max_workspace": 60000}, "70000 bytes .68.4 KiB. of scratch, max_work"),
-    ({"error": 1, "workspace": 70000}, {"max_workspace": 60000}, "exceeds .*; and it needs 70000 b"),
+    ({"error": 1, "workspace": 70000}, {"max_workspace": 60000}, "exceeds .*; and it needs 70000 "),
 ]
 
 

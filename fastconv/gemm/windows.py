@@ -174,3 +174,13 @@ def pack_block(like, a, item, target, image, group, block, row, rows, column, co
                 source = element_at(a, image, group, block * a.block, h, first)
                 _pixels(like, a, target + low * pixel, source, high - low, valid, item)
         target += columns * pixel
+
+
+@inner
+def pack_lines(like, a, item, target, image, group, i0):
+    """What whole rows of outputs read, from row ``i0`` on: all rows of the buffer of a kernel."""
+    x = a.input
+    pack_block(
+        like, x, item, target, image, group, 0, x.row_first + i0 * a.row_advance, a.buffer_rows,
+        x.column_first, a.buffer_columns,
+    )  # fmt: skip

@@ -1,13 +1,14 @@
 """Register tiles for the taps of a window, which read no operand more often than they must.
 
-They compute what those of :mod:`.microkernel` do; neighbouring pixels share most of their windows:
+They compute what those of :mod:`.microkernel` do, but for ``lanes``, which sums over no channels.
+Neighbouring pixels share most of their windows:
 
 * ``sliding``: a panel whose rows are the taps of a window that moves along: what one row reads in
   a step, the next one reads in the step after, so an element is broadcast once for all of them.
 * ``line``: rows are pixels of a line, evenly apart, and what one tap of a pixel reads other taps of
   its neighbours read too: an element is broadcast once for all of them.
 * ``parities``: the same where every vector is of other outputs, which take other taps.
-* ``lanes``: a line without a sum over channels, which are the lanes of all operands.
+* ``lanes``: a line whose channels are the lanes of all operands.
 * ``planar``: a packed panel of filters, against vectors of neighbouring pixels wherever they are.
 """
 

@@ -14,8 +14,13 @@ from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes sums copy_bytes copies "
-    "dw dg dk dc taps joined block_bytes tap_bytes tile tiles_k n_blocks block channels filters "
+    "counter profile tasks scratch scratch_bytes "
+    # copies of the sums, and those of a task, of a product
+    "sums copy_bytes copies block_bytes tap_bytes "
+    # dw, bytes from group to group, from filter to filter, from channel to channel
+    "dw dg dk dc "
+    # taps of a filter, of a product; filters of a tile, tiles of a group; blocks of channels
+    "taps joined tile tiles_k n_blocks block channels filters "
     # the first filter of the last tile
     "last"
 )

@@ -6,7 +6,7 @@ import functools
 
 from fastconv.core.jit import Kernel, call, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
-from fastconv.gemm.windows import WINDOW, pack_block
+from fastconv.gemm.windows import WINDOW, pack_lines
 from fastconv.simd.clock import lap, started
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -46,11 +46,7 @@ def flat_kernel(itemsize: int) -> Kernel:
                 break
             image, i0 = task // a.blocks_i, task % a.blocks_i * a.block_i
             i0 = min(i0, a.I - a.block_i)
-            pack_block(
-                like, a.input, itemsize, window, image, 0, 0,
-                a.input.row_first + i0 * a.row_advance, a.buffer_rows, a.input.column_first,
-                a.buffer_columns,
-            )  # fmt: skip
+            pack_lines(like, a, itemsize, window, image, 0, i0)
             clock = lap(a.profile, worker, INPUT, clock)
             for start in range(0, a.block_i, a.tile.mr):
                 i = min(start, a.block_i - a.tile.mr)

@@ -6,7 +6,7 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
-from fastconv.gemm.windows import WINDOW, pack_block
+from fastconv.gemm.windows import WINDOW, pack_lines
 from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import accumulate, zero
 from fastconv.simd.tasks import next_task
@@ -82,11 +82,7 @@ def flat_weight_kernel(itemsize: int) -> Kernel:
             last = (task + 1) * a.blocks // a.tasks
             for block in range(task * a.blocks // a.tasks, last):
                 image, i0 = block // a.blocks_i, block % a.blocks_i * a.block_i
-                pack_block(
-                    like, a.input, itemsize, window, image, 0, 0,
-                    a.input.row_first + i0 * a.row_advance, a.buffer_rows, a.input.column_first,
-                    a.buffer_columns,
-                )  # fmt: skip
+                pack_lines(like, a, itemsize, window, image, 0, i0)
                 clock = lap(a.profile, worker, INPUT, clock)
                 rows, i = min(a.block_i, a.I - i0), 0
                 while i < rows:

@@ -20,7 +20,11 @@ from .plane_packing import PLANE_FIELDS, pack_planes
 WEIGHT_LAYOUT = record(
     "profile scratch scratch_bytes "
     + PLANE_FIELDS
-    + "I J dy_window gradient_bytes in_place dy_in_place at_once sums copy_bytes unit_bytes "
+    # rows and columns of dy; bytes of a block of it; whether x and dy are read where they are, and
+    # of how many units in a row
+    + "I J dy_window gradient_bytes in_place dy_in_place at_once "
+    # the sums of a copy, of a unit for a filter
+    + "sums copy_bytes unit_bytes "
     # where the last unit of a pixel begins, or at most does
     "last "
     # tables: patches of the blocks, records of the patches
@@ -35,11 +39,10 @@ def depthwise_weight_kernel(
     itemsize: int, runs: int, taps: int, outputs: int, advance: int, spread: int, together: int,
     fetches: int, channels: int, filters: int,
 ) -> Kernel:  # fmt: skip
-    """Correlate x with dy, a :class:`TapTile` at a time.
+    """Correlate x with dy, block by block: a few rows of an image.
 
-    It takes so many filters ``together``; ``channels`` may be dealt to ``filters``.
-
-    A block is a few rows of an image.
+    The numbers from ``runs`` to ``together``, which is of filters, are those of a
+    :class:`TapTile`.  ``channels`` of a group may be dealt to its ``filters``.
     """
 
     @kernel(WEIGHT_LAYOUT)
@@ -101,7 +104,11 @@ def depthwise_weight_kernel(
 
 
 ADD_LAYOUT = record(
-    "counter profile tasks splat sums copy_bytes copies unit_bytes dw du dk filters taps "
+    # whether all lanes of a vector are one sum; copies of the sums, and those of a task
+    "counter profile tasks splat sums copy_bytes copies unit_bytes "
+    # dw, bytes from unit to unit and from filter to filter; filters of a unit, their taps
+    "dw du dk filters taps "
+    # lanes of a unit, of all units; where the last unit begins
     "unit_lanes all_lanes last"
 )
 

@@ -6,7 +6,7 @@ import functools
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
-from fastconv.gemm.windows import WINDOW, pack_block
+from fastconv.gemm.windows import WINDOW, pack_lines
 from fastconv.simd.clock import lap, started
 from fastconv.simd.copying import LINE, copy, fetch
 from fastconv.simd.tasks import next_task
@@ -162,11 +162,7 @@ def line_kernel(itemsize: int) -> Kernel:
                 break
             first, image, i0 = locate_lines(a, task)
             for group in range(first, min(first + a.task_g, a.groups)):
-                pack_block(
-                    like, a.input, itemsize, buffer, image, group, 0,
-                    a.input.row_first + i0 * a.row_advance, a.buffer_rows, a.input.column_first,
-                    a.buffer_columns,
-                )  # fmt: skip
+                pack_lines(like, a, itemsize, buffer, image, group, i0)
                 clock = lap(a.profile, worker, INPUT, clock)
                 rows = min(a.task_i, a.I - i0)
                 behind, nbytes = behind_window(a, image, i0)

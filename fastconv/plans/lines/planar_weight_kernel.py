@@ -123,7 +123,9 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
 
 
 ADD_LAYOUT = record(
+    # copies of the sums, and those of a group, of a tile of filters × taps; tiles of all taps
     "counter profile tasks sums copy_bytes copies unit_bytes tile_bytes mr nt tap_tiles "
+    # dw, bytes from filter to filter; filters of a group, their taps
     "dw dk filters n_taps"
 )
 

@@ -20,19 +20,33 @@ from fastconv.simd.transposing import transpose_tile
 from fastconv.simd.vector import element, lanes
 
 LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes room_bytes relu flag x_window channels splits "
-    "filter_map tile_map tile_rows tile_columns store_rows w w_unit tap_columns bias y yn yh yw "
-    "I J",
+    "counter profile tasks scratch scratch_bytes room_bytes relu "
+    # where to tell that a result is not finite
+    "flag "
+    # channels, and the stretches of tiles, each a task for a vector of them
+    "x_window channels splits "
+    # the functions that transform filters, that correlate a tile of such an input, that store it
+    "filter_map tile_map tile_rows tile_columns store_rows "
+    # filters, bytes of those of a vector of channels; columns of one
+    "w w_unit tap_columns bias "
+    # y, its strides and its rows and columns
+    "y yn yh yw I J",
     tiling=TILING,
     output=RESULT,
 )
 WEIGHT_LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes room_bytes x_window dy_window splits sums "
+    "counter profile tasks scratch scratch_bytes room_bytes x_window dy_window "
+    # stretches of tiles, each a task for a vector of channels, which has sums of its own
+    "splits sums "
+    # the function that adds the products of the spectra of a tile of such an input
     "tile_map tile_rows tile_columns",
     tiling=TILING,
 )
 SUM_LAYOUT = record(
-    "counter profile tasks scratch scratch_bytes room_bytes sums sum_bytes splits filter_map flag "
+    "counter profile tasks scratch scratch_bytes room_bytes "
+    # the sums of a stretch, so many for a vector of channels; the function that transforms them back
+    "sums sum_bytes splits filter_map flag "
+    # taps of a filter, columns of one; dw and the bytes from filter to filter
     "taps tap_columns channels dw dk"
 )
 
