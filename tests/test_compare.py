@@ -233,6 +233,12 @@ def test_comparison_obeys_the_options(timed):
     assert (one.chosen, one.why) == ("slow", "asked for")
 
 
+def test_comparison_takes_an_accuracy_and_a_limit_of_scratch(timed):
+    limits = dict(accuracy="fast", max_workspace=1 << 20)
+    (one,) = fc.compare(*SHAPES, directions="forward", peers=(), **limits, **BRIEF).passes
+    assert one.asked == Request("auto", **limits)
+
+
 JUDGED = [  # fakes as (name, seconds, error), chosen → winner, regret, notes in their order
     ((("a", 1.0, 0), ("b", 4.0, 0)), "a", "a", 1.0, ["● a: "]),
     ((("a", 1.0, 0), ("b", 4.0, 0)), "b", "a", 4.0, ["● b: ", "a is the fastest allowed; b takes"]),

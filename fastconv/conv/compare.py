@@ -43,6 +43,8 @@ def compare(
     algorithms=None,
     peers=("torch",),
     seconds=0.1,
+    accuracy=None,
+    max_workspace=None,
 ) -> Comparison:
     """Measure every algorithm on a convolution, and other libraries beside them.
 
@@ -57,9 +59,10 @@ def compare(
     algorithms : names of :func:`fastconv.algorithms`; None for all but the slow reference
     peers : libraries beside, of ``"torch"``; one that is not installed is left out
     seconds : of measuring each algorithm in each pass, after its kernels are compiled
+    accuracy, max_workspace : as in :func:`fastconv.conv2d`
 
     Algorithms beyond the accuracy or the scratch asked for are measured too, but do not count for
-    ``winner``; ``chosen`` is what a call under the present :func:`fastconv.options` runs, and
+    ``winner``; ``chosen`` is what such a call runs under the present :func:`fastconv.options`, and
     ``regret`` its time over the winner's.  Runs are interleaved, in an order that favours nobody,
     and times are medians, with half the distance of the quartiles as ±; ``doubt`` tells where
     another run may have another winner.  Rates are effective (the
@@ -89,7 +92,8 @@ def compare(
     ]  # fmt: skip
     present = [peer for peer in peers if _peers.installed(peer)]
     missing = tuple(peer for peer in peers if peer not in present)
-    passes = tuple(measured(p, algorithms, present, seconds) for p in problems)
+    with options.options(accuracy=accuracy, max_workspace=max_workspace):
+        passes = tuple(measured(p, algorithms, present, seconds) for p in problems)
     return Comparison(passes, missing)
 
 
