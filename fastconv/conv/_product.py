@@ -42,6 +42,7 @@ class ProductAlgorithm(Algorithm):
 
     correlation: Callable[..., Any]  # (correlation, itemsize, x_format, y_format, threads) → plan
     weight: Callable[..., Any]  # (problem, threads) → plan
+    folds = True  # whether neighbouring outputs may be folded into the lanes
     flattens = False  # whether it takes taps for channels where a filter covers the image
 
     def refuses(self, problem: ConvProblem) -> str | None:
@@ -99,7 +100,7 @@ class ProductAlgorithm(Algorithm):
         build = getattr(correlation, problem.direction)
         formats = (problem.itemsize, problem.read_format, problem.made_format)
         found = build(problem, None)
-        if folding and not any(self.fills_lanes(c, *formats) for c in found):
+        if folding and self.folds and not any(self.fills_lanes(c, *formats) for c in found):
             found = build(problem, lanes(problem.itemsize))
         return [self.correlation(c, *formats, threads) for c in found]
 

@@ -23,7 +23,7 @@ _PRODUCT_ERROR = 2**-15
 
 class Bf16x3(ProductAlgorithm):
     name = "bf16x3"
-    exact = vector = False
+    exact = vector = folds = False
     flattens = True
     correlation = SplitCorrelation
     weight = SplitWeight
@@ -59,9 +59,6 @@ class Bf16x3(ProductAlgorithm):
             Work("split", 0, part.split_bytes, part.workers, launches=0),
             Work("matrix sums" if weight else "matrix", part.flops, nbytes, part.workers),
         )
-
-    def _build(self, problem: ConvProblem, threads: int, folding: bool = False) -> list:
-        return super()._build(problem, threads, folding=False)
 
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
         # What is left of an infinite operand is NaN, what is left of a tiny one is lost.

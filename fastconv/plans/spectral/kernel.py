@@ -44,7 +44,7 @@ WEIGHT_LAYOUT = record(
 )
 SUM_LAYOUT = record(
     "counter profile tasks scratch scratch_bytes room_bytes "
-    # the sums of a stretch, so many for a vector of channels; the function that maps them to filters
+    # the sums of a stretch, so many for a vector of channels; what makes filters of them
     "sums sum_bytes splits filter_map flag "
     # taps of a filter, columns of one; dw and the bytes from filter to filter
     "taps tap_columns channels dw dk"
