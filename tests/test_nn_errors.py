@@ -106,6 +106,9 @@ ones = np.ones
         (lambda: F.softmax(ones((2, 3)), 2), ValueError, r"dim must be an axis of shape \(2, 3\)"),
         (lambda: F.log_softmax(ones(2), -2), ValueError, "dim must be an axis"),
         (lambda: F.softmax(ones(2), 0.0), TypeError, "dim must be an int"),
+        (lambda: F.softmax(ones(2, int), 0), TypeError, "input must be float32 .* got int64"),
+        (lambda: F.log_softmax(ones(2, bool), 0), TypeError, "input must be .* got bool"),
+        (lambda: F.softmax(ones(2, np.float16), 0), TypeError, "float16"),
         (
             lambda: nn.Linear(2, 3).load_state_dict({"weight": ones((3, 2), "f4"), "bias": None}),
             TypeError,
@@ -114,6 +117,10 @@ ones = np.ones
         (lambda: F.cross_entropy(ones((2, 3), int), np.array([0, 1])), TypeError, "input must be"),
         (lambda: F.cross_entropy(np.float64(1), np.array(0)), TypeError, "input must be a Tensor"),
         (lambda: nn.init.kaiming_uniform_(nn.Parameter(ones(3))), ValueError, "2 dimensions"),
+        (lambda: nn.init.kaiming_uniform_(nn.Buffer(ones((2, 2), int))), TypeError, "tensor must"),
+        (lambda: nn.init.uniform_(nn.Buffer(ones(2, bool))), TypeError, "tensor must be float32"),
+        (lambda: nn.init.uniform_(ones(2)), TypeError, "tensor must be a Tensor, got ndarray"),
+        (lambda: nn.init.uniform_(fc.Tensor(ones(2)), 1, 0), ValueError, "a=1 and b=0"),
     ],
 )
 def test_errors(wrong, error, message):

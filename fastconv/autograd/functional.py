@@ -137,18 +137,24 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return _tensor(input, "input").flatten(start_dim, end_dim)
 
 
+def _scores(input: Any, dim: int) -> Tensor:
+    """``input`` of a softmax along ``dim``."""
+    x = _tensor(input, "input")
+    checks.dtype(x.dtype, "input")
+    checks.axis(dim, "dim", x.shape)
+    return x
+
+
 def softmax(input: Any, dim: int) -> Tensor:
     """e^input / Σ e^input along ``dim``."""
-    x = _tensor(input, "input")
-    checks.axis(dim, "dim", x.shape)
+    x = _scores(input, dim)
     y = softmax_forward(x.data, dim)
     return Tensor.record(y, (x, lambda dy: softmax_backward(dy, y, dim)))
 
 
 def log_softmax(input: Any, dim: int) -> Tensor:
     """input − log Σ e^input along ``dim``."""
-    x = _tensor(input, "input")
-    checks.axis(dim, "dim", x.shape)
+    x = _scores(input, dim)
     y = log_softmax_forward(x.data, dim)
     return Tensor.record(y, (x, lambda dy: log_softmax_backward(dy, y, dim)))
 

@@ -97,8 +97,7 @@ def _shares(x, target, weight, axis, ignore_index, smoothing) -> tuple[np.ndarra
 
 
 def _check(x, target, weight, axis, ignore_index, reduction, smoothing) -> None:
-    if x.dtype.name not in checks.DTYPES:
-        raise TypeError(f"input must be float32 or float64, got {x.dtype}")
+    checks.dtype(x.dtype, "input")
     if not x.ndim or not x.shape[axis]:
         raise ValueError(f"input must be (C,), (N, C) or (N, C, …) with C ≥ 1, got {x.shape}")
     classes, samples = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
