@@ -260,6 +260,8 @@ def _set(tensor, name, value):
         (lambda: (_leaf() * 2).backward(np.ones(3, "f4")), ValueError, r"\(2,\), got \(3,\)"),
         (lambda: (_leaf() * 2).backward(np.ones(2)), TypeError, "float32, got float64"),
         (lambda: fc.Tensor([1, 2], requires_grad=True), TypeError, "int64"),
+        (lambda: fc.Tensor([1.0], requires_grad="yes"), TypeError, "requires_grad must be a bool"),
+        (lambda: _set(_leaf(), "requires_grad", 1), TypeError, "requires_grad must be a bool"),
         (lambda: fc.Tensor("text"), TypeError, "array must hold real numbers"),
         (lambda: fc.Tensor(np.ones(2, complex)), TypeError, "complex128"),
         (lambda: _leaf().numpy(), RuntimeError, "detach"),

@@ -23,6 +23,12 @@ import fastconv as fc
         (np.ones(2, ">f4"), "float32"),
         (np.ones(2, np.uint8), "uint8"),
         (fc.Tensor([1.0]), "float32"),
+        ([np.float64(1), np.float64(2)], "float64"),
+        ([np.ones(2), np.zeros(2)], "float64"),
+        (([fc.Tensor(np.ones(2))],), "float64"),
+        ([np.ones(2, np.float32)], "float32"),
+        ([[1.0], [2.0]], "float32"),
+        ([], "float32"),
     ],
 )
 def test_dtype_of_a_new_tensor(value, dtype):
@@ -39,6 +45,35 @@ def test_arrays_are_shared_but_never_by_what_an_optimizer_writes_to():
         leaf -= 1
     np.testing.assert_array_equal(array, 1)
     np.testing.assert_array_equal(leaf.data, 0)
+
+
+def test_arrays_are_not_shared_by_what_is_made_a_leaf():
+    array = np.ones(3)
+    leaf = fc.Tensor(array)
+    leaf.requires_grad = True
+    alias = leaf.detach()
+    assert alias.data is leaf.data
+    for needed in (False, True):  # frozen and again not: the memory stays
+        leaf.requires_grad = needed
+    alias.requires_grad = True
+    assert alias.data is leaf.data
+    with fc.no_grad():
+        leaf -= 1
+    np.testing.assert_array_equal(array, 1)
+    parameter = fc.nn.Parameter(array)
+    memory = parameter.data
+    for needed in (False, True):
+        parameter.requires_grad = needed
+    assert parameter.data is memory
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, complex, object])
+def test_other_dtypes_are_refused(dtype):
+    for make in (fc.Tensor, fc.nn.Parameter, fc.nn.Buffer):
+        with pytest.raises(TypeError, match=f"array must hold real numbers.*{np.dtype(dtype)}"):
+            make(np.ones(2, dtype))
+    with pytest.raises(TypeError, match="array must hold"):
+        fc.Tensor([np.ones(2, dtype)])
 
 
 def test_a_tensor_is_a_sized_iterable_number_like_thing():
@@ -123,6 +158,12 @@ def test_a_tensor_s_array_can_be_replaced():
     assert p.data is other and p.requires_grad
     p.data = [5.0, 6.0]
     assert p.data.dtype == np.float32
+    p.grad = np.ones(2, "f4")
+    for wrong in (np.ones(3, "f4"), np.ones(2)):
+        with pytest.raises(ValueError, match=r"data must be float32 of shape \(2,\)"):
+            p.data = wrong
+    p.grad = None
+    p.data = np.ones(3, "f4")
 
 
 def test_gradients_are_changed_in_place():

@@ -20,7 +20,8 @@ class Tensor(Arithmetic, Reductions, Shaping):
     Parameters
     ----------
     array : array, Tensor, number, nested list, or anything with ``__dlpack__``.  An array keeps
-        its dtype and is shared, not copied; Python floats become float32.
+        its dtype and is shared, not copied; Python floats become float32.  Other floats than
+        float32 and float64 are a ``TypeError``.
     requires_grad : record what is computed from this tensor, so that ``backward()`` of a result
         adds to ``.grad``.  Such a tensor has a copy of ``array``, for optimisers write to it.
 
@@ -67,7 +68,9 @@ class Tensor(Arithmetic, Reductions, Shaping):
 
     def detach(self) -> Tensor:
         """The same array in a tensor off the tape."""
-        return Tensor(self.data)
+        result = Tensor(self.data)
+        result.owns_data = self.owns_data
+        return result
 
     def item(self) -> float | int | bool:
         """The only element, as a Python number."""
