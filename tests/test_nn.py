@@ -356,6 +356,18 @@ def test_float64_parameters_are_the_same_numbers():
     np.testing.assert_array_equal(wide.weight.data.astype(np.float32), narrow.weight.data)
 
 
+def test_kept_filters_notice_a_change_through_a_view():
+    layer, x = nn.Conv2d(8, 8, 3), random(1, 8, 9, 9).astype(np.float32)
+    with fc.no_grad():
+        for _ in range(2):
+            before = layer(x).data
+        flat = layer.weight.view(-1)
+        flat *= -2
+        after = layer(x).data
+    bias = layer.bias.data.reshape(-1, 1, 1)
+    np.testing.assert_allclose(after - bias, -2 * (before - bias), rtol=1e-4, atol=1e-5)
+
+
 def test_frozen_parameters_get_no_gradient():
     net = tree()
     net[0].weight.requires_grad = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 
 import numpy as np
@@ -134,6 +135,66 @@ def test_in_place_changes():
     np.testing.assert_array_equal(x.grad, 1)
     x.grad.zero_()
     np.testing.assert_array_equal(x.grad, 0)
+
+
+def test_in_place_changes_reach_what_shares_the_memory():
+    layer = fc.nn.Linear(2, 3)
+    with fc.no_grad():
+        row, element, flat = layer.weight[0], layer.weight[1, 1], layer.weight.view(-1)
+        flat *= 0
+        row += 1
+        element -= 2
+    np.testing.assert_array_equal(layer.weight.data, [[1, 1], [0, -2], [0, 0]])
+    whole = fc.Tensor(np.ones(2))
+    total = alias = whole.detach()
+    total *= 0.5
+    total += np.array([1.0, 2.0])
+    assert alias is total
+    np.testing.assert_array_equal(whole, [1.5, 2.5])
+
+
+def test_what_is_recorded_is_not_written():
+    weight, plain = fc.Tensor([2.0], requires_grad=True), fc.Tensor([3.0])
+    total = plain
+    total += weight
+    assert total.requires_grad and not plain.requires_grad
+    np.testing.assert_array_equal(plain, 3)
+    hidden = weight * 1
+    with fc.no_grad():
+        same = hidden
+        same *= 2
+    assert same is hidden and hidden.item() == 4
+
+
+def test_a_matrix_product_in_place_is_another_tensor():
+    square = before = fc.Tensor(np.eye(2))
+    square @= np.ones((2, 3))
+    np.testing.assert_array_equal(square, np.ones((2, 3)))
+    np.testing.assert_array_equal(before, np.eye(2))
+
+
+def _changed(array, change, other):
+    return change(fc.Tensor(array), other)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda: _changed(np.arange(2), operator.iadd, 1.5), TypeError, "tensor of int64"),
+        (lambda: _changed(np.arange(2), operator.itruediv, 2), TypeError, "tensor of int64"),
+        (lambda: _changed(np.ones(2, bool), operator.imul, 2), TypeError, "tensor of bool"),
+        (
+            lambda: _changed(np.ones(2), operator.imul, np.ones((3, 2))),
+            ValueError,
+            r"shape \(3, 2\) cannot be kept in a tensor of shape \(2,\)",
+        ),
+        (lambda: _changed(np.ones(2), operator.iadd, "text"), TypeError, "unsupported operand"),
+        (lambda: _changed(np.broadcast_to(1.0, 3), operator.iadd, 1), ValueError, "read-only"),
+    ],
+)
+def test_in_place_changes_that_do_not_fit(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
+from fastconv.core import checks
+
 from .tape import Gradient
 from .variable import Variable
 
@@ -32,12 +34,14 @@ class Reductions(Variable):
         return self.record(result, (self, lambda dy: gradient(dy.reshape(kept))))
 
     def sum(self, dim: Axes = None, keepdim: bool = False) -> Tensor:
-        """The sum over ``dim``."""
-        y, shape = self.data.sum(axis=dim, keepdims=True), self.data.shape
+        """The sum over ``dim``; of integers and bools it is int64."""
+        dtype = None if self.data.dtype.kind == "f" else np.int64
+        y, shape = self.data.sum(axis=dim, keepdims=True, dtype=dtype), self.data.shape
         return self._reduced(y, lambda dy: np.broadcast_to(dy, shape), dim, keepdim)
 
     def mean(self, dim: Axes = None, keepdim: bool = False) -> Tensor:
-        """The mean over ``dim``."""
+        """The mean over ``dim``, of floats."""
+        checks.dtype(self.data.dtype, "a tensor with a mean")
         y, shape = self.data.mean(axis=dim, keepdims=True), self.data.shape
         count = self.data.size // max(y.size, 1)
         return self._reduced(y, lambda dy: np.broadcast_to(dy / count, shape), dim, keepdim)

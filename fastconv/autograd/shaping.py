@@ -90,4 +90,6 @@ class Shaping(Variable):
                 np.add.at(dx, parts, dy)  # an index array may name an element twice
             return dx
 
-        return self.record(self.data[parts], (self, gradient))
+        # "..." makes a view also of a single element, for ``a += b`` to write to.
+        ended = parts if not _is_basic(parts) or ... in parts else (*parts, ...)
+        return self.record(self.data[ended], (self, gradient))

@@ -20,8 +20,8 @@ class Tensor(Arithmetic, Reductions, Shaping):
     Parameters
     ----------
     array : array, Tensor, number, nested list, or anything with ``__dlpack__``.  An array keeps
-        its dtype and is shared, not copied; Python floats become float32.  Other floats than
-        float32 and float64 are a ``TypeError``.
+        its dtype and is shared, not copied: ``tensor *= 2`` writes to it.  Python floats become
+        float32; other floats than float32 and float64 are a ``TypeError``.
     requires_grad : record what is computed from this tensor, so that ``backward()`` of a result
         adds to ``.grad``.  Such a tensor has a copy of ``array``, for optimisers write to it.
 
