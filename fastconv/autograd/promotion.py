@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .variable import as_array
+from .variable import Variable, as_array
 
 _FLOAT = np.dtype(np.float32)  # of Python floats
 _NUMBERS = {bool: np.dtype(bool), int: np.dtype(np.int64)}
@@ -38,15 +38,22 @@ def _result(operands: list[Any]) -> np.dtype:
     return max((reduce(_common, rank) for rank in ranks if rank), key=kind)
 
 
+def _plain(operand: Any) -> Any:
+    """An array or a Python number."""
+    if isinstance(operand, np.generic):
+        return operand.item()
+    return operand if isinstance(operand, Number) else as_array(operand)
+
+
 def combined(operands: tuple[Any, ...], fractional: bool) -> list[Any]:
     """Tensors, arrays and numbers as arrays of one dtype, and Python numbers.
 
     NumPy gives the numbers the dtype of the arrays.  Of integers, ``fractional`` makes float32.
     """
-    plain = [
-        o.item() if isinstance(o, np.generic) else o if isinstance(o, Number) else as_array(o)
-        for o in operands
-    ]
+    plain = [o.data if isinstance(o, Variable) else _plain(o) for o in operands]
+    dtypes = {o.dtype for o in plain if isinstance(o, np.ndarray)}
+    if len(dtypes) == 1 and dtypes.pop().kind == "f":
+        return plain
     dtype = _result(plain)
     if fractional and dtype.kind != "f":
         dtype = _FLOAT
