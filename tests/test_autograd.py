@@ -248,6 +248,10 @@ def _leaf():
     return fc.Tensor([1.0, 2.0], requires_grad=True)
 
 
+def _grid():
+    return fc.Tensor(np.ones((2, 3)))
+
+
 def _set(tensor, name, value):
     setattr(tensor, name, value)
 
@@ -278,6 +282,30 @@ def _set(tensor, name, value):
         (lambda: np.sinh(_leaf()), TypeError, "sinh"),
         (lambda: _leaf() + fc.Tensor([1.0, 2.0, 3.0]), ValueError, "broadcast"),
         (lambda: _leaf().flatten(2), ValueError, "start_dim"),
+        (lambda: _leaf().flatten(0.5), TypeError, "start_dim must be an int"),
+        (lambda: _grid().sum(2), ValueError, r"dim must be an axis of shape \(2, 3\), got 2"),
+        (lambda: _grid().mean((0, -2)), ValueError, r"dim must name axes of shape \(2, 3\) once"),
+        (lambda: _grid().amax("0"), TypeError, "dim must be an int"),
+        (lambda: _grid().max((0, 1)), TypeError, r"dim must be an int, got \(0, 1\)"),
+        (lambda: _grid().max(3), ValueError, "dim must be an axis"),
+        (lambda: _grid().argmax(-3), ValueError, "dim must be an axis"),
+        (lambda: _grid().sum(0, "yes"), TypeError, "keepdim must be a bool, got 'yes'"),
+        (lambda: _grid().argmax(0, 1), TypeError, "keepdim must be a bool"),
+        (lambda: _grid().size(4), ValueError, "dim must be an axis"),
+        (lambda: _grid().squeeze(5), ValueError, "dim must be an axis"),
+        (lambda: _grid().unsqueeze((0, 1)), TypeError, "dim must be an int"),
+        (lambda: _grid().unsqueeze(4), ValueError, "dim must be an axis"),
+        (lambda: _grid().permute(0), ValueError, r"dims must name every axis of shape \(2, 3\)"),
+        (lambda: _grid().permute(0, 0), ValueError, "dims must name axes"),
+        (lambda: _grid().permute(0, 2), ValueError, "dims must be an axis"),
+        (lambda: _grid().transpose(0, 2), ValueError, "dim1 must be an axis"),
+        (lambda: _grid().reshape(-2), ValueError, "shape must be at least -1, got -2"),
+        (lambda: _grid().reshape(5, -1), ValueError, r"6 elements of .* got \(5, -1\)"),
+        (lambda: _grid().reshape(-1, -1), ValueError, "shape must have the 6 elements"),
+        (lambda: _grid().reshape(7), ValueError, "shape must have the 6 elements"),
+        (lambda: _grid().reshape(2.0, 3), TypeError, "shape must be an int"),
+        (lambda: fc.Tensor(np.ones((0, 3))).reshape(0, -1), ValueError, "the 0 elements"),
+        (lambda: _grid().T.view(-1), ValueError, r"strides \(8, 24\) .*\(6,\): use reshape"),
         (lambda: fc.Tensor(np.ones((2, 2))).flatten(1, 0), ValueError, "comes after"),
     ],
 )

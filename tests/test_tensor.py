@@ -86,10 +86,34 @@ def test_a_tensor_is_a_sized_iterable_number_like_thing():
     assert int(t[1, 2]) == 5
     assert bool(t[1, 2])
     assert repr(t[0]) == "tensor([0., 1., 2.], dtype=float64)"
-    with pytest.raises(ValueError, match="size 1"):
-        t.item()
+    for number in (t.item, t.__bool__, t.__float__, t[:0].__bool__):
+        with pytest.raises(ValueError, match=r"a tensor of size 1 is a number, not .*\([02], 3\)"):
+            number()
     with pytest.raises(TypeError):
         iter(t[0, 0])
+
+
+def test_a_tensor_with_one_integer_is_an_index():
+    assert operator.index(fc.Tensor(2)) == 2
+    assert [5, 6, 7][fc.Tensor([1])] == 6
+    assert list(range(fc.Tensor(np.uint8(2)))) == [0, 1]
+    for wrong in (1.0, [1, 2]):
+        with pytest.raises(TypeError, match="only a tensor with one integer is an index"):
+            operator.index(fc.Tensor(wrong))
+
+
+def test_axes_are_any_sequence_and_none_is_all():
+    t = fc.Tensor(np.arange(6.0).reshape(1, 2, 3))
+    for dim in ((), []):
+        assert t.sum(dim).item() == t.sum().item() == 15
+        assert t.amax(dim, True).shape == (1, 1, 1)
+        assert t.mean(dim).item() == 2.5
+    assert t.sum([0, -1]).shape == (2,)
+    assert t.squeeze([0, 1]).shape == (2, 3)
+    assert t.squeeze(()).shape == t.shape
+    number = fc.Tensor(3.0)
+    assert number.sum(0).item() == number.amax(-1).item() == number.mean((0,)).item() == 3
+    assert number.argmax(0).item() == 0 and number.squeeze(0).shape == ()
 
 
 def test_comparisons_are_elementwise_and_off_the_tape():

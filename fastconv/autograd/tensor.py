@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.core import checks
+
 from . import tape
 from .arithmetic import Arithmetic
 from .reductions import Reductions
@@ -60,7 +62,10 @@ class Tensor(Arithmetic, Reductions, Shaping):
 
     def size(self, dim: int | None = None) -> tuple[int, ...] | int:
         """The shape, or the size of one axis: a method, as in PyTorch."""
-        return self.data.shape if dim is None else self.data.shape[dim]
+        if dim is None:
+            return self.data.shape
+        checks.axis(dim, "dim", self.data.shape)
+        return self.data.shape[dim]
 
     def numel(self) -> int:
         """The number of elements."""
@@ -74,6 +79,8 @@ class Tensor(Arithmetic, Reductions, Shaping):
 
     def item(self) -> float | int | bool:
         """The only element, as a Python number."""
+        if self.data.size != 1:
+            raise ValueError(f"only a tensor of size 1 is a number, not one of shape {self.shape}")
         return self.data.item()
 
     def __len__(self) -> int:
@@ -83,7 +90,16 @@ class Tensor(Arithmetic, Reductions, Shaping):
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        """So that a tensor with one integer can be an index, a size or a range's end."""
+        if self.data.size != 1 or self.data.dtype.kind == "f":
+            raise TypeError(
+                "only a tensor with one integer is an index, "
+                f"not one of {self.dtype} and shape {self.shape}"
+            )
+        return int(self.item())
 
     def __float__(self) -> float:
         return float(self.item())
