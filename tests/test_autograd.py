@@ -173,6 +173,49 @@ def test_no_grad():
     assert (x * 2).requires_grad
 
 
+def test_no_grad_decorates_without_parentheses():
+    x = fc.Tensor(1.0, requires_grad=True)
+
+    @fc.no_grad
+    def double(value, times=2):
+        return value * times
+
+    @fc.enable_grad
+    def recorded():
+        return x * 2
+
+    assert not double(x, times=3).requires_grad and double.__name__ == "double"
+    with fc.no_grad():
+        assert recorded().requires_grad
+    for wrong in (type("Net", (), {}), False):
+        with pytest.raises(TypeError, match="only functions can be decorated"):
+            fc.no_grad(wrong)
+
+
+def test_one_no_grad_serves_again():
+    off, seen = fc.no_grad(), []
+
+    def other_thread():
+        with off:
+            inside.set()
+            left.wait(10)
+            seen.append(fc.autograd.is_grad_enabled())
+        seen.append(fc.autograd.is_grad_enabled())
+
+    inside, left = threading.Event(), threading.Event()
+    thread = threading.Thread(target=other_thread)
+    with off:
+        with off, fc.enable_grad():
+            assert fc.autograd.is_grad_enabled()
+        assert not fc.autograd.is_grad_enabled()
+        thread.start()
+        inside.wait(10)
+    assert fc.autograd.is_grad_enabled()
+    left.set()
+    thread.join()
+    assert seen == [False, True]
+
+
 def test_no_grad_and_generators():
     """It would not hold while one runs."""
     with pytest.raises(TypeError, match="values is a generator function"):
