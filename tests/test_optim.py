@@ -265,6 +265,7 @@ def _load(change):
             ValueError,
             r"lacks param_groups\[0\]\['params'\]",
         ),
+        (lambda: optim.SGD([parameter()]).zero_grad("no"), TypeError, "set_to_none must be a bool"),
         (lambda: optim.SGD([parameter()], nesterov="no"), TypeError, "nesterov must be a bool"),
         (lambda: optim.SGD([parameter()], maximize=1), TypeError, "maximize must be a bool, got 1"),
         (

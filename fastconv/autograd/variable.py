@@ -174,7 +174,7 @@ class Variable:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget ``.grad``; with ``set_to_none`` False, keep its array and fill in 0."""
-        if set_to_none or self._grad is None:
+        if checks.flag(set_to_none, "set_to_none") or self._grad is None:
             self._grad = None
         else:
             self._grad.data.fill(0)
