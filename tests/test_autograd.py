@@ -173,6 +173,49 @@ def test_no_grad():
     assert (x * 2).requires_grad
 
 
+def test_no_grad_decorates_without_parentheses():
+    x = fc.Tensor(1.0, requires_grad=True)
+
+    @fc.no_grad
+    def double(value, times=2):
+        return value * times
+
+    @fc.enable_grad
+    def recorded():
+        return x * 2
+
+    assert not double(x, times=3).requires_grad and double.__name__ == "double"
+    with fc.no_grad():
+        assert recorded().requires_grad
+    for wrong in (type("Net", (), {}), False):
+        with pytest.raises(TypeError, match="only functions can be decorated"):
+            fc.no_grad(wrong)
+
+
+def test_one_no_grad_serves_again():
+    off, seen = fc.no_grad(), []
+
+    def other_thread():
+        with off:
+            inside.set()
+            left.wait(10)
+            seen.append(fc.autograd.is_grad_enabled())
+        seen.append(fc.autograd.is_grad_enabled())
+
+    inside, left = threading.Event(), threading.Event()
+    thread = threading.Thread(target=other_thread)
+    with off:
+        with off, fc.enable_grad():
+            assert fc.autograd.is_grad_enabled()
+        assert not fc.autograd.is_grad_enabled()
+        thread.start()
+        inside.wait(10)
+    assert fc.autograd.is_grad_enabled()
+    left.set()
+    thread.join()
+    assert seen == [False, True]
+
+
 def test_no_grad_and_generators():
     """It would not hold while one runs."""
     with pytest.raises(TypeError, match="values is a generator function"):
@@ -248,6 +291,10 @@ def _leaf():
     return fc.Tensor([1.0, 2.0], requires_grad=True)
 
 
+def _grid():
+    return fc.Tensor(np.ones((2, 3)))
+
+
 def _set(tensor, name, value):
     setattr(tensor, name, value)
 
@@ -260,6 +307,8 @@ def _set(tensor, name, value):
         (lambda: (_leaf() * 2).backward(np.ones(3, "f4")), ValueError, r"\(2,\), got \(3,\)"),
         (lambda: (_leaf() * 2).backward(np.ones(2)), TypeError, "float32, got float64"),
         (lambda: fc.Tensor([1, 2], requires_grad=True), TypeError, "int64"),
+        (lambda: fc.Tensor([1.0], requires_grad="yes"), TypeError, "requires_grad must be a bool"),
+        (lambda: _set(_leaf(), "requires_grad", 1), TypeError, "requires_grad must be a bool"),
         (lambda: fc.Tensor("text"), TypeError, "array must hold real numbers"),
         (lambda: fc.Tensor(np.ones(2, complex)), TypeError, "complex128"),
         (lambda: _leaf().numpy(), RuntimeError, "detach"),
@@ -276,6 +325,30 @@ def _set(tensor, name, value):
         (lambda: np.sinh(_leaf()), TypeError, "sinh"),
         (lambda: _leaf() + fc.Tensor([1.0, 2.0, 3.0]), ValueError, "broadcast"),
         (lambda: _leaf().flatten(2), ValueError, "start_dim"),
+        (lambda: _leaf().flatten(0.5), TypeError, "start_dim must be an int"),
+        (lambda: _grid().sum(2), ValueError, r"dim must be an axis of shape \(2, 3\), got 2"),
+        (lambda: _grid().mean((0, -2)), ValueError, r"dim must name axes of shape \(2, 3\) once"),
+        (lambda: _grid().amax("0"), TypeError, "dim must be an int"),
+        (lambda: _grid().max((0, 1)), TypeError, r"dim must be an int, got \(0, 1\)"),
+        (lambda: _grid().max(3), ValueError, "dim must be an axis"),
+        (lambda: _grid().argmax(-3), ValueError, "dim must be an axis"),
+        (lambda: _grid().sum(0, "yes"), TypeError, "keepdim must be a bool, got 'yes'"),
+        (lambda: _grid().argmax(0, 1), TypeError, "keepdim must be a bool"),
+        (lambda: _grid().size(4), ValueError, "dim must be an axis"),
+        (lambda: _grid().squeeze(5), ValueError, "dim must be an axis"),
+        (lambda: _grid().unsqueeze((0, 1)), TypeError, "dim must be an int"),
+        (lambda: _grid().unsqueeze(4), ValueError, "dim must be an axis"),
+        (lambda: _grid().permute(0), ValueError, r"dims must name every axis of shape \(2, 3\)"),
+        (lambda: _grid().permute(0, 0), ValueError, "dims must name axes"),
+        (lambda: _grid().permute(0, 2), ValueError, "dims must be an axis"),
+        (lambda: _grid().transpose(0, 2), ValueError, "dim1 must be an axis"),
+        (lambda: _grid().reshape(-2), ValueError, "shape must be at least -1, got -2"),
+        (lambda: _grid().reshape(5, -1), ValueError, r"6 elements of .* got \(5, -1\)"),
+        (lambda: _grid().reshape(-1, -1), ValueError, "shape must have the 6 elements"),
+        (lambda: _grid().reshape(7), ValueError, "shape must have the 6 elements"),
+        (lambda: _grid().reshape(2.0, 3), TypeError, "shape must be an int"),
+        (lambda: fc.Tensor(np.ones((0, 3))).reshape(0, -1), ValueError, "the 0 elements"),
+        (lambda: _grid().T.view(-1), ValueError, r"strides \(8, 24\) .*\(6,\): use reshape"),
         (lambda: fc.Tensor(np.ones((2, 2))).flatten(1, 0), ValueError, "comes after"),
     ],
 )

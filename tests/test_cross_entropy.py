@@ -54,7 +54,7 @@ def test_cross_entropy(kind, weighted, smoothing, reduction):
         target = np.random.default_rng(1).dirichlet(np.ones(4), 5)
     ignore = 1 if kind == "ignoring" else -100
     options = {"reduction": reduction, "label_smoothing": smoothing}
-    loss = nn.CrossEntropyLoss(weight, ignore, **options)
+    loss = nn.CrossEntropyLoss(weight, ignore_index=ignore, **options)
     wanted = cross_entropy(x, target, weight, ignore, reduction, smoothing)
     np.testing.assert_allclose(loss(fc.Tensor(x), target).numpy(), wanted, rtol=1e-12)
     check_gradients(lambda t: loss(t, target), x)

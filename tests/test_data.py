@@ -145,6 +145,14 @@ def test_shift_moves_whole_images():
     assert len(offsets) > 12  # of 25: every image moves on its own
 
 
+def test_flags_and_generators_are_what_they_say():
+    for flag in ("shuffle", "drop_last"):
+        with pytest.raises(TypeError, match=f"{flag} must be a bool, got 'no'"):
+            DataLoader((np.ones(3),), **{flag: "no"})
+    with pytest.raises(TypeError, match="random must be a numpy"):
+        RandomShift(1)(np.ones((1, 1, 2, 2)), 0)
+
+
 @pytest.mark.parametrize(("pixels", "error"), [(-1, ValueError), (0.5, TypeError)])
 def test_bad_shift(pixels, error):
     with pytest.raises(error, match="pixels"):

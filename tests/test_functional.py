@@ -196,6 +196,19 @@ def test_pad(mode, pad, order):
     check_gradients(lambda t: F.pad(t, pad, mode), x)
 
 
+@pytest.mark.parametrize("pad", [(-1, 2), (-2, 3, 1, -1), (-1, -1, 0, 2)], ids=str)
+def test_negative_pads_crop(pad):
+    x = random(2, 3, 4)
+    (left, right), (top, bottom) = pad[:2], (*pad, 0, 0)[2:4]
+    whole = np.pad(
+        x, [(0, 0), *((max(n, 0), max(m, 0)) for n, m in ((top, bottom), (left, right)))]
+    )
+    _, height, width = whole.shape
+    wanted = whole[:, max(-top, 0) : height + min(bottom, 0), max(-left, 0) : width + min(right, 0)]
+    np.testing.assert_array_equal(F.pad(x, pad).numpy(), wanted)
+    check_gradients(lambda t: F.pad(t, pad), x)
+
+
 def test_pad_value():
     np.testing.assert_array_equal(F.pad(np.ones((1, 1)), (1, 0), value=7).numpy(), [[7, 1]])
     np.testing.assert_array_equal(F.pad(np.ones((1, 1)), (1, 0), value=None).numpy(), [[0, 1]])
@@ -206,6 +219,12 @@ def test_pad_value():
 def test_pad_values_are_numbers(value):
     with pytest.raises(TypeError, match="value must be a number"):
         F.pad(np.ones((1, 1)), (1, 0), value=value)
+
+
+def test_pad_values_fit_their_dtype():
+    for value, dtype in ((255, np.uint8), (1, bool), (-(2**63), np.int64), (np.inf, np.float32)):
+        assert F.pad(np.zeros(1, dtype), (1, 0), value=value)[0].item() == value
+    assert F.pad(np.ones((1, 2)), (1, 0), "reflect", 0).shape == (1, 3)
 
 
 def test_pad_values_of_integers_are_whole():

@@ -99,10 +99,59 @@ def test_attributes_stay_what_they_are():
     net.first = nn.ReLU()
     net.mean = None
     net.mean = nn.Buffer(np.ones(2))
-    table = (("scale", np.ones(1)), ("mean", fc.Tensor([1.0])), ("second", lambda x: x))
+    table = (("scale", np.ones(1)), ("mean", np.ones(1)), ("second", lambda x: x))
     for name, value in table:
         with pytest.raises(TypeError, match=f"{name} of Shared is a"):
             setattr(net, name, value)
+
+
+def test_a_buffer_takes_the_value_of_a_tensor():
+    net = Shared()
+    net.mean = net.mean * 0.5 + nn.Parameter(np.ones(3, np.float32))
+    assert type(net.mean) is nn.Buffer and not net.mean.requires_grad
+    np.testing.assert_array_equal(net.state_dict()["mean"], 1)
+    value = fc.Tensor(np.zeros(5))
+    net.scratch = value  # of another shape; and still not saved
+    net.scratch.data[0] = 1
+    assert value[0].item() == 0
+    net.nothing = value
+    assert [n for n, _ in net.named_buffers()] == ["mean", "scratch", "nothing"]
+    assert {"scratch", "nothing"} & set(net.state_dict()) == {"nothing"}
+    net.register_buffer("mean", None)
+    net.register_buffer("mean", np.ones(2), persistent=False)
+    assert "mean" not in net.state_dict()
+
+
+def test_what_was_set_to_none_keeps_its_kind():
+    for duplicate in (copy.copy, copy.deepcopy):
+        layer = nn.Linear(2, 3)
+        layer.bias = None
+        layer = duplicate(layer)
+        with pytest.raises(TypeError, match="bias of Linear is a Parameter"):
+            layer.bias = fc.Tensor(np.zeros(3, np.float32))
+        layer.bias = nn.Parameter(np.zeros(3, np.float32))
+        assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "scale", "first", "training", "forward", "T"])
+def test_names_of_buffers_are_free(name):
+    net = Shared()
+    net.T = 3
+    with pytest.raises(ValueError, match="cannot name a buffer: empty, dotted or taken"):
+        net.register_buffer(name, np.ones(2))
+
+
+def test_modules_may_know_their_parents():
+    outer, inner = nn.Sequential(), nn.Linear(2, 2)
+    outer.append(inner)
+    inner.parent = inner.again = outer
+    seen = []
+    outer.apply(seen.append)
+    assert list(outer.modules()) == seen[::-1] == [outer, inner]
+    assert list(outer.state_dict()) == ["0.weight", "0.bias"]
+    assert [n for n, _ in inner.named_parameters()] == ["weight", "bias"]
+    assert outer.eval().train().training
+    assert "..." in repr(outer)
 
 
 def test_state_dict_round_trip(tmp_path):
@@ -305,6 +354,18 @@ def test_float64_parameters_are_the_same_numbers():
         for dtype in (np.float64, np.float32)
     )
     np.testing.assert_array_equal(wide.weight.data.astype(np.float32), narrow.weight.data)
+
+
+def test_kept_filters_notice_a_change_through_a_view():
+    layer, x = nn.Conv2d(8, 8, 3), random(1, 8, 9, 9).astype(np.float32)
+    with fc.no_grad():
+        for _ in range(2):
+            before = layer(x).data
+        flat = layer.weight.view(-1)
+        flat *= -2
+        after = layer(x).data
+    bias = layer.bias.data.reshape(-1, 1, 1)
+    np.testing.assert_allclose(after - bias, -2 * (before - bias), rtol=1e-4, atol=1e-5)
 
 
 def test_frozen_parameters_get_no_gradient():

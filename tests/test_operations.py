@@ -126,7 +126,73 @@ def test_operation_keeps_float32(operation):
     assert all(tensor.grad.dtype == np.float32 for tensor in tensors)
 
 
-def test_dtypes_combine_as_in_numpy():
+f32, f64 = np.ones(2, np.float32), np.ones(2)
+i64, u8, yes = np.ones(2, np.int64), np.ones(2, np.uint8), np.ones(2, bool)
+
+
+@pytest.mark.parametrize(
+    ("result", "dtype"),
+    [
+        (lambda t: t(f32) * np.sqrt(2), "float32"),
+        (lambda t: np.float64(2) * t(f32), "float32"),
+        (lambda t: t(f32) * np.int64(3), "float32"),
+        (lambda t: t(f32) * np.array(2.0), "float32"),
+        (lambda t: t(f32) + t(np.float64(1)), "float32"),
+        (lambda t: t(f32).sum() * np.float64(2), "float32"),
+        (lambda t: t(f32).sum() * t(np.float64(2)), "float64"),
+        (lambda t: t(f32) * t(f64), "float64"),
+        (lambda t: t(f64) * np.float32(2), "float64"),
+        (lambda t: t(i64) * t(f32), "float32"),
+        (lambda t: t(yes) * t(f32), "float32"),
+        (lambda t: t(f32).maximum(t(i64)), "float32"),
+        (lambda t: t(i64) * 0.5, "float32"),
+        (lambda t: t(i64) + t(np.float64(1)), "float64"),
+        (lambda t: t(i64) / 2, "float32"),
+        (lambda t: 2 / t(u8), "float32"),
+        (lambda t: t(u8) + 1, "uint8"),
+        (lambda t: t(u8) + t(i64), "int64"),
+        (lambda t: t(yes) + 1, "int64"),
+        (lambda t: t(i64) ** 2, "int64"),
+        (lambda t: t(i64) ** 0.5, "float32"),
+        (lambda t: t(u8).exp(), "float32"),
+        (lambda t: t(yes).sqrt(), "float32"),
+        (lambda t: t(i64).tanh(), "float32"),
+        (lambda t: t(i64).sigmoid(), "float32"),
+        (lambda t: t(u8).log(), "float32"),
+        (lambda t: np.add(t(f32), [1.0, 2.0]), "float32"),
+        (lambda t: t(i64) == 0.5, "bool"),
+        (lambda t: t(u8).sum(), "int64"),
+        (lambda t: t(yes).sum(0), "int64"),
+        (lambda t: t(np.ones(2, np.int32)).sum(), "int64"),
+    ],
+)
+def test_dtypes_combine_as_in_pytorch(result, dtype):
+    assert result(fc.Tensor).dtype == dtype
+
+
+def test_gradients_have_the_dtype_of_their_tensor():
+    tensors = [fc.Tensor(value, requires_grad=True) for value in (f32, np.float64(3), f64)]
+    narrow, scalar, wide = tensors
+    (narrow * scalar * np.sqrt(2) * np.arange(2)).sum().backward()
+    (narrow * wide).sum().backward()
+    assert [t.grad.dtype for t in tensors] == [np.float32, np.float64, np.float64]
+    assert scalar.grad.item() == pytest.approx(np.sqrt(2))
+    with pytest.raises(TypeError, match="a tensor with a mean must be float32"):
+        fc.Tensor(i64).mean()
+
+
+def test_gradients_at_nan():
+    """As PyTorch has them: a larger element beside a NaN is either."""
+    a, b = (fc.Tensor(v, requires_grad=True) for v in ([np.nan, 1.0, 2.0], [1.0, np.nan, 2.0]))
+    a.maximum(b).sum().backward()
+    np.testing.assert_array_equal(a.grad, [1, 1, 0.5])
+    np.testing.assert_array_equal(b.grad, [1, 1, 0.5])
+    a.grad = None
+    (abs(a) * 3).sum().backward()
+    np.testing.assert_array_equal(a.grad, [0, 3, 3])
+
+
+def test_wide_and_narrow_arrays_are_wide():
     narrow = fc.Tensor(np.ones(3, np.float32), requires_grad=True)
     wide = fc.Tensor(np.full(3, 2.0), requires_grad=True)
     product = narrow * wide

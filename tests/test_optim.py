@@ -245,6 +245,35 @@ def _load(change):
         ),
         (lambda: _load(lambda s: s["state"].update({0: 3})), TypeError, "state of parameter 0"),
         (
+            lambda: _load(lambda s: s["state"][0].update(momentum_buffer=0.5)),
+            ValueError,
+            r"momentum_buffer of parameter 0 has shape \(\), the parameter has \(2, 3\)",
+        ),
+        (
+            lambda: _load(lambda s: s["state"][0].update(momentum_buffer="text")),
+            TypeError,
+            "momentum_buffer of parameter 0 must hold real numbers",
+        ),
+        (lambda: _load(lambda s: s["state"].update({7: {}})), ValueError, r"parameters \[7\]"),
+        (
+            lambda: _load(lambda s: s["param_groups"].append({"params": []})),
+            ValueError,
+            r"groups of \[1, 0\] parameters",
+        ),
+        (
+            lambda: _load(lambda s: s["param_groups"][0].pop("params")),
+            ValueError,
+            r"lacks param_groups\[0\]\['params'\]",
+        ),
+        (lambda: optim.SGD([parameter()]).zero_grad("no"), TypeError, "set_to_none must be a bool"),
+        (lambda: optim.SGD([parameter()], nesterov="no"), TypeError, "nesterov must be a bool"),
+        (lambda: optim.SGD([parameter()], maximize=1), TypeError, "maximize must be a bool, got 1"),
+        (
+            lambda: _load(lambda s: s["param_groups"][0].update(maximize="no")),
+            TypeError,
+            "maximize must be a bool",
+        ),
+        (
             lambda: _load(lambda s: s["param_groups"][0].update(params=3)),
             TypeError,
             "lists of numbers",
@@ -272,6 +301,11 @@ def _load(change):
 def test_errors(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+def test_a_saved_state_may_have_no_velocity():
+    """As PyTorch's own, without momentum."""
+    _load(lambda s: s["state"][0].update(momentum_buffer=None))
 
 
 def test_what_is_remembered_of_a_parameter_that_has_left_is_not_saved():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 
 import numpy as np
@@ -23,6 +24,12 @@ import fastconv as fc
         (np.ones(2, ">f4"), "float32"),
         (np.ones(2, np.uint8), "uint8"),
         (fc.Tensor([1.0]), "float32"),
+        ([np.float64(1), np.float64(2)], "float64"),
+        ([np.ones(2), np.zeros(2)], "float64"),
+        (([fc.Tensor(np.ones(2))],), "float64"),
+        ([np.ones(2, np.float32)], "float32"),
+        ([[1.0], [2.0]], "float32"),
+        ([], "float32"),
     ],
 )
 def test_dtype_of_a_new_tensor(value, dtype):
@@ -41,6 +48,35 @@ def test_arrays_are_shared_but_never_by_what_an_optimizer_writes_to():
     np.testing.assert_array_equal(leaf.data, 0)
 
 
+def test_arrays_are_not_shared_by_what_is_made_a_leaf():
+    array = np.ones(3)
+    leaf = fc.Tensor(array)
+    leaf.requires_grad = True
+    alias = leaf.detach()
+    assert alias.data is leaf.data
+    for needed in (False, True):  # frozen and again not: the memory stays
+        leaf.requires_grad = needed
+    alias.requires_grad = True
+    assert alias.data is leaf.data
+    with fc.no_grad():
+        leaf -= 1
+    np.testing.assert_array_equal(array, 1)
+    parameter = fc.nn.Parameter(array)
+    memory = parameter.data
+    for needed in (False, True):
+        parameter.requires_grad = needed
+    assert parameter.data is memory
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble, complex, object])
+def test_other_dtypes_are_refused(dtype):
+    for make in (fc.Tensor, fc.nn.Parameter, fc.nn.Buffer):
+        with pytest.raises(TypeError, match=f"array must hold real numbers.*{np.dtype(dtype)}"):
+            make(np.ones(2, dtype))
+    with pytest.raises(TypeError, match="array must hold"):
+        fc.Tensor([np.ones(2, dtype)])
+
+
 def test_a_tensor_is_a_sized_iterable_number_like_thing():
     t = fc.Tensor(np.arange(6.0).reshape(2, 3))
     assert (t.shape, t.ndim, t.dtype, t.numel(), len(t)) == ((2, 3), 2, np.float64, 6, 2)
@@ -50,10 +86,34 @@ def test_a_tensor_is_a_sized_iterable_number_like_thing():
     assert int(t[1, 2]) == 5
     assert bool(t[1, 2])
     assert repr(t[0]) == "tensor([0., 1., 2.], dtype=float64)"
-    with pytest.raises(ValueError, match="size 1"):
-        t.item()
+    for number in (t.item, t.__bool__, t.__float__, t[:0].__bool__):
+        with pytest.raises(ValueError, match=r"a tensor of size 1 is a number, not .*\([02], 3\)"):
+            number()
     with pytest.raises(TypeError):
         iter(t[0, 0])
+
+
+def test_a_tensor_with_one_integer_is_an_index():
+    assert operator.index(fc.Tensor(2)) == 2
+    assert [5, 6, 7][fc.Tensor([1])] == 6
+    assert list(range(fc.Tensor(np.uint8(2)))) == [0, 1]
+    for wrong in (1.0, [1, 2]):
+        with pytest.raises(TypeError, match="only a tensor with one integer is an index"):
+            operator.index(fc.Tensor(wrong))
+
+
+def test_axes_are_any_sequence_and_none_is_all():
+    t = fc.Tensor(np.arange(6.0).reshape(1, 2, 3))
+    for dim in ((), []):
+        assert t.sum(dim).item() == t.sum().item() == 15
+        assert t.amax(dim, True).shape == (1, 1, 1)
+        assert t.mean(dim).item() == 2.5
+    assert t.sum([0, -1]).shape == (2,)
+    assert t.squeeze([0, 1]).shape == (2, 3)
+    assert t.squeeze(()).shape == t.shape
+    number = fc.Tensor(3.0)
+    assert number.sum(0).item() == number.amax(-1).item() == number.mean((0,)).item() == 3
+    assert number.argmax(0).item() == 0 and number.squeeze(0).shape == ()
 
 
 def test_comparisons_are_elementwise_and_off_the_tape():
@@ -101,6 +161,66 @@ def test_in_place_changes():
     np.testing.assert_array_equal(x.grad, 0)
 
 
+def test_in_place_changes_reach_what_shares_the_memory():
+    layer = fc.nn.Linear(2, 3)
+    with fc.no_grad():
+        row, element, flat = layer.weight[0], layer.weight[1, 1], layer.weight.view(-1)
+        flat *= 0
+        row += 1
+        element -= 2
+    np.testing.assert_array_equal(layer.weight.data, [[1, 1], [0, -2], [0, 0]])
+    whole = fc.Tensor(np.ones(2))
+    total = alias = whole.detach()
+    total *= 0.5
+    total += np.array([1.0, 2.0])
+    assert alias is total
+    np.testing.assert_array_equal(whole, [1.5, 2.5])
+
+
+def test_what_is_recorded_is_not_written():
+    weight, plain = fc.Tensor([2.0], requires_grad=True), fc.Tensor([3.0])
+    total = plain
+    total += weight
+    assert total.requires_grad and not plain.requires_grad
+    np.testing.assert_array_equal(plain, 3)
+    hidden = weight * 1
+    with fc.no_grad():
+        same = hidden
+        same *= 2
+    assert same is hidden and hidden.item() == 4
+
+
+def test_a_matrix_product_in_place_is_another_tensor():
+    square = before = fc.Tensor(np.eye(2))
+    square @= np.ones((2, 3))
+    np.testing.assert_array_equal(square, np.ones((2, 3)))
+    np.testing.assert_array_equal(before, np.eye(2))
+
+
+def _changed(array, change, other):
+    return change(fc.Tensor(array), other)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (lambda: _changed(np.arange(2), operator.iadd, 1.5), TypeError, "tensor of int64"),
+        (lambda: _changed(np.arange(2), operator.itruediv, 2), TypeError, "tensor of int64"),
+        (lambda: _changed(np.ones(2, bool), operator.imul, 2), TypeError, "tensor of bool"),
+        (
+            lambda: _changed(np.ones(2), operator.imul, np.ones((3, 2))),
+            ValueError,
+            r"shape \(3, 2\) cannot be kept in a tensor of shape \(2,\)",
+        ),
+        (lambda: _changed(np.ones(2), operator.iadd, "text"), TypeError, "unsupported operand"),
+        (lambda: _changed(np.broadcast_to(1.0, 3), operator.iadd, 1), ValueError, "read-only"),
+    ],
+)
+def test_in_place_changes_that_do_not_fit(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
 def test_leaves_can_be_copied(duplicate):
     x = fc.Tensor([1.0, 2.0], requires_grad=True)
@@ -123,6 +243,12 @@ def test_a_tensor_s_array_can_be_replaced():
     assert p.data is other and p.requires_grad
     p.data = [5.0, 6.0]
     assert p.data.dtype == np.float32
+    p.grad = np.ones(2, "f4")
+    for wrong in (np.ones(3, "f4"), np.ones(2)):
+        with pytest.raises(ValueError, match=r"data must be float32 of shape \(2,\)"):
+            p.data = wrong
+    p.grad = None
+    p.data = np.ones(3, "f4")
 
 
 def test_gradients_are_changed_in_place():

@@ -302,6 +302,11 @@ def test_generators():
 x, y = points(8)
 
 
+def _with_loss(loss):
+    t = trainer()
+    return train.Trainer(t.model, loss, t.optimizer)
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),
     [
@@ -336,7 +341,7 @@ x, y = points(8)
         (lambda: DataLoader((x, y), transform=3), TypeError, "transform must be callable"),
         (lambda: RandomShift()(x, generator(0)), ValueError, r"images must be \(N, C, H, W\)"),
         (
-            lambda: train.Trainer(nn.ReLU(), lambda *_: 1.0, trainer().optimizer).step(x, y),
+            lambda: _with_loss(lambda *_: 1.0).step(x, y),
             TypeError,
             "loss must give a Tensor with one element, got 1.0",
         ),
@@ -347,6 +352,19 @@ x, y = points(8)
             "pair .input, target.: too many values",
         ),
         (lambda: trainer().evaluate([3]), ValueError, "a batch must be a pair"),
+        (
+            lambda: trainer().fit((x.tolist(), y.tolist()), 1),
+            TypeError,
+            "data must be a pair of arrays, .* got a list of list",
+        ),
+        (lambda: trainer().fit(([[1, 2], [3, 4]], [0, 1]), 1), TypeError, "data must be a pair"),
+        (lambda: trainer().fit((x, y), 1, shuffle="no"), TypeError, "shuffle must be a bool"),
+        (lambda: trainer(progress="no"), TypeError, "progress must be a bool"),
+        (
+            lambda: train.Trainer(nn.Linear(8, 4), len, trainer().optimizer),
+            ValueError,
+            "optimizer must hold parameters of the model",
+        ),
         (lambda: train.Trainer(None, len, None), TypeError, "model must be of type Module"),
         (
             lambda: train.Trainer(nn.ReLU(), len, None),

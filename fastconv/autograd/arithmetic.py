@@ -11,6 +11,7 @@ import numpy as np
 from fastconv.ops import activation, linear
 from fastconv.ops.broadcast import unbroadcast
 
+from .promotion import combined, kind
 from .tape import Gradient, is_grad_enabled
 from .variable import Variable
 
@@ -39,7 +40,13 @@ def _power_of_exponent(y, a, b) -> Gradient:
 
 
 def _maximum(first, other) -> Gradient:
-    return lambda dy: dy * ((first > other) + 0.5 * (first == other)).astype(dy.dtype)
+    """Equal elements share the gradient; beside a NaN each has all of it."""
+    return lambda dy: dy * (1 - (first < other) - 0.5 * (first == other)).astype(dy.dtype)
+
+
+def _absolute(y, a) -> Gradient:
+    """The sign, which is taken as 0 for NaN."""
+    return lambda dy: dy * ((a > 0).astype(dy.dtype) - (a < 0))
 
 
 # For each forward: a function of its result and operands (y, a[, b]) for every operand, giving the
@@ -59,7 +66,7 @@ _GRADIENTS: dict[Callable, tuple[Callable[..., Gradient], ...]] = {
         lambda y, a, b: lambda dy: linear.matmul_backward_second(dy, a, b),
     ),
     np.negative: (lambda y, a: lambda dy: -dy,),
-    np.absolute: (lambda y, a: lambda dy: dy * np.sign(a),),
+    np.absolute: (_absolute,),
     np.exp: (lambda y, a: lambda dy: dy * y,),
     np.log: (lambda y, a: lambda dy: dy / a,),
     np.sqrt: (lambda y, a: lambda dy: dy / (y + y),),
@@ -73,6 +80,21 @@ _GRADIENTS: dict[Callable, tuple[Callable[..., Gradient], ...]] = {
     np.greater: (),
     np.greater_equal: (),
 }
+
+
+# What makes floats of integers.
+_FRACTIONAL = frozenset(
+    (np.true_divide, np.exp, np.log, np.sqrt, np.tanh, activation.sigmoid_forward)
+)
+
+
+def _is_operand(value: Any) -> bool:
+    return isinstance(value, (Variable, np.ndarray, np.generic, Number))
+
+
+def _is_recorded(*operands: Any) -> bool:
+    """Whether an operation of these goes on the tape."""
+    return is_grad_enabled() and any(isinstance(o, Variable) and o.requires_grad for o in operands)
 
 
 def _fitted(gradient: Gradient, operand: np.ndarray) -> Gradient:
@@ -96,13 +118,19 @@ def _function(forward: Callable) -> Callable:
 class Arithmetic(Variable):
     """Operators and elementwise functions, with NumPy's broadcasting.
 
-    Dtypes combine as in NumPy: a Python number does not widen the result.  NumPy's own functions
+    Dtypes combine as in PyTorch: numbers, and what has no axes, do not widen a result with axes,
+    integers do not widen floats, and fractions of integers are float32.  NumPy's own functions
     (``np.exp(tensor)``, ``array * tensor``) come here too and are recorded.
+
+    ``a += b`` and its kin write to the memory of ``a``, and so to every tensor and array that
+    shares it.  Where the operation has to be recorded they make another tensor instead.  Nothing
+    notices a change of an array that a later ``backward`` reads: the gradient is that of the new
+    values.
     """
 
     def _apply(self, forward: Callable, *operands: Any) -> Tensor:
         """``forward`` of tensors, arrays and numbers, recorded."""
-        arrays = [o.data if isinstance(o, Variable) else o for o in operands]
+        arrays = combined(operands, forward in _FRACTIONAL)
         y = np.asarray(forward(*arrays))
         edges = [
             (operand, _fitted(gradient(y, *arrays), operand.data))
@@ -112,9 +140,8 @@ class Arithmetic(Variable):
         return self.record(y, *edges)
 
     def _operator(self, forward: Callable, first: Any, second: Any) -> Tensor:
-        for operand in (first, second):
-            if not isinstance(operand, (Variable, np.ndarray, np.generic, Number)):
-                return NotImplemented
+        if not (_is_operand(first) and _is_operand(second)):
+            return NotImplemented
         return self._apply(forward, first, second)
 
     def maximum(self, other: Any) -> Tensor:
@@ -127,18 +154,27 @@ class Arithmetic(Variable):
         return result
 
     def _update(self, forward: Callable, other: Any) -> Arithmetic:
-        """``self ∘= other`` writes to parameters and buffers, as hand-made optimisers do.
-
-        That is to leaves with a gradient, under ``no_grad``, and to those that own their array if
-        there is nothing to record.  Else it makes another tensor.
-        """
-        recorded = isinstance(other, Variable) and other.requires_grad and is_grad_enabled()
-        owned = self.owns_data and not recorded
-        if not (self.is_leaf and (self.requires_grad or owned)):
+        """``self ∘= other``, written to the array unless it is to be recorded."""
+        if self.is_leaf:
+            self._check_writable()
+        if not _is_operand(other) or _is_recorded(self, other):
             return self._operator(forward, self, other)
-        self._check_writable()
-        forward(self.data, other.data if isinstance(other, Variable) else other, out=self.data)
+        self._write(np.asarray(forward(*combined((self, other), forward in _FRACTIONAL))))
         return self
+
+    def _write(self, y: np.ndarray) -> None:
+        """Put a result into the array, or raise if it does not fit."""
+        if kind(y.dtype) > kind(self.data.dtype):
+            raise TypeError(
+                f"a result of {y.dtype} cannot be kept in a tensor of {self.data.dtype}"
+            )
+        if y.shape != self.data.shape:
+            raise ValueError(
+                f"a result of shape {y.shape} cannot be kept in a tensor of shape {self.data.shape}"
+            )
+        if not self.data.flags.writeable:
+            raise ValueError("the array of this tensor is read-only")
+        self.data[...] = y
 
     def _check_writable(self) -> None:
         if self.requires_grad and is_grad_enabled():
@@ -165,7 +201,7 @@ class Arithmetic(Variable):
     __sub__, __rsub__, __isub__ = _operators(np.subtract)
     __mul__, __rmul__, __imul__ = _operators(np.multiply)
     __truediv__, __rtruediv__, __itruediv__ = _operators(np.true_divide)
-    __matmul__, __rmatmul__, __imatmul__ = _operators(np.matmul)
+    __matmul__, __rmatmul__ = _operators(np.matmul)[:2]  # a @= b makes another tensor
     __pow__, __rpow__, __ipow__ = _operators(np.power)
     __eq__ = _operators(np.equal)[0]
     __ne__ = _operators(np.not_equal)[0]

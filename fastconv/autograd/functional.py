@@ -6,6 +6,7 @@ the gradient of which operand.  A backward runs only if somebody needs its gradi
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,7 @@ from fastconv.ops.linear import (
     linear_backward_weight,
     linear_forward,
 )
-from fastconv.ops.padding import pad_backward, pad_forward
+from fastconv.ops.padding import Pads, pad_backward, pad_forward
 from fastconv.ops.softmax import (
     log_softmax_backward,
     log_softmax_forward,
@@ -137,18 +138,24 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     return _tensor(input, "input").flatten(start_dim, end_dim)
 
 
+def _scores(input: Any, dim: int) -> Tensor:
+    """``input`` of a softmax along ``dim``."""
+    x = _tensor(input, "input")
+    checks.dtype(x.dtype, "input")
+    checks.axis(dim, "dim", x.shape)
+    return x
+
+
 def softmax(input: Any, dim: int) -> Tensor:
     """e^input / Σ e^input along ``dim``."""
-    x = _tensor(input, "input")
-    checks.axis(dim, "dim", x.shape)
+    x = _scores(input, dim)
     y = softmax_forward(x.data, dim)
     return Tensor.record(y, (x, lambda dy: softmax_backward(dy, y, dim)))
 
 
 def log_softmax(input: Any, dim: int) -> Tensor:
     """input − log Σ e^input along ``dim``."""
-    x = _tensor(input, "input")
-    checks.axis(dim, "dim", x.shape)
+    x = _scores(input, dim)
     y = log_softmax_forward(x.data, dim)
     return Tensor.record(y, (x, lambda dy: log_softmax_backward(dy, y, dim)))
 
@@ -157,6 +164,7 @@ def cross_entropy(
     input: Any,
     target: Any,
     weight: Any = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -207,6 +215,39 @@ def avg_pool2d(
     return Tensor.record(y, (x, lambda dy: avg_pool2d_backward(dy, shape, *window)))
 
 
+def _range(dtype: np.dtype) -> tuple[float, float]:
+    """The least and the largest finite number of a dtype."""
+    if dtype.kind == "b":
+        return 0, 1
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+def _check_fill(value: Any, dtype: np.dtype) -> None:
+    """Refuse what an array of ``dtype`` cannot hold."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"value must be a number, got {value!r}")
+    if dtype.kind != "f" and not float(value).is_integer():
+        raise ValueError(f"value must be whole for an input of dtype {dtype}, got {value!r}")
+    low, high = _range(dtype)
+    number: Any = float(value) if dtype.kind == "f" else math.trunc(value)
+    if math.isfinite(number) and not low <= number <= high:
+        raise ValueError(f"value must fit an input of dtype {dtype}, got {value!r}")
+
+
+def _cropped(x: Tensor, pads: Pads) -> tuple[Tensor, Pads]:
+    """``x`` without what negative pads take away, and the others."""
+    for n, (before, after) in zip(x.shape, pads, strict=True):
+        if n + min(before, 0) + min(after, 0) < 0:
+            raise ValueError(f"pad {(before, after)} takes more than the {n} elements of {x.shape}")
+    inside = tuple(
+        slice(max(-before, 0), n + min(after, 0))
+        for n, (before, after) in zip(x.shape, pads, strict=True)
+    )
+    return x[inside], tuple((max(before, 0), max(after, 0)) for before, after in pads)
+
+
 def pad(
     input: Any, pad: tuple[int, ...], mode: str = "constant", value: float | None = None
 ) -> Tensor:
@@ -214,18 +255,19 @@ def pad(
 
     ``pad`` counts elements before and after, the last axis first: (left, right, top, bottom).
     ``mode`` is ``"constant"`` (of ``value``, or 0), ``"reflect"``, ``"replicate"`` or
-    ``"circular"``.
+    ``"circular"``.  Negative counts, in mode ``"constant"``, take elements away.
     """
     x = _tensor(input, "input")
     value = 0 if value is None else value
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"value must be a number, got {value!r}")
-    if x.data.dtype.kind != "f" and not float(value).is_integer():
-        raise ValueError(f"value must be whole for an input of dtype {x.dtype}, got {value!r}")
+    _check_fill(value, x.dtype)
+    if value and mode != "constant":
+        raise ValueError(f"value {value!r} needs mode 'constant', got mode {mode!r}")
     if not isinstance(pad, (tuple, list)) or len(pad) % 2 or len(pad) > 2 * x.ndim:
         raise ValueError(f"pad must be pairs of ints for at most {x.ndim} axes, got {pad!r}")
-    counts = checks.integers(pad, "pad", len(pad))
+    counts = checks.integers(pad, "pad", len(pad), -(2**31) if mode == "constant" else 0)
     pairs = list(zip(counts[::2], counts[1::2], strict=True))[::-1]
     pads = ((0, 0),) * (x.ndim - len(pairs)) + tuple(pairs)
+    if min(counts, default=0) < 0:
+        x, pads = _cropped(x, pads)
     y = pad_forward(x.data, pads, mode, value)
     return Tensor.record(y, (x, lambda dy: pad_backward(dy, pads, mode)))

@@ -13,7 +13,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -23,50 +23,64 @@ Gradient = Callable[[np.ndarray], np.ndarray]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_enabled: contextvars.ContextVar[bool] = contextvars.ContextVar("grad_enabled", default=True)
+# The answers of the ``with`` blocks around, the innermost last.
+_enabled: contextvars.ContextVar[tuple[bool, ...]]
+_enabled = contextvars.ContextVar("grad_enabled", default=(True,))
 
 
 def is_grad_enabled() -> bool:
     """Whether operations are recorded in this Python thread."""
-    return _enabled.get()
+    return _enabled.get()[-1]
 
 
 class _Recording:
-    """Whether operations are recorded inside ``with``, or inside a function below it."""
+    """Whether operations are recorded inside ``with``, or inside a function below it.
+
+    One object may be entered again, also inside itself and in several threads.
+    """
 
     def __init__(self, enabled: bool):
         self._enabled = enabled
-        self._tokens: list[contextvars.Token] = []
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
+        if inspect.isclass(function) or not callable(function):
+            raise TypeError(f"only functions can be decorated, got {function!r:.60}")
         if inspect.isgeneratorfunction(function):
             raise TypeError(f"{function.__name__} is a generator function: use with inside of it")
 
         @functools.wraps(function)
         def inside(*arguments: P.args, **named: P.kwargs) -> T:
-            with _Recording(self._enabled):  # threads may share the function
+            with self:
                 return function(*arguments, **named)
 
         return inside
 
     def __enter__(self) -> None:
-        self._tokens.append(_enabled.set(self._enabled))
+        _enabled.set((*_enabled.get(), self._enabled))
 
     def __exit__(self, *error: object) -> None:
-        _enabled.reset(self._tokens.pop())
+        _enabled.set(_enabled.get()[:-1])
 
 
-def no_grad() -> _Recording:
-    """Record nothing: ``with no_grad(): …``, or ``@no_grad()`` above a function.
+@overload
+def no_grad(function: None = None) -> _Recording: ...
+@overload
+def no_grad(function: Callable[P, T]) -> Callable[P, T]: ...
+def no_grad(function=None):
+    """Record nothing: ``with no_grad(): …``, or ``@no_grad`` or ``@no_grad()`` above a function.
 
     Holds for the Python thread that enters it, as ``torch.no_grad``.
     """
-    return _Recording(False)
+    return _Recording(False) if function is None else _Recording(False)(function)
 
 
-def enable_grad() -> _Recording:
+@overload
+def enable_grad(function: None = None) -> _Recording: ...
+@overload
+def enable_grad(function: Callable[P, T]) -> Callable[P, T]: ...
+def enable_grad(function=None):
     """Record again, inside :func:`no_grad`, as ``torch.enable_grad``."""
-    return _Recording(True)
+    return _Recording(True) if function is None else _Recording(True)(function)
 
 
 class Node:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.core import checks
+
 from . import tape
 from .arithmetic import Arithmetic
 from .reductions import Reductions
@@ -20,7 +22,8 @@ class Tensor(Arithmetic, Reductions, Shaping):
     Parameters
     ----------
     array : array, Tensor, number, nested list, or anything with ``__dlpack__``.  An array keeps
-        its dtype and is shared, not copied; Python floats become float32.
+        its dtype and is shared, not copied: ``tensor *= 2`` writes to it.  Python floats become
+        float32; other floats than float32 and float64 are a ``TypeError``.
     requires_grad : record what is computed from this tensor, so that ``backward()`` of a result
         adds to ``.grad``.  Such a tensor has a copy of ``array``, for optimisers write to it.
 
@@ -59,7 +62,10 @@ class Tensor(Arithmetic, Reductions, Shaping):
 
     def size(self, dim: int | None = None) -> tuple[int, ...] | int:
         """The shape, or the size of one axis: a method, as in PyTorch."""
-        return self.data.shape if dim is None else self.data.shape[dim]
+        if dim is None:
+            return self.data.shape
+        checks.axis(dim, "dim", self.data.shape)
+        return self.data.shape[dim]
 
     def numel(self) -> int:
         """The number of elements."""
@@ -67,10 +73,14 @@ class Tensor(Arithmetic, Reductions, Shaping):
 
     def detach(self) -> Tensor:
         """The same array in a tensor off the tape."""
-        return Tensor(self.data)
+        result = Tensor(self.data)
+        result.owns_data = self.owns_data
+        return result
 
     def item(self) -> float | int | bool:
         """The only element, as a Python number."""
+        if self.data.size != 1:
+            raise ValueError(f"only a tensor of size 1 is a number, not one of shape {self.shape}")
         return self.data.item()
 
     def __len__(self) -> int:
@@ -80,7 +90,16 @@ class Tensor(Arithmetic, Reductions, Shaping):
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        """So that a tensor with one integer can be an index, a size or a range's end."""
+        if self.data.size != 1 or self.data.dtype.kind == "f":
+            raise TypeError(
+                "only a tensor with one integer is an index, "
+                f"not one of {self.dtype} and shape {self.shape}"
+            )
+        return int(self.item())
 
     def __float__(self) -> float:
         return float(self.item())

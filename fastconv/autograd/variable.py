@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 _accumulation = Lock()  # backward passes of several Python threads may share parameters
 
 
-def as_array(value: Any, name: str = "array") -> np.ndarray:
-    """``value`` as a native numeric array, shared where that is possible.
+def _has_dtype(value: Any) -> bool:
+    """Whether ``value``, or the first element of nested lists, comes with a dtype."""
+    while isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return hasattr(value, "dtype")
 
-    Arrays keep their dtype.  Python floats and lists of them become float32, as in PyTorch.
+
+def as_array(value: Any, name: str = "array") -> np.ndarray:
+    """``value`` as a native array of float32, float64, integers or bools, shared where possible.
+
+    Arrays, and the first element of lists, keep their dtype.  Python floats and lists of them
+    become float32, as in PyTorch.
     """
     if isinstance(value, Variable):
         return value.data
@@ -29,10 +37,13 @@ def as_array(value: Any, name: str = "array") -> np.ndarray:
         value = checks.from_dlpack(value, name)
     checks.unmasked(value, name)
     array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if not hasattr(value, "dtype") and array.dtype == np.float64:
+    if array.dtype == np.float64 and not _has_dtype(value):
         return array.astype(np.float32)
+    if array.dtype.kind not in "iub" and (array.dtype.kind != "f" or array.itemsize not in (4, 8)):
+        raise TypeError(
+            f"{name} must hold real numbers (float32, float64, integers or bools), "
+            f"got dtype {array.dtype}"
+        )
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -42,18 +53,28 @@ def _check_kind(array: np.ndarray) -> None:
         raise TypeError(f"only floating-point tensors can require gradients, got {array.dtype}")
 
 
+def _check_alike(array: np.ndarray, name: str, other: np.ndarray) -> None:
+    """``ValueError`` unless a tensor's data and its gradient have one shape and dtype."""
+    if (array.shape, array.dtype) != (other.shape, other.dtype):
+        raise ValueError(
+            f"{name} must be {other.dtype} of shape {other.shape}, "
+            f"got {array.dtype} of shape {array.shape}"
+        )
+
+
 class Variable:
     """An array, its gradient and its place on the tape.
 
     Attributes
     ----------
     data : the array itself; writing to it is not recorded (that is how optimisers step).  Another
-        array, or a Tensor, may be put in its place
+        array, or a Tensor, may be put in its place: of the same shape and dtype while there is
+        a gradient
     grad : Tensor or None, what the backward passes since the last ``grad = None`` have added up
     """
 
     _data: np.ndarray
-    owns_data = False  # whether the array is nobody else's
+    owns_data = False  # whether the array is the library's own, never a caller's
     _node: tape.Node | None
     _grad: Tensor | None
 
@@ -63,9 +84,8 @@ class Variable:
         self._data = as_array(array)
         self._node = None
         self._grad = None
-        if requires_grad:
-            self._data = self._data.copy(order="K")  # optimisers write to it; the caller's stays
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     @staticmethod
     def record(data: np.ndarray, *edges: tuple[Variable, tape.Gradient]) -> Tensor:
@@ -86,22 +106,28 @@ class Variable:
         array = as_array(value, "data")
         if self._node is not None:
             _check_kind(array)
+        if self._grad is not None:
+            _check_alike(array, "data", self._grad.data)
         self._data = array
 
     @property
     def requires_grad(self) -> bool:
         """Whether a backward pass computes the gradient of this tensor.
 
-        It can be set on leaves (tensors that no operation made), to freeze a parameter.
+        It can be set on leaves (tensors that no operation made), to freeze a parameter.  A tensor
+        that shares a caller's array gets a copy of it, for optimisers write to it.
         """
         return self._node is not None
 
     @requires_grad.setter
     def requires_grad(self, needed: bool) -> None:
+        checks.flag(needed, "requires_grad")
         if not self.is_leaf:
             raise RuntimeError("requires_grad can be changed on leaves only; use detach()")
         if needed:
             _check_kind(self.data)
+            if not self.owns_data:
+                self._data, self.owns_data = self._data.copy(order="K"), True
         self._node = tape.Node((), weakref.ref(self)) if needed else None
 
     @property
@@ -120,11 +146,7 @@ class Variable:
         self._grad = None
         if value is not None:
             gradient = self.record(as_array(value))
-            if (gradient.shape, gradient.dtype) != (self.data.shape, self.data.dtype):
-                raise ValueError(
-                    f"grad must be {self.data.dtype} of shape {self.data.shape}, "
-                    f"got {gradient.dtype} of shape {gradient.shape}"
-                )
+            _check_alike(gradient.data, "grad", self.data)
             gradient.data = gradient.data.copy(order="K")
             gradient.owns_data = True
             self._grad = gradient
@@ -152,7 +174,7 @@ class Variable:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget ``.grad``; with ``set_to_none`` False, keep its array and fill in 0."""
-        if set_to_none or self._grad is None:
+        if checks.flag(set_to_none, "set_to_none") or self._grad is None:
             self._grad = None
         else:
             self._grad.data.fill(0)

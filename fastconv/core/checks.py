@@ -85,6 +85,13 @@ def axis(value, name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must be an axis of shape {shape}, got {value}")
 
 
+def flag(value, name: str) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a bool, got {value!r:.60}")
+    return bool(value)
+
+
 def integers(value, name: str, count: int, least: int = 0) -> tuple[int, ...]:
     """One int for all axes, or a sequence of ``count`` of them."""
     if type(value) is int:

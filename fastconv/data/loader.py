@@ -50,8 +50,8 @@ class DataLoader:
             raise ValueError(f"arrays must be equally long, got lengths {lengths}")
         self.arrays = arrays
         self.batch_size = checks.integer(batch_size, "batch_size", 1)
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.shuffle = checks.flag(shuffle, "shuffle")
+        self.drop_last = checks.flag(drop_last, "drop_last")
         if transform is not None and not callable(transform):
             raise TypeError(f"transform must be callable, got {transform!r}")
         self.transform = transform

@@ -20,6 +20,8 @@ class RandomShift:
     def __call__(self, images: np.ndarray, random: np.random.Generator) -> np.ndarray:
         if np.ndim(images) != 4:
             raise ValueError(f"images must be (N, C, H, W), got shape {np.shape(images)}")
+        if not isinstance(random, np.random.Generator):
+            raise TypeError(f"random must be a numpy.random.Generator, got {random!r:.60}")
         p = self.pixels
         n, _, height, width = images.shape
         padded = np.pad(images, ((0, 0), (0, 0), (p, p), (p, p)))

@@ -25,8 +25,7 @@ class Sequential(Module):
     def _add(self, name: str, module: Any) -> None:
         if not isinstance(module, Module):
             raise TypeError(f"module {name!r} must be a Module, got {type(module).__name__}")
-        if not name or "." in name or hasattr(self, name):
-            raise ValueError(f"{name!r} cannot name a module: empty, dotted or taken")
+        self._check_free(name, "module")
         setattr(self, name, module)
 
     def _named(self) -> list[tuple[str, Module]]:

@@ -16,6 +16,14 @@ from .parameter import Parameter
 AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 
+def _checked(tensor: Any) -> Tensor:
+    """A tensor that such values can be written to (``TypeError``)."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"tensor must be a Tensor, got {type(tensor).__name__}")
+    checks.dtype(tensor.dtype, "tensor")
+    return tensor
+
+
 def fan_in(shape: tuple[int, ...]) -> int:
     """Inputs that one output of a weight (K, C, …) sees: C times the filter's size."""
     if len(shape) < 2:
@@ -27,7 +35,10 @@ def uniform_(
     tensor: AnyTensor, a: float = 0.0, b: float = 1.0, generator: np.random.Generator | None = None
 ) -> AnyTensor:
     """Evenly spread over [a, b)."""
-    tensor.data[...] = random.generator(generator).uniform(a, b, tensor.shape)
+    data = _checked(tensor).data
+    if not a <= b:
+        raise ValueError(f"a must be at most b, got a={a!r} and b={b!r}")
+    data[...] = random.generator(generator).uniform(a, b, data.shape)
     return tensor
 
 
@@ -38,7 +49,7 @@ def kaiming_uniform_(
 
     The layers' own first values are those of ``a`` = √5, which is l = 1/√fan_in, as in PyTorch.
     """
-    limit = math.sqrt(6 / ((1 + a * a) * fan_in(tensor.shape)))
+    limit = math.sqrt(6 / ((1 + a * a) * fan_in(_checked(tensor).shape)))
     return uniform_(tensor, -limit, limit, generator)
 
 

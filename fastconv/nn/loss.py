@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastconv.autograd import Tensor, functional
+from fastconv.ops.cross_entropy import check_settings
 
 from .module import Module
 from .parameter import Buffer
@@ -23,10 +24,12 @@ class CrossEntropyLoss(Module):
     def __init__(
         self,
         weight: Any = None,
+        *,
         ignore_index: int = -100,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ):
+        check_settings(ignore_index, reduction, label_smoothing)
         self.weight = None if weight is None else Buffer(weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -34,5 +37,6 @@ class CrossEntropyLoss(Module):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return functional.cross_entropy(
-            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
-        )
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )  # fmt: skip

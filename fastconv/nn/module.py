@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fastconv.autograd import Tensor
+from fastconv.core import checks
 
 from .parameter import Buffer, Parameter
 from .state import IncompatibleKeys, load
@@ -16,15 +19,33 @@ AnyModule = TypeVar("AnyModule", bound="Module")
 Item = TypeVar("Item")
 
 
+class _Slot(NamedTuple):
+    """What an attribute may hold, beside None."""
+
+    kind: type
+    persistent: bool = True  # of a buffer
+
+
+def _slot_of(value: Any) -> _Slot | None:
+    for kind in (Parameter, Buffer, Module):
+        if isinstance(value, kind):
+            return _Slot(kind, getattr(value, "persistent", True))
+    return None
+
+
 class Module:
     """A layer, or a network of them, as ``torch.nn.Module``.
 
     A subclass sets parameters, buffers and modules as attributes and defines ``forward``.  What a
     module owns is what its attributes hold, in the order in which they were first set: there is no
-    registry beside them.
+    registry beside them, only a note of what may take the place of None.
+
+    An attribute keeps its kind.  A tensor that is assigned to a buffer becomes the buffer's new
+    value: a copy, off the tape.
     """
 
     training = True
+    _vacant: Mapping[str, _Slot] = MappingProxyType({})  # of attributes that were set to None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
@@ -33,18 +54,47 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        held = self.__dict__.get(name)
-        for kind in (Parameter, Buffer, Module):
-            if isinstance(held, kind) and value is not None and not isinstance(value, kind):
+        slot = self._slot(name)
+        if slot is not None and value is None:
+            self._vacant = {**self._vacant, name: slot}
+        elif slot is not None and not isinstance(value, slot.kind):
+            if slot.kind is not Buffer or _slot_of(value) or not isinstance(value, Tensor):
                 raise TypeError(
-                    f"{name} of {type(self).__name__} is a {kind.__name__}; cannot set it to "
+                    f"{name} of {type(self).__name__} is a {slot.kind.__name__}; cannot set it to "
                     f"a {type(value).__name__}"
                 )
+            value = Buffer(value, persistent=slot.persistent)
         super().__setattr__(name, value)
 
+    def _slot(self, name: str) -> _Slot | None:
+        """What the attribute holds or, where it is None, what it may hold."""
+        held = vars(self)
+        if held.get(name) is not None:
+            return _slot_of(held[name])
+        return self._vacant.get(name) if name in held else None
+
+    def _check_free(self, name: Any, kind: str) -> None:
+        """Refuse what could not be the name of an attribute that is added."""
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a {kind} must be a string, got {name!r}")
+        if not name or "." in name or hasattr(self, name):
+            raise ValueError(f"{name!r} cannot name a {kind}: empty, dotted or taken")
+
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
-        """Set the attribute ``name`` to a :class:`Buffer` of ``tensor`` (None: to None)."""
-        setattr(self, name, None if tensor is None else Buffer(tensor, persistent=persistent))
+        """Set the attribute ``name`` to a :class:`Buffer` of ``tensor``.
+
+        Of None it makes None, and a buffer of the tensor that is assigned to it later.  ``name``
+        is that of a buffer, or of nothing yet.
+        """
+        slot = _Slot(Buffer, checks.flag(persistent, "persistent"))
+        held = self._slot(name) if isinstance(name, str) else None
+        if held is None or held.kind is not Buffer:
+            self._check_free(name, "buffer")
+        if tensor is None:
+            self._vacant = {**self._vacant, name: slot}
+        else:
+            tensor = Buffer(tensor, persistent=persistent)
+        super().__setattr__(name, tensor)
 
     # What the module consists of.  Names of what is inside others are joined by dots.
 
@@ -84,6 +134,7 @@ class Module:
 
     def train(self: AnyModule, mode: bool = True) -> AnyModule:
         """Let this module and all inside it behave as in training (``mode`` False: as in use)."""
+        checks.flag(mode, "mode")
         for module in self.modules():
             module.training = mode
         return self
@@ -94,9 +145,8 @@ class Module:
 
     def apply(self: AnyModule, function: Callable[[Module], Any]) -> AnyModule:
         """Call ``function`` with every module, inner ones first."""
-        for child in self.children():
-            child.apply(function)
-        function(self)
+        for module in _inner_first(self):
+            function(module)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -136,6 +186,7 @@ class Module:
         """What ``repr`` shows of the module itself."""
         return ""
 
+    @reprlib.recursive_repr("...")
     def __repr__(self) -> str:
         children = [
             f"({name}): {module!r}" for name, module in vars(self).items()
@@ -148,12 +199,27 @@ class Module:
         return f"{type(self).__name__}(\n  {lines}\n)"
 
 
-def walk(module: Module, prefix: str = "") -> Iterator[tuple[str, Module]]:
-    """``module`` and all inside it; what is reached by several names comes several times."""
+def walk(
+    module: Module, prefix: str = "", around: tuple[Module, ...] = ()
+) -> Iterator[tuple[str, Module]]:
+    """``module`` and all inside it; what is reached by several names comes several times.
+
+    A module that is inside itself, as one that knows its parent, is not entered again.
+    """
     yield prefix, module
+    around = (*around, module)
     for name, value in vars(module).items():
-        if isinstance(value, Module):
-            yield from walk(value, f"{prefix}.{name}" if prefix else name)
+        if isinstance(value, Module) and not any(value is outer for outer in around):
+            yield from walk(value, f"{prefix}.{name}" if prefix else name, around)
+
+
+def _inner_first(module: Module, around: tuple[Module, ...] = ()) -> Iterator[Module]:
+    """As :func:`walk`, each module after those inside it."""
+    around = (*around, module)
+    for child in module.children():
+        if not any(child is outer for outer in around):
+            yield from _inner_first(child, around)
+    yield module
 
 
 def owned(module: Module, *kinds: type[Item]) -> Iterator[tuple[str, Item]]:

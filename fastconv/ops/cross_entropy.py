@@ -96,20 +96,23 @@ def _shares(x, target, weight, axis, ignore_index, smoothing) -> tuple[np.ndarra
     return (q * counted).astype(x.dtype, copy=False), float(samples)
 
 
+def check_settings(ignore_index: int, reduction: str, label_smoothing: float) -> None:
+    """Raise what :func:`cross_entropy_forward` would raise of these."""
+    checks.signed(ignore_index, "ignore_index")
+    checks.one_of(reduction, "reduction", _REDUCTIONS)
+    if not isinstance(label_smoothing, (int, float, np.number)) or not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing!r}")
+
+
 def _check(x, target, weight, axis, ignore_index, reduction, smoothing) -> None:
-    if x.dtype.name not in checks.DTYPES:
-        raise TypeError(f"input must be float32 or float64, got {x.dtype}")
+    checks.dtype(x.dtype, "input")
     if not x.ndim or not x.shape[axis]:
         raise ValueError(f"input must be (C,), (N, C) or (N, C, …) with C ≥ 1, got {x.shape}")
     classes, samples = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     checks.same_dtype(x, "input", weight=weight)
     if weight is not None and weight.shape != (classes,):
         raise ValueError(f"weight must have shape ({classes},), got {weight.shape}")
-    if reduction not in _REDUCTIONS:
-        raise ValueError(f"reduction must be one of {', '.join(_REDUCTIONS)}; got {reduction!r}")
-    if not isinstance(smoothing, (int, float, np.number)) or not 0 <= smoothing <= 1:
-        raise ValueError(f"label_smoothing must be between 0 and 1, got {smoothing!r}")
-    checks.signed(ignore_index, "ignore_index")
+    check_settings(ignore_index, reduction, smoothing)
     if target.dtype.kind == "f":
         checks.same_dtype(x, "input", target=target)
         if target.shape != x.shape:

@@ -26,8 +26,7 @@ def linear_forward(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None = None)
 
 
 def _check(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None) -> None:
-    if x.dtype.name not in checks.DTYPES:
-        raise TypeError(f"input must be float32 or float64, got {x.dtype}")
+    checks.dtype(x.dtype, "input")
     checks.same_dtype(x, "input", weight=w, bias=bias)
     if w.ndim != 2:
         raise ValueError(f"weight must have 2 dimensions, got shape {w.shape}")

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fastconv.core import checks
+
 # The modes, as ``numpy.pad`` names them, and the most that each can take from an axis of size n.
 _BORDERS: dict[str, tuple[Any, Callable[[int], int]]] = {
     "reflect": ("reflect", lambda n: max(n - 1, 0)),
@@ -70,8 +72,7 @@ def _copies(shape: tuple[int, ...], pads: Pads, mode: str) -> Iterator[tuple[tup
 
 
 def _check(shape: tuple[int, ...], pads: Pads, mode: str) -> None:
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}")
+    checks.one_of(mode, "mode", MODES)
     if mode == "constant":
         return
     for n, pad in zip(shape, pads, strict=True):

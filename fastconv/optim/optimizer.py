@@ -23,8 +23,11 @@ class Optimizer:
 
     ``param_groups`` are dicts that may be changed between steps (a learning rate, say);
     ``state[parameter]`` is what the optimiser remembers of a parameter.  A subclass defines
-    :meth:`check` of a group's settings and :meth:`update` of one parameter.
+    :meth:`check` of a group's settings and :meth:`update` of one parameter, and names the
+    ``buffers`` that it keeps: arrays of the parameter's shape, or None.
     """
+
+    buffers: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], defaults: Group):
         one = isinstance(params, (Tensor, np.ndarray, Mapping))
@@ -119,36 +122,24 @@ class Optimizer:
 
         Raises
         ------
-        TypeError, ValueError : it is no such thing, or its groups or the shapes of its arrays are
-            not those of this optimiser.
+        TypeError, ValueError : it is no such thing, or its groups, the numbers of its parameters or
+            the shapes of its arrays are not those of this optimiser.
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict must be a mapping, got {type(state_dict).__name__}")
-        missing = [key for key in ("state", "param_groups") if key not in state_dict]
-        if not isinstance(state_dict.get("state", {}), Mapping):
-            raise TypeError(f"state_dict['state'] must be a mapping, got {state_dict['state']!r}")
-        groups = state_dict.get("param_groups", [])
-        if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
-            raise TypeError(
-                f"state_dict['param_groups'] must be a list of mappings, got {groups!r}"
-            )
-        for i, group in enumerate(groups):
-            lacking = [key for key in ("params", *self.defaults) if key not in group]
-            missing += [f"param_groups[{i}][{key!r}]" for key in lacking]
-        if missing:
-            raise ValueError(f"state_dict lacks {', '.join(missing)}")
-        numbered = [group["params"] for group in groups]
-        if not all(isinstance(numbers, (list, tuple)) for numbers in numbered):
-            raise TypeError(f"params of saved groups must be lists of numbers, got {numbered!r}")
-        sizes = [len(numbers) for numbers in numbered]
-        ours = [len(group["params"]) for group in self.param_groups]
-        if sizes != ours:
-            raise ValueError(f"state_dict has groups of {sizes} parameters, this optimizer {ours}")
-        numbers = [number for group in numbered for number in group]
+        remembered, groups = _parts(state_dict)
+        numbers = self._saved_numbers(groups)
+        lacking = [
+            f"param_groups[{i}][{key!r}]"
+            for i, group in enumerate(groups) for key in self.defaults if key not in group
+        ]  # fmt: skip
+        if lacking:
+            raise ValueError(f"state_dict lacks {', '.join(lacking)}")
+        unknown = [key for key in remembered if key not in numbers]
+        if unknown:
+            raise ValueError(f"state_dict['state'] has no parameters {unknown}, only {numbers}")
         state = {
-            parameter: _copied(state_dict["state"][number], parameter, number)
+            parameter: self._copied(remembered[number], parameter, number)
             for parameter, number in zip(self._numbered(), numbers, strict=True)
-            if number in state_dict["state"]
+            if number in remembered
         }
         settings = [
             {**saved, "params": group["params"]}
@@ -160,19 +151,46 @@ class Optimizer:
         for group, saved in zip(self.param_groups, settings, strict=True):
             group.update(saved)
 
+    def _saved_numbers(self, groups: list[Mapping[str, Any]]) -> list[Any]:
+        """The numbers that saved groups, as long as ours, have for our parameters."""
+        numbered = [group["params"] for group in groups]
+        if not all(isinstance(numbers, (list, tuple)) for numbers in numbered):
+            raise TypeError(f"params of saved groups must be lists of numbers, got {numbered!r}")
+        sizes = [len(numbers) for numbers in numbered]
+        ours = [len(group["params"]) for group in self.param_groups]
+        if sizes != ours:
+            raise ValueError(f"state_dict has groups of {sizes} parameters, this optimizer {ours}")
+        return [number for numbers in numbered for number in numbers]
 
-def _copied(saved: Mapping[str, Any], parameter: Tensor, number: int) -> dict[str, Any]:
-    """What is remembered of a parameter; arrays are copies of its shape and dtype."""
-    if not isinstance(saved, Mapping):
-        raise TypeError(f"the state of parameter {number} must be a mapping, got {saved!r}")
-    copied = dict(saved)
-    for name, value in saved.items():
-        if isinstance(value, list) or hasattr(value, "shape"):
-            array = as_array(value, name)
-            if array.shape != parameter.shape:
-                raise ValueError(
-                    f"{name} of parameter {number} has shape {array.shape}, "
-                    f"the parameter has {parameter.shape}"
-                )
-            copied[name] = array.astype(parameter.dtype)
-    return copied
+    def _copied(self, saved: Any, parameter: Tensor, number: int) -> dict[str, Any]:
+        """What is remembered of a parameter; arrays are copies of its shape and dtype."""
+        if not isinstance(saved, Mapping):
+            raise TypeError(f"the state of parameter {number} must be a mapping, got {saved!r}")
+        copied = dict(saved)
+        for name, value in saved.items():
+            kept = name in self.buffers and value is not None
+            if kept or isinstance(value, list) or hasattr(value, "shape"):
+                array = as_array(value, f"{name} of parameter {number}")
+                if array.shape != parameter.shape:
+                    raise ValueError(
+                        f"{name} of parameter {number} has shape {array.shape}, "
+                        f"the parameter has {parameter.shape}"
+                    )
+                copied[name] = array.astype(parameter.dtype)
+        return copied
+
+
+def _parts(state_dict: Any) -> tuple[Mapping[Any, Any], list[Mapping[str, Any]]]:
+    """What a saved state remembers, and its groups, each with parameters."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"state_dict must be a mapping, got {type(state_dict).__name__}")
+    missing = [key for key in ("state", "param_groups") if key not in state_dict]
+    remembered, groups = state_dict.get("state", {}), state_dict.get("param_groups", [])
+    if not isinstance(remembered, Mapping):
+        raise TypeError(f"state_dict['state'] must be a mapping, got {remembered!r}")
+    if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
+        raise TypeError(f"state_dict['param_groups'] must be a list of mappings, got {groups!r}")
+    missing += [f"param_groups[{i}]['params']" for i, g in enumerate(groups) if "params" not in g]
+    if missing:
+        raise ValueError(f"state_dict lacks {', '.join(missing)}")
+    return remembered, groups

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastconv.autograd import Tensor
+from fastconv.core import checks
 
 from .optimizer import Group, Optimizer
 
@@ -27,6 +28,8 @@ class SGD(Optimizer):
     lr, momentum, dampening, weight_decay : numbers ≥ 0 (``dampening`` any)
     nesterov : needs momentum and no dampening
     """
+
+    buffers = ("momentum_buffer",)
 
     def __init__(
         self,
@@ -58,6 +61,8 @@ class SGD(Optimizer):
                 raise TypeError(f"{name} must be a number, got {value!r}")
             if name != "dampening" and not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value!r}")
+        for name in ("nesterov", "maximize"):
+            checks.flag(group[name], name)
         if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise ValueError(
                 f"nesterov needs momentum > 0 and dampening 0, got momentum {group['momentum']!r} "

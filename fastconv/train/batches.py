@@ -32,6 +32,7 @@ def batches(
     TypeError, ValueError : naming the argument.
     """
     size = checks.integer(batch_size, "batch_size", 1)
+    checks.flag(shuffle, "shuffle")
     if not isinstance(data, Iterable) or isinstance(data, Iterator) or hasattr(data, "shape"):
         raise TypeError(
             f"{name} must be a pair of arrays, or a list or loader of such pairs "
@@ -41,6 +42,8 @@ def batches(
         return data
     arrays = [hasattr(part, "shape") for part in data]
     if arrays and not any(arrays):
+        for part in data:
+            _check_batch(part, name)
         return data
     if not all(arrays):
         kinds = ", ".join(type(part).__name__ for part in data)
@@ -51,6 +54,16 @@ def batches(
     if not shapes[0][0]:
         raise ValueError(f"{name} holds no samples: shapes {shapes}")
     return DataLoader(tuple(np.asarray(part) for part in data), size, shuffle, rng=rng)
+
+
+def _check_batch(batch: Any, name: str) -> None:
+    """Tell lists of samples from lists of batches."""
+    if isinstance(batch, (tuple, list)) and not any(hasattr(part, "shape") for part in batch):
+        kinds = ", ".join(sorted({type(part).__name__ for part in batch}))
+        raise TypeError(
+            f"{name} must be a pair of arrays, or a list or loader of such pairs; "
+            f"got a {type(batch).__name__} of {kinds or 'nothing'} in place of a pair or an array"
+        )
 
 
 def pairs(data: Iterable[Any]) -> Iterator[tuple[Any, Any]]:

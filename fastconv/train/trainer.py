@@ -28,7 +28,7 @@ class Trainer:
     ----------
     model : Module, called with a tensor of inputs
     loss : called with the model's output and the targets; gives a tensor with one element
-    optimizer : of the model's parameters
+    optimizer : of the model's parameters, or some of them
     metrics : names (``"accuracy"``) or functions of two arrays, output and target
     callbacks : functions called after every epoch with the trainer and the epoch's record; one
         that sets ``trainer.stop = True`` ends the training
@@ -55,12 +55,13 @@ class Trainer:
                 )
         self.model = model
         self.loss = _callable(loss, "loss")
+        _check_holds(optimizer, model)
         self.optimizer = optimizer
         self.metrics = resolve(metrics)
         if callable(callbacks) or not isinstance(callbacks, Iterable):
             raise TypeError(f"callbacks must be a list of functions, got {callbacks!r}")
         self.callbacks = [_callable(one, f"callbacks[{i}]") for i, one in enumerate(callbacks)]
-        self.progress = progress
+        self.progress = checks.flag(progress, "progress")
         self.history = History()
         self.stop = False
 
@@ -160,6 +161,13 @@ class Trainer:
         finally:
             for module, mode in modes:
                 module.training = mode
+
+
+def _check_holds(optimizer: Optimizer, model: Module) -> None:
+    """``ValueError`` if no step would change the model."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not any(id(parameter) in held for parameter in model.parameters()):
+        raise ValueError("optimizer must hold parameters of the model, it has none of them")
 
 
 def _callable(value: Any, name: str) -> Any:
