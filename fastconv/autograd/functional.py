@@ -6,8 +6,6 @@ the gradient of which operand.  A backward runs only if somebody needs its gradi
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +23,7 @@ from fastconv.ops.linear import (
     linear_backward_weight,
     linear_forward,
 )
-from fastconv.ops.padding import Pads, pad_backward, pad_forward
+from fastconv.ops.padding import Pads, check_fill, pad_backward, pad_forward
 from fastconv.ops.softmax import (
     log_softmax_backward,
     log_softmax_forward,
@@ -215,27 +213,6 @@ def avg_pool2d(
     return Tensor.record(y, (x, lambda dy: avg_pool2d_backward(dy, shape, *window)))
 
 
-def _range(dtype: np.dtype) -> tuple[float, float]:
-    """The least and the largest finite number of a dtype."""
-    if dtype.kind == "b":
-        return 0, 1
-    if dtype.kind == "f":
-        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
-    return np.iinfo(dtype).min, np.iinfo(dtype).max
-
-
-def _check_fill(value: Any, dtype: np.dtype) -> None:
-    """Refuse what an array of ``dtype`` cannot hold."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"value must be a number, got {value!r}")
-    if dtype.kind != "f" and not float(value).is_integer():
-        raise ValueError(f"value must be whole for an input of dtype {dtype}, got {value!r}")
-    low, high = _range(dtype)
-    number: Any = float(value) if dtype.kind == "f" else math.trunc(value)
-    if math.isfinite(number) and not low <= number <= high:
-        raise ValueError(f"value must fit an input of dtype {dtype}, got {value!r}")
-
-
 def _cropped(x: Tensor, pads: Pads) -> tuple[Tensor, Pads]:
     """``x`` without what negative pads take away, and the others."""
     for n, (before, after) in zip(x.shape, pads, strict=True):
@@ -259,7 +236,7 @@ def pad(
     """
     x = _tensor(input, "input")
     value = 0 if value is None else value
-    _check_fill(value, x.dtype)
+    check_fill(value, x.dtype)
     if value and mode != "constant":
         raise ValueError(f"value {value!r} needs mode 'constant', got mode {mode!r}")
     if not isinstance(pad, (tuple, list)) or len(pad) % 2 or len(pad) > 2 * x.ndim:

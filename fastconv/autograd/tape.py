@@ -8,7 +8,6 @@ else, so an array that no gradient needs is freed as soon as the computation has
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import inspect
 import weakref
@@ -17,20 +16,20 @@ from typing import ParamSpec, TypeVar, overload
 
 import numpy as np
 
+from fastconv.core.scoped import Scoped
+
 # A new array, the gradient it was given, or a view of it: never an array that it keeps.
 Gradient = Callable[[np.ndarray], np.ndarray]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# The answers of the ``with`` blocks around, the innermost last.
-_enabled: contextvars.ContextVar[tuple[bool, ...]]
-_enabled = contextvars.ContextVar("grad_enabled", default=(True,))
+_enabled = Scoped("grad_enabled", True)
 
 
 def is_grad_enabled() -> bool:
     """Whether operations are recorded in this Python thread."""
-    return _enabled.get()[-1]
+    return _enabled.get()
 
 
 class _Recording:
@@ -56,10 +55,10 @@ class _Recording:
         return inside
 
     def __enter__(self) -> None:
-        _enabled.set((*_enabled.get(), self._enabled))
+        _enabled.enter(self._enabled)
 
     def __exit__(self, *error: object) -> None:
-        _enabled.set(_enabled.get()[:-1])
+        _enabled.leave()
 
 
 @overload

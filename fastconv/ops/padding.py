@@ -6,6 +6,8 @@ so its gradient is added to that of j.  Axes follow one another, which fills the
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -53,6 +55,18 @@ def pad_backward(dy: np.ndarray, pads: Pads, mode: str) -> np.ndarray:
     return dy[inside]
 
 
+def check_fill(value: Any, dtype: np.dtype) -> None:
+    """Refuse what an array of ``dtype`` cannot hold."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"value must be a number, got {value!r}")
+    if dtype.kind != "f" and not float(value).is_integer():
+        raise ValueError(f"value must be whole for an input of dtype {dtype}, got {value!r}")
+    low, high = _range(dtype)
+    number: Any = float(value) if dtype.kind == "f" else math.trunc(value)
+    if math.isfinite(number) and not low <= number <= high:
+        raise ValueError(f"value must fit an input of dtype {dtype}, got {value!r}")
+
+
 def _inside(shape: tuple[int, ...], pads: Pads) -> tuple[slice, ...]:
     """Where x lies in y."""
     return tuple(slice(before, n - after) for n, (before, after) in zip(shape, pads, strict=True))
@@ -79,3 +93,12 @@ def _check(shape: tuple[int, ...], pads: Pads, mode: str) -> None:
         most = _BORDERS[mode][1](n)
         if max(pad) > most:
             raise ValueError(f"{mode} padding of {pad} needs more than the {n} elements of {shape}")
+
+
+def _range(dtype: np.dtype) -> tuple[float, float]:
+    """The least and the largest finite number of a dtype."""
+    if dtype.kind == "b":
+        return 0, 1
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
