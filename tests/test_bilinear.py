@@ -11,6 +11,7 @@ import functools
 
 import cases
 import numpy as np
+import oracle
 import pytest
 from cases import Case
 from harness import DIRECTIONS, DTYPES, Trial, assert_close
@@ -345,6 +346,20 @@ def test_pieces_where_the_workspace_is_exceeded(algorithm, direction, monkeypatc
     result = np.full(trial.expected.shape, np.nan, np.float32)
     ALGORITHMS[algorithm].plan(trial.problem, 1)(*trial.operands(), result, None, False)
     assert_close(result, trial.expected, trial.bound(algorithm))
+
+
+@pytest.mark.usefixtures("planned_anew")
+def test_pieces_have_the_bias_of_their_outputs(monkeypatch):
+    monkeypatch.setattr(_product, "WORKSPACE", 1 << 18)
+    case = Case("pieces", 1, 66, 12, 13, 98, 3, 3, padding=1)
+    trial = Trial(case, "backward_input")
+    algorithm = ALGORITHMS["winograd"]
+    assert len(_product.parts_of(algorithm, trial.problem, 1)) > 1
+    bias = np.linspace(-40, 40, case.C, dtype=np.float32)
+    result = np.full(case.x_shape, np.nan, np.float32)
+    algorithm.plan(trial.problem, 1)(*trial.operands(), result, bias, False)
+    expected = oracle.transposed(*trial.operands(), bias, 1, 1, 0, 1, 1)
+    assert_close(result, expected, trial.bound("winograd"))
 
 
 @pytest.mark.parametrize("algorithm", [*BILINEAR, "auto"])
