@@ -152,9 +152,13 @@ def test_unbatched(case):
     x, w = Trial(case, "forward").operands()
     dy, _ = Trial(case, "backward_input").operands()
     arguments, inverse = case.arguments, (case.stride, case.padding, 0, case.groups)
-    size = case.x_shape[1:]
+    size, relu = case.x_shape[1:], {"activation": "relu"}
+    bias, over = (np.linspace(-20, 0, n, dtype=np.float32) for n in (case.K, case.C))
     for one, batch in (
-        (fc.conv2d(x[1], w, None, *arguments), fc.conv2d(x[1:], w, None, *arguments)[0]),
+        (
+            fc.conv2d(x[1], w, bias, *arguments, **relu),
+            fc.conv2d(x[1:], w, bias, *arguments, **relu)[0],
+        ),
         (
             fc.grad.conv2d_input(size, w, dy[1], *arguments),
             fc.grad.conv2d_input((1, *size), w, dy[1:], *arguments)[0],
@@ -164,8 +168,8 @@ def test_unbatched(case):
             fc.grad.conv2d_weight(x[1:], case.w_shape, dy[1:], *arguments),
         ),
         (
-            fc.conv_transpose2d(dy[1], w, None, *inverse),
-            fc.conv_transpose2d(dy[1:], w, None, *inverse)[0],
+            fc.conv_transpose2d(dy[1], w, over, *inverse, **relu),
+            fc.conv_transpose2d(dy[1:], w, over, *inverse, **relu)[0],
         ),
     ):
         np.testing.assert_array_equal(one, batch)
