@@ -60,6 +60,27 @@ def test_an_error_of_either_thread_is_raised_once_both_are_done(failing):
     assert done == [1 - failing]
 
 
+def test_after_an_error_nothing_more_is_begun(monkeypatch):
+    """By the other thread, which is still busy when the caller begins to wait for it."""
+    together, waiting, begun = threading.Barrier(2, timeout=60), threading.Event(), []
+    caller, join = threading.get_ident(), threading.Thread.join
+
+    def noting(thread, timeout=None):
+        waiting.set()
+        join(thread, timeout)
+
+    def run():
+        together.wait()
+        if threading.get_ident() == caller:
+            raise ValueError("first")
+        waiting.wait(60)
+
+    monkeypatch.setattr(threading.Thread, "join", noting)
+    with pytest.raises(ValueError, match="first"):
+        overlapped([run, run, *[partial(begun.append, value) for value in range(3)]])
+    assert waiting.is_set() and begun == []
+
+
 def _alone() -> bool:
     """Whether all runs take place in this thread, though they leave another the time."""
 
