@@ -164,6 +164,12 @@ def test_the_result_of_one_channel_is_as_its_strides_say(height):
                 np.testing.assert_array_equal(y, np.broadcast_to(expected, y.shape))
 
 
+def test_the_result_of_one_value_is_made_of_planes():
+    """Its strides say nothing."""
+    y = fc.conv2d(np.ones((2, 1, 1, 1), np.float32), np.ones((3, 1, 2, 2), np.float32), padding=1)
+    assert y.shape == (2, 3, 2, 2) and y.flags.c_contiguous
+
+
 @pytest.mark.parametrize("order", FORMATS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize(("channels", "filters"), [(1, 1), (1, 20), (20, 1)])
