@@ -308,6 +308,18 @@ def test_stretches_of_planes_are_whole_rows_or_whole_cache_lines(tiling):
         assert tiles == grid.shape[1] or tiles * tiling.m_columns % 16 == 0
 
 
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize(("rows", "thinness"), [(1, 3), (2, 1.5), (24, 1)])
+def test_images_thinner_than_a_window_may_have_larger_errors(rows, thinness, direction):
+    """Of the results, which are so much smaller."""
+    tiling, winograd = Tiling(4, 3, 4, 3), ALGORITHMS["winograd"]
+    problem = Trial(Case("thin", 2, 64, rows, 24, 64, 3, 3, padding=1), direction).problem
+    grid = TileGrid(_bilinear._correlation(problem), tiling)
+    terms, rounding = 6 + 64**0.5, 2.0**-23
+    expected = 3 * (winograd.growth(tiling) * thinness) ** 0.5 * terms * rounding
+    assert _bilinear._error(winograd, problem, grid) == pytest.approx(expected)
+
+
 @directions
 @pytest.mark.parametrize("algorithm", BILINEAR)
 def test_a_plan_for_more_threads_than_tasks(algorithm, direction):

@@ -12,6 +12,7 @@ import pytest
 from harness import DIRECTIONS, DISTINCT, DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
+from fastconv.core import checks
 from fastconv.gemm.weights import TOGETHER, reading_order, taps_of_elements
 from fastconv.simd.vector import lanes
 
@@ -120,6 +121,14 @@ def test_any_array(case, algorithm, direction, operand, make):
     for before, after in zip(plain, given, strict=True):
         after = after if isinstance(after, np.ndarray) else np.from_dlpack(after)
         np.testing.assert_array_equal(after, before)
+
+
+def test_kernels_get_aligned_arrays():
+    """Processors that read others, too, do so slowly."""
+    values = np.arange(24.0).reshape(1, 2, 3, 4)
+    given = checks.array(_unaligned(values), "input", (4,))
+    assert given.flags.aligned
+    np.testing.assert_array_equal(given, values)
 
 
 @pytest.mark.parametrize("make", [_read_only, _negative, _every_other, _unaligned])
