@@ -59,6 +59,7 @@ class Fake(Algorithm):
         self.compiling = properties.pop("compiling", 0.0)
         self.fallback = properties.pop("fallback", False)
         self.forces = properties.pop("forces", None)
+        self.exact = properties.pop("exact", True)
         assert not properties
         self.runs = 0
 

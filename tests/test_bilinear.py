@@ -11,6 +11,7 @@ import functools
 
 import cases
 import numpy as np
+import oracle
 import pytest
 from cases import Case
 from harness import DIRECTIONS, DTYPES, Trial, assert_close
@@ -307,6 +308,18 @@ def test_stretches_of_planes_are_whole_rows_or_whole_cache_lines(tiling):
         assert tiles == grid.shape[1] or tiles * tiling.m_columns % 16 == 0
 
 
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+@pytest.mark.parametrize(("rows", "thinness"), [(1, 3), (2, 1.5), (24, 1)])
+def test_images_thinner_than_a_window_may_have_larger_errors(rows, thinness, direction):
+    """Of the results, which are so much smaller."""
+    tiling, winograd = Tiling(4, 3, 4, 3), ALGORITHMS["winograd"]
+    problem = Trial(Case("thin", 2, 64, rows, 24, 64, 3, 3, padding=1), direction).problem
+    grid = TileGrid(_bilinear._correlation(problem), tiling)
+    terms, rounding = 6 + 64**0.5, 2.0**-23
+    expected = 3 * (winograd.growth(tiling) * thinness) ** 0.5 * terms * rounding
+    assert _bilinear._error(winograd, problem, grid) == pytest.approx(expected)
+
+
 @directions
 @pytest.mark.parametrize("algorithm", BILINEAR)
 def test_a_plan_for_more_threads_than_tasks(algorithm, direction):
@@ -345,6 +358,20 @@ def test_pieces_where_the_workspace_is_exceeded(algorithm, direction, monkeypatc
     result = np.full(trial.expected.shape, np.nan, np.float32)
     ALGORITHMS[algorithm].plan(trial.problem, 1)(*trial.operands(), result, None, False)
     assert_close(result, trial.expected, trial.bound(algorithm))
+
+
+@pytest.mark.usefixtures("planned_anew")
+def test_pieces_have_the_bias_of_their_outputs(monkeypatch):
+    monkeypatch.setattr(_product, "WORKSPACE", 1 << 18)
+    case = Case("pieces", 1, 66, 12, 13, 98, 3, 3, padding=1)
+    trial = Trial(case, "backward_input")
+    algorithm = ALGORITHMS["winograd"]
+    assert len(_product.parts_of(algorithm, trial.problem, 1)) > 1
+    bias = np.linspace(-40, 40, case.C, dtype=np.float32)
+    result = np.full(case.x_shape, np.nan, np.float32)
+    algorithm.plan(trial.problem, 1)(*trial.operands(), result, bias, False)
+    expected = oracle.transposed(*trial.operands(), bias, 1, 1, 0, 1, 1)
+    assert_close(result, expected, trial.bound("winograd"))
 
 
 @pytest.mark.parametrize("algorithm", [*BILINEAR, "auto"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -85,6 +86,12 @@ def test_hosts_differ_by_dtype_threads_and_processor(measured, monkeypatch):
     monkeypatch.setattr(calibration, "processor_name", lambda: "another")
     real_host("float32", 1)
     assert made == [*cases, ("float32", 1)]
+    calibration._host.cache_clear()
+    here = machine()
+    other = dataclasses.replace(here, isa=dataclasses.replace(here.isa, name="another"))
+    monkeypatch.setattr(calibration, "machine", lambda: other)
+    real_host("float32", 1)
+    assert made == [*cases, ("float32", 1), ("float32", 1)]
 
 
 GOOD = HOST._asdict()

@@ -14,6 +14,8 @@ import pytest
 
 import fastconv
 from fastconv import cli
+from fastconv.cli.errors import Failure
+from fastconv.cli.output import replacing
 from fastconv.core import cache, machine
 
 
@@ -145,6 +147,18 @@ def test_output_must_be_writable(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.touch", refuse)
     code, line = fails(capsys, ["demo", "--output", str(tmp_path / "x.png")])
     assert code == 2 and "cannot be written: Permission denied" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError(28, "full"), Failure)]
+)
+def test_what_breaks_off_leaves_the_output_as_it_was(tmp_path, error, seen):
+    path = tmp_path / "x.json"
+    path.write_text("before")
+    with pytest.raises(seen), replacing(path) as temporary:
+        temporary.write_text("half of it")
+        raise error
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "before"
 
 
 def test_interrupt_and_lack_of_memory_leave_cleanly(capsys, monkeypatch):

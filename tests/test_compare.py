@@ -247,6 +247,7 @@ JUDGED = [  # fakes as (name, seconds, error), chosen → winner, regret, notes 
         ["● b: ", "a does not count: its error bound 1.0e+00 exceeds the 5.0e-05"],
     ),
     ((("tile", 1.0, 0), ("tile4", 1.0, 0)), "tile4", "tile", 1.0, ["● tile4: "]),
+    ((("tile", 1.2, 0), ("tile4", 1.0, 0)), "tile", "tile", 1.0, ["● tile: "]),
     (
         (("a", 1.0, 0), ("b", 1.0, 0)), "b", "a", 1.0,
         ["● b: ", "uncertain: a and b are within each other's spread"],
@@ -261,7 +262,7 @@ def test_judgement(monkeypatch, fakes, chosen, winner, regret, notes):
     monkeypatch.setattr(selector, "choose", lambda *key: selector.Choice(chosen, "so"))
     monkeypatch.setattr(measuring, "settle", lambda *key: None)
     forces = {"tile4": "tile"}
-    made = [Fake(n, clock, seconds, error=e, forces=forces.get(n)) for n, seconds, e in fakes]
+    made = [Fake(n, clock, 1.0, s, error=e, forces=forces.get(n)) for n, s, e in fakes]
     with only(*made):
         (one,) = fc.compare(*SHAPES, directions="forward", peers=(), **BRIEF).passes
         rows = tuple(r._replace(spread=0.01) for r in one.rows)  # runs that are never quite alike

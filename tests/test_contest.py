@@ -154,8 +154,11 @@ def _waiting_once(make, together):
     return plan
 
 
-@pytest.mark.parametrize(("limit", "at_once"), [(99, 1), (100, 2), (None, 2)])
-def test_contenders_that_compile_at_once_share_the_workspace(register, limit, at_once):
+@pytest.mark.parametrize(
+    ("sizes", "limit", "at_once"),
+    [((50, 50), 99, 1), ((50, 50), 100, 2), ((50, 50), None, 2), ((10, 60, 60), 100, 1)],
+)
+def test_contenders_that_compile_at_once_share_the_workspace(register, sizes, limit, at_once):
     """Of a call; None is the default, which is large."""
     running, most = [], []
 
@@ -171,8 +174,9 @@ def test_contenders_that_compile_at_once_share_the_workspace(register, limit, at
 
         return run
 
-    for fake in register(one=(5 * MS, 4 * MS), two=(5 * MS, 5 * MS)):
-        fake.workspace, fake.plan = 50, functools.partial(plan, make=fake.plan)
+    fakes = register(**{f"a{i}": (5 * MS, (4 + i) * MS) for i in range(len(sizes))})
+    for fake, size in zip(fakes, sizes, strict=True):
+        fake.workspace, fake.plan = size, functools.partial(plan, make=fake.plan)
     assert call(max_workspace=limit) == 1
     assert max(most) == at_once
 
@@ -199,6 +203,20 @@ def test_contenders_compile_while_others_may_hold_contests(register, predicted):
         fake.plan = functools.partial(plan, make=fake.plan)
     assert call() == 1
     assert free == [True, True]
+
+
+def test_contests_are_timed_one_at_a_time(register, monkeypatch):
+    """Those of other Python threads would disturb them."""
+    held, fastest = [], _contest.fastest
+
+    def noting(plans, operands):
+        held.append(_contest._lock._lock._is_owned())
+        return fastest(plans, operands)
+
+    monkeypatch.setattr(_contest, "fastest", noting)
+    register(one=(5 * MS, 40 * MS), two=(6 * MS, 41 * MS), other=(8 * MS, 9 * MS))
+    assert call() == 3
+    assert held == [True, True]
 
 
 def test_measuring_is_bounded(register, clock):

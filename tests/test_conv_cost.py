@@ -9,6 +9,7 @@ from cases import Case
 from harness import DIRECTIONS, DISTINCT, Trial
 
 import fastconv as fc
+from fastconv.conv.algorithm import too_large
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
 from fastconv.simd.vector import lanes
@@ -64,6 +65,11 @@ def test_cost_is_plausible(case, algorithm, direction):
 def test_workspace_is_limited(case, algorithm, direction):
     trial = _accepted(algorithm, Trial(case, direction, "float32", "nhwc"))
     assert trial.cost(algorithm).workspace <= WORKSPACE * fc.get_num_threads()
+
+
+def test_scratch_beyond_the_limit_is_refused():
+    assert too_large(WORKSPACE) is None
+    assert too_large(WORKSPACE + (1 << 20)) == "it needs 33 MiB of scratch, more than 32 MiB"
 
 
 @directions

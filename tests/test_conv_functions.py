@@ -48,6 +48,27 @@ def test_bias_and_relu_are_fused(case, algorithm, order, activation):
     assert_close(y, np.maximum(expected, 0) if activation else expected, trial.bound(algorithm))
 
 
+LONG_SUMS = (  # which kernels make in several goes
+    cases.Case("long-window", 2, 300, 5, 5, 150, 3, 3, padding=1),
+    cases.Case("long-pixels", 1, 4096, 7, 7, 32, 1, 1),
+    cases.Case("long-planes", 1, 2048, 10, 10, 64, 1, 1),
+    cases.Case("long-lines", 1, 64, 20, 20, 3, 3, 3, padding=1),
+)
+
+
+@orders
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("case", LONG_SUMS, ids=lambda case: case.name)
+def test_relu_is_of_whole_sums(case, algorithm, order):
+    x, w = Trial(case, "forward", order=order).operands()
+    w -= 0.5  # sums of either sign
+    bias = np.linspace(-1, 1, case.K, dtype=np.float32)
+    plain = fc.conv2d(x, w, bias, *case.arguments, algorithm=algorithm)
+    rectified = fc.conv2d(x, w, bias, *case.arguments, algorithm=algorithm, activation="relu")
+    assert 0.1 < (plain < 0).mean() < 0.9
+    np.testing.assert_array_equal(rectified, np.maximum(plain, 0))
+
+
 @pytest.mark.parametrize("activation", [None, "relu"])
 @pytest.mark.parametrize("output_padding", [0, (1, 0), (1, 1)])
 @orders
@@ -131,9 +152,13 @@ def test_unbatched(case):
     x, w = Trial(case, "forward").operands()
     dy, _ = Trial(case, "backward_input").operands()
     arguments, inverse = case.arguments, (case.stride, case.padding, 0, case.groups)
-    size = case.x_shape[1:]
+    size, relu = case.x_shape[1:], {"activation": "relu"}
+    bias, over = (np.linspace(-20, 0, n, dtype=np.float32) for n in (case.K, case.C))
     for one, batch in (
-        (fc.conv2d(x[1], w, None, *arguments), fc.conv2d(x[1:], w, None, *arguments)[0]),
+        (
+            fc.conv2d(x[1], w, bias, *arguments, **relu),
+            fc.conv2d(x[1:], w, bias, *arguments, **relu)[0],
+        ),
         (
             fc.grad.conv2d_input(size, w, dy[1], *arguments),
             fc.grad.conv2d_input((1, *size), w, dy[1:], *arguments)[0],
@@ -143,8 +168,8 @@ def test_unbatched(case):
             fc.grad.conv2d_weight(x[1:], case.w_shape, dy[1:], *arguments),
         ),
         (
-            fc.conv_transpose2d(dy[1], w, None, *inverse),
-            fc.conv_transpose2d(dy[1:], w, None, *inverse)[0],
+            fc.conv_transpose2d(dy[1], w, over, *inverse, **relu),
+            fc.conv_transpose2d(dy[1:], w, over, *inverse, **relu)[0],
         ),
     ):
         np.testing.assert_array_equal(one, batch)

@@ -12,6 +12,7 @@ import pytest
 from harness import DIRECTIONS, DISTINCT, DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
+from fastconv.core import checks
 from fastconv.gemm.weights import TOGETHER, reading_order, taps_of_elements
 from fastconv.simd.vector import lanes
 
@@ -122,6 +123,14 @@ def test_any_array(case, algorithm, direction, operand, make):
         np.testing.assert_array_equal(after, before)
 
 
+def test_kernels_get_aligned_arrays():
+    """Processors that read others, too, do so slowly."""
+    values = np.arange(24.0).reshape(1, 2, 3, 4)
+    given = checks.array(_unaligned(values), "input", (4,))
+    assert given.flags.aligned
+    np.testing.assert_array_equal(given, values)
+
+
 @pytest.mark.parametrize("make", [_read_only, _negative, _every_other, _unaligned])
 def test_any_bias(make):
     trial = Trial(cases.BY_NAME["channels-3-17"], "forward")
@@ -162,6 +171,12 @@ def test_the_result_of_one_channel_is_as_its_strides_say(height):
                 dense = y.transpose(0, 2, 3, 1) if last else y
                 assert dense.flags.c_contiguous
                 np.testing.assert_array_equal(y, np.broadcast_to(expected, y.shape))
+
+
+def test_the_result_of_one_value_is_made_of_planes():
+    """Its strides say nothing."""
+    y = fc.conv2d(np.ones((2, 1, 1, 1), np.float32), np.ones((3, 1, 2, 2), np.float32), padding=1)
+    assert y.shape == (2, 3, 2, 2) and y.flags.c_contiguous
 
 
 @pytest.mark.parametrize("order", FORMATS)

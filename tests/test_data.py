@@ -143,6 +143,8 @@ def test_shift_moves_whole_images():
         assert len(found) == 1
         offsets.update(found)
     assert len(offsets) > 12  # of 25: every image moves on its own
+    for along_an_axis in zip(*offsets, strict=True):
+        assert set(along_an_axis) == set(range(5))
 
 
 def test_flags_and_generators_are_what_they_say():

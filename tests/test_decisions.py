@@ -93,6 +93,7 @@ WRONG = [  # what may stand in a decision's file: its bytes, or the value in an 
     b'{"fastconv": "decisions", "key": {}, "value": {}}',
     None,
     GOOD | {"algorithm": "unknown"},
+    {"algorithm": "gone", "seconds": {"gone": 1e-3}},
     GOOD | {"algorithm": 3},
     GOOD | {"seconds": {}},
     GOOD | {"seconds": {"one": "fast"}},

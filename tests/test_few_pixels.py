@@ -87,12 +87,15 @@ def test_results(case, algorithm, direction, dtype, order):
 @pytest.mark.parametrize("case", CASES[:4], ids=lambda case: case.name)
 def test_bias_and_relu_belong_to_every_tile(case):
     x, w = Trial(case, "forward").operands()
-    bias = np.linspace(-40, 40, case.K, dtype=np.float32)
+    bias = np.linspace(-400, 40, case.K, dtype=np.float32)
     layer = fc.nn.Conv2d(case.C, case.K, case.w_shape[2:], padding=case.padding)
     layer.weight.data[...], layer.bias.data[...] = w, bias
     plain = fc.conv2d(x, w, None, *case.arguments, algorithm="direct")
     given = fc.conv2d(x, w, bias, *case.arguments, algorithm="direct")
     np.testing.assert_allclose(given, plain + bias[:, None, None], atol=1e-4)
+    relu = fc.conv2d(x, w, bias, *case.arguments, algorithm="direct", activation="relu")
+    np.testing.assert_array_equal(relu, np.maximum(given, 0))
+    assert 0 < (relu == 0).mean() < 1
     with fc.no_grad(), fc.options(algorithm="direct"):
         for _ in range(2):  # packed for all tasks, and kept
             np.testing.assert_array_equal(layer(fc.Tensor(x)).numpy(), given)

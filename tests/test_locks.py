@@ -99,6 +99,28 @@ def test_nobody_enters_while_a_fork_waits(blocks):
     assert events == ["entered"]
 
 
+def test_whoever_enters_as_a_fork_begins_steps_back_until_it_is_over(blocks, monkeypatch):
+    events = []
+
+    class Inside(list):
+        def append(self, thread):
+            super().append(thread)
+            if not events:
+                events.append("begins")
+                blocks._forking.append(0)  # no thread's number
+
+        def remove(self, thread):
+            super().remove(thread)
+            if blocks._forking:
+                events.append("ends")
+                blocks._forking.clear()
+
+    monkeypatch.setattr(blocks, "_inside", Inside())
+    with blocks:
+        assert events == ["begins", "ends"] and blocks.entered
+    assert events == ["begins", "ends"] and not blocks.entered
+
+
 def test_a_child_that_could_not_be_waited_for_says_so(blocks, monkeypatch):
     monkeypatch.setattr(locks, "_PATIENCE", 0.1)
 
@@ -107,8 +129,11 @@ def test_a_child_that_could_not_be_waited_for_says_so(blocks, monkeypatch):
             blocks.__enter__()
         return 1
 
+    def in_child_and_grandchild():
+        return in_child() + exit_of_child(in_child)
+
     with Busy(blocks):
-        assert exit_of_child(in_child) == 1
+        assert exit_of_child(in_child_and_grandchild) == 2
     with blocks:
         pass
 

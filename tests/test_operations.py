@@ -126,6 +126,13 @@ def test_operation_keeps_float32(operation):
     assert all(tensor.grad.dtype == np.float32 for tensor in tensors)
 
 
+@pytest.mark.parametrize("exponent", [0, fc.Tensor([0.0, 0.0, 0.0]), fc.Tensor([0.0, 1.0, 0.0])])
+def test_a_power_of_zero_does_not_change_with_its_base(exponent):
+    x = fc.Tensor([0.0, 0.0, 2.0], requires_grad=True)
+    (x**exponent).sum().backward()
+    np.testing.assert_array_equal(x.grad, np.broadcast_to(exponent, 3))
+
+
 f32, f64 = np.ones(2, np.float32), np.ones(2)
 i64, u8, yes = np.ones(2, np.int64), np.ones(2, np.uint8), np.ones(2, bool)
 

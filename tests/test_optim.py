@@ -199,6 +199,20 @@ def test_a_saved_state_goes_on_where_it_was():
     assert other.state[copied]["momentum_buffer"] is not buffer
 
 
+def test_a_state_that_is_refused_changes_nothing():
+    p = parameter()
+    optimizer = optim.SGD([p], 0.1, momentum=0.9)
+    p.grad = np.ones((2, 3))
+    optimizer.step()
+    before, remembered = optimizer.state, optimizer.state[p]["momentum_buffer"]
+    state = copy.deepcopy(optimizer.state_dict())
+    state["param_groups"][0] |= {"lr": 7, "weight_decay": -1}
+    with pytest.raises(ValueError, match="weight_decay must be"):
+        optimizer.load_state_dict(state)
+    assert optimizer.state is before and before[p]["momentum_buffer"] is remembered
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
 def _load(change):
     optimizer = optim.SGD([parameter()], 0.1, momentum=0.9)
     next(iter(optimizer.param_groups))["params"][0].grad = np.ones((2, 3))

@@ -81,6 +81,9 @@ def test_inner_blocks_win_and_keep_the_rest():
             assert request() == Request("im2col", "strict", 5)
             assert request("direct", "default", 6) == Request("direct", "default", 6)
             assert request("auto") == Request("im2col", "strict", 5)
+            assert request("direct") == Request("direct", "strict", 5)
+            assert request(accuracy="fast") == Request("im2col", "fast", 5)
+            assert request(max_workspace=6) == Request("im2col", "strict", 6)
             with fc.options(algorithm="auto"):
                 assert request() == Request("auto", "strict", 5)
         assert request() == Request("im2col", "fast")

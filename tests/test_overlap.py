@@ -60,6 +60,44 @@ def test_an_error_of_either_thread_is_raised_once_both_are_done(failing):
     assert done == [1 - failing]
 
 
+def test_after_an_error_nothing_more_is_begun(monkeypatch):
+    """By the other thread, which is still busy when the caller begins to wait for it."""
+    together, waiting, begun = threading.Barrier(2, timeout=60), threading.Event(), []
+    caller, join = threading.get_ident(), threading.Thread.join
+
+    def noting(thread, timeout=None):
+        waiting.set()
+        join(thread, timeout)
+
+    def run():
+        together.wait()
+        if threading.get_ident() == caller:
+            raise ValueError("first")
+        waiting.wait(60)
+
+    monkeypatch.setattr(threading.Thread, "join", noting)
+    with pytest.raises(ValueError, match="first"):
+        overlapped([run, run, *[partial(begun.append, value) for value in range(3)]])
+    assert waiting.is_set() and begun == []
+
+
+def test_nor_after_one_of_the_other_thread():
+    together, begun = threading.Barrier(2, timeout=60), []
+    caller, others = threading.current_thread(), []
+
+    def run():
+        if threading.current_thread() is not caller:
+            others.append(threading.current_thread())
+        together.wait()
+        if threading.current_thread() is not caller:
+            raise ValueError("other")
+        others[0].join(60)
+
+    with pytest.raises(ValueError, match="other"):
+        overlapped([run, run, *[partial(begun.append, value) for value in range(3)]])
+    assert begun == []
+
+
 def _alone() -> bool:
     """Whether all runs take place in this thread, though they leave another the time."""
 

@@ -8,6 +8,7 @@ from harness import FORMATS, fenced
 from pooling_cases import BOTH, FUNCTIONS
 
 import fastconv as fc
+from fastconv.ops import _windows
 from fastconv.ops.avg_pooling import avg_pool2d_backward
 from fastconv.ops.max_pooling import max_pool2d_backward
 
@@ -155,3 +156,12 @@ def test_errors_show_the_shapes():
     huge = np.broadcast_to(np.float32(0), (1, 1, 2**16, 2**16))
     with pytest.raises(ValueError, match=r"below 2\*\*31 elements, got \(1, 1, 65536, 65536\)"):
         fc.max_pool2d(huge, 2)
+
+
+def test_a_plane_is_addressed_up_to_three_rows_further():
+    def rows(height):
+        return _windows.axes((1, 1, height, 8), 2, None, 0, 1, False)[0]
+
+    assert rows(2**28 - 4).outputs == 2**27 - 2
+    with pytest.raises(ValueError, match=r"below 2\*\*31 elements"):
+        rows(2**28 - 3)

@@ -75,6 +75,27 @@ def test_very_long_sums_may_have_the_error_of_a_sum():
     assert eligibility.error_limit(problem, "default") == summation_error(problem) > 5e-5
 
 
+@pytest.mark.parametrize(("dtype", "rounding"), [("float32", 2.0**-23), ("float64", 2.0**-52)])
+def test_the_bound_of_a_sum_grows_with_the_root_of_its_terms(dtype, rounding):
+    assert sum_error(100, dtype) == 24 * rounding
+    assert sum_error(400, dtype) == 44 * rounding
+
+
+@pytest.mark.parametrize(
+    ("direction", "groups", "count"),
+    [
+        ("forward", 1, 64 * 9),
+        ("backward_input", 1, 64 * 9),
+        ("backward_input", 2, 32 * 9),
+        ("backward_weight", 1, 2 * 4 * 3),
+    ],
+)
+@pytest.mark.parametrize("channels", [(8, 64), (64, 8)])
+def test_terms_of_either_image_count(direction, groups, count, channels):
+    problem = ConvProblem(2, channels[0], 6, 5, channels[1], 3, 3)
+    assert terms(problem._replace(direction=direction, groups=groups)) == count
+
+
 def test_direct_and_reference_are_strict_enough():
     able = eligibility.candidates(PROBLEM, Request(accuracy="strict"), 2)
     reasons = {c.algorithm: c.reason for c in able}
@@ -96,6 +117,11 @@ FORCED = [  # the fake's properties, keywords of the call, what the message must
     ({"reason": "it needs wings"}, {}, "cannot run this convolution: it needs wings "),
     ({"error": 2e-4}, {}, "bound 2.0e-04 exceeds the 5.0e-05 of accuracy='default'; accuracy='fa"),
     ({"error": 4e-5}, {"accuracy": "strict"}, "accuracy='strict'; accuracy='default' allows it"),
+    (
+        {"exact": False, "error": 0.0},
+        {"accuracy": "strict"},
+        "rounds products further than the dtype; accuracy='default' allows it",
+    ),
     ({"error": 2e-2}, {"accuracy": "fast"}, "exceeds the 1.0e-03 of accuracy='fast' "),
     ({"workspace": 70000}, {"max_workspace": 60000}, "70000 bytes .68.4 KiB. of scratch, max_work"),
     ({"error": 1, "workspace": 70000}, {"max_workspace": 60000}, "exceeds .*; and it needs 70000 "),

@@ -59,5 +59,10 @@ def test_one_does_the_work_of_all():
     assert alone == [3, 4, 5, 8, 7, 6, 2, 1, 0]  # its own; from the end of the next one's
 
 
+def test_workers_that_take_tasks_at_once_take_different_ones():
+    """A race that shows once in millions of tasks; so the instruction is looked for."""
+    assert "atomicrmw add" in str(_noting_kernel()._optimised())
+
+
 def test_fewer_tasks_than_workers():
     assert sorted(itertools.chain(*taken(8, 3, present=[0, 7]))) == [0, 1, 2]

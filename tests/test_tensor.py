@@ -266,6 +266,16 @@ def test_gradients_are_changed_in_place():
     np.testing.assert_array_equal(g, [1.0, 2.0])
 
 
+@pytest.mark.parametrize("kind", [np.asarray, fc.Tensor])
+def test_a_gradient_that_is_given_is_copied(kind):
+    p, given = fc.Tensor([1.0, 2.0], requires_grad=True), np.array([3.0, 4.0], np.float32)
+    p.grad = kind(given)
+    p.grad *= 2
+    np.testing.assert_array_equal(given, [3, 4])
+    given[:] = 0
+    np.testing.assert_array_equal(p.grad, [6, 8])
+
+
 def test_python_numbers_are_gradients_of_any_dtype():
     p = fc.Tensor(np.ones(2), requires_grad=True)
     (p * 3).backward([1.0, 2.0])

@@ -111,6 +111,17 @@ def test_threads_left_out_stay_asleep():
             fc.conv2d(x, w)
             assert set(awake) == {n}, (n, awake)
             assert numba.get_num_threads() == 3
+
+        def interrupted(*args):
+            raise KeyboardInterrupt
+
+        parallel = interrupted
+        try:
+            fc.conv2d(x, w)
+        except KeyboardInterrupt:
+            awake.append("interrupted")
+        assert awake[-2:] == [5, "interrupted"]
+        assert numba.get_num_threads() == 3
         """,
         NUMBA_NUM_THREADS="5",
     )
@@ -197,6 +208,8 @@ CHILD = """
         pid = os.fork()
         if pid == 0:
             signal.alarm(100)
+            if fc.get_num_threads() != 1:
+                os._exit(4)
             for i, parent in enumerate(expected):
                 error = np.abs(np.frombuffer(compute(i), "f4") - parent).max()
                 if not error <= 1e-5 * np.abs(parent).max():

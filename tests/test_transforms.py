@@ -177,6 +177,13 @@ def test_errors_grow_as_foretold(size, rectified):
     assert 0.1 * growth * direct < error < growth * direct
 
 
+@pytest.mark.parametrize(
+    ("size", "growth"), [((2, 3), 5 / 3), ((3, 1), 5 / 2), ((1, 3), 139 / 96), ((4, 3), 7.1348302)]
+)
+def test_growth_is_that_of_the_worst_output_over_so_many_taps(size, growth):
+    assert error_growth(cook_toom(*size)) == pytest.approx(growth)
+
+
 @pytest.mark.parametrize("n", [4, 6, 8])
 def test_default_points_do_better_than_integers(n):
     integers = [0, 1, -1, 2, -2, 3, -3, 4, -4][: n - 1]

@@ -25,8 +25,12 @@ def overlapped(runs: Iterable[Callable[[], Result]]) -> list[Result]:
     errors: list[BaseException] = []
 
     def work() -> None:
-        for index, run in waiting:
-            results[index] = run()
+        try:
+            for index, run in waiting:
+                results[index] = run()
+        finally:
+            for _ in waiting:  # after an error nothing more is begun
+                pass
 
     def help_out() -> None:
         try:
@@ -39,8 +43,6 @@ def overlapped(runs: Iterable[Callable[[], Result]]) -> list[Result]:
     try:
         work()
     finally:
-        for _ in waiting:  # after an error nothing more is begun
-            pass
         if helped:
             helper.join()
     if errors:
