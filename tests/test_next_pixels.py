@@ -43,11 +43,11 @@ def _fetched(words, a, x, y, x_bytes, dy_bytes, calls, last=9):
         at, step, table = next_pixels.fetched.py_func(a, x, y, ahead, call, 7)
         if step == 0:
             assert at == 7 and all(
-                words[table + row * next_pixels.RUN + 16] == 0 for row in range(ROWS)
+                words[table + row * next_pixels.RUN_BYTES + 16] == 0 for row in range(ROWS)
             )
             continue
         for row in range(ROWS):
-            start = at + words[table + row * next_pixels.RUN + 16]
+            start = at + words[table + row * next_pixels.RUN_BYTES + 16]
             for pixel in range(COLUMNS):
                 first = start + pixel * step
                 found.update(range(first // LINE, (first + ROW) // LINE))

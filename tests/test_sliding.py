@@ -8,7 +8,9 @@ from fastconv.conv.arguments import described
 from fastconv.core.machine import machine
 from fastconv.gemm.tiling import SlidingTile, sliding_tile
 from fastconv.plans.blocked.direct_weight import DirectWeight
+from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.vector import lanes
+from fastconv.simd.window_tiles import sliding_turns
 
 
 def _plan(channels, filters, taps, stride=1, dilation=1, itemsize=4, images=2):
@@ -24,7 +26,9 @@ def _plan(channels, filters, taps, stride=1, dilation=1, itemsize=4, images=2):
 def test_few_channels_slide_in_tiles_that_the_registers_hold(channels, taps, itemsize):
     plan = _plan(channels, 24, taps, itemsize=itemsize)
     registers = machine().isa.registers
-    if taps[1] * channels + taps[1] + 1 > registers:
+    sums = taps[1] * channels
+    too_few = sums * sliding_turns(sums, 1, taps[1]) < FEWEST_SUMS
+    if sums + taps[1] + 1 > registers or (too_few and plan.sliding == 0):
         assert plan.sliding == 0
         return
     assert plan.sliding == taps[1]
@@ -51,6 +55,13 @@ def test_the_best_tile_has_all_tap_rows_if_they_fit():
     assert sliding_tile(7, 7, 9, vector, vector) is None
     best = sliding_tile(5, 5, 1, vector, vector)
     assert isinstance(best, SlidingTile) and 0.5 < best.score < 1
+
+
+@pytest.mark.parametrize(("sums", "taps"), [(1, 1), (3, 3), (5, 5), (9, 3), (12, 3), (25, 5)])
+def test_few_sums_are_added_to_in_turns_if_they_fit(sums, taps):
+    turns = sliding_turns(sums, 1, taps)
+    assert turns == 1 or turns * sums + taps < machine().isa.registers
+    assert turns == 2 or sums >= FEWEST_SUMS or 2 * sums + taps >= machine().isa.registers
 
 
 def test_blocks_are_larger_where_there_are_many():

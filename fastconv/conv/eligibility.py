@@ -9,7 +9,7 @@ import numpy as np
 from fastconv.core.problem import ConvProblem
 from fastconv.core.text import amount
 
-from .algorithm import ACCURACIES, Cost, sum_error, summation_error, terms
+from .algorithm import ACCURACIES, Algorithm, Cost, sum_error, summation_error, terms
 from .options import Request
 from .registry import ALGORITHMS
 
@@ -42,13 +42,15 @@ def candidate(name: str, problem: ConvProblem, request: Request, threads: int) -
     if reason is not None:
         return Candidate(name, reason)
     cost = algorithm.cost(problem, threads)
-    reasons = _inaccuracy(algorithm.exact, cost, problem, request), _excess(cost, request)
+    reasons = _inaccuracy(algorithm, cost, problem, request), _excess(cost, request)
     return Candidate(name, "; and ".join(filter(None, reasons)) or None, cost)
 
 
-def _inaccuracy(exact: bool, cost: Cost, problem: ConvProblem, request: Request) -> str | None:
+def _inaccuracy(
+    algorithm: Algorithm, cost: Cost, problem: ConvProblem, request: Request
+) -> str | None:
     """Why an algorithm is not as accurate as the request, and at which level it may run."""
-    if request.accuracy == "strict" and not exact:
+    if request.accuracy == "strict" and not algorithm.exact:
         return "it rounds products further than the dtype; accuracy='default' allows it"
     limit = error_limit(problem, request.accuracy)
     if cost.error <= limit:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fastconv.core.machine import Isa, machine
 from fastconv.simd.taps import FEWEST_SUMS
+from fastconv.simd.window_tiles import sliding_turns
 
 _LONGEST_BLOCK = 128
 _FEW_HELD = 3  # taps whose weights fit 32 registers with none to spare: of more LLVM spills some
@@ -98,7 +99,8 @@ def sliding_tile(
         for nv in range(1, 5):
             if mr * nv + taps * nv + 1 <= machine().isa.registers:
                 used = columns / round_up(columns, nv * vector)
-                time = mr * nv + 0.25 * (rows * channels + 4 * nv)
+                sums = mr * nv * sliding_turns(mr, nv, taps)
+                time = mr * nv * max(1, FEWEST_SUMS / sums) + 0.25 * (rows * channels + 4 * nv)
                 time = max(time, machine().isa.load * (rows * channels + nv))
                 found.append(SlidingTile(used * mr * nv / time, rows, nv))
     return max(found, default=None)
