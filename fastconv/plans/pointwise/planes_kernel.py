@@ -205,22 +205,6 @@ def _put_biases(like, a, item, start, group, tile):
 
 
 @inner
-def _multiply(a, room, tile, panel, row, fetch, fetch_step, rows_at, shift):
-    """A tile of filters by one of pixels; sums of too many terms are sums of shorter ones."""
-    init = room.start
-    for c in range(0, a.channels, TERMS):
-        relu, to, at = 0, room.staged_rows, room.tile
-        if c + TERMS >= a.channels:
-            relu, to, at = a.relu, rows_at, shift
-        call(
-            a.tile.multiply, tile.w + c * a.w_step, a.w_pitch, a.w_step, room.run, 1,
-            min(TERMS, a.channels - c), panel + c * row, row, fetch + c * fetch_step, fetch_step,
-            init, row, relu, to, 8, at,
-        )  # fmt: skip
-        init = room.tile
-
-
-@inner
 def _multiply_span(a, item, room, span, tile, turn, turns, fetches):
     """All tiles of pixels by one of filters, which is the one number ``turn`` of ``turns``.
 
@@ -239,7 +223,18 @@ def _multiply_span(a, item, room, span, tile, turn, turns, fetches):
         if fetches and p * turns // span.count == turn and span.next_first + p < a.pixels:
             fetch, _ = _pixel(a, span.next_group, span.next_first + p)
             fetch_step = a.xc
-        _multiply(a, room, tile, panel, row, fetch, fetch_step, rows_at, shift)
+        # Sums of too many terms are sums of shorter ones.
+        init = room.start
+        for c in range(0, a.channels, TERMS):
+            relu, to, begin = 0, room.staged_rows, room.tile
+            if c + TERMS >= a.channels:
+                relu, to, begin = a.relu, rows_at, shift
+            call(
+                a.tile.multiply, tile.w + c * a.w_step, a.w_pitch, a.w_step, room.run, 1,
+                min(TERMS, a.channels - c), panel + c * row, row, fetch + c * fetch_step,
+                fetch_step, init, row, relu, to, 8, begin,
+            )  # fmt: skip
+            init = room.tile
         if not straight:
             _store(a, item, row, room.tile, tile.y, span.first + p, ahead, tile.rows)
         panel += a.channels * row
