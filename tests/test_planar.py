@@ -15,8 +15,17 @@ from fastconv.conv.arguments import described
 from fastconv.conv.direct import Direct
 from fastconv.core.machine import machine
 from fastconv.gemm.tiling import planar_tiles
+from fastconv.plans.lines import planar
 from fastconv.plans.lines.planar import PlanarCorrelation
 from fastconv.simd.vector import lanes
+
+SHORT = planar._SHORT
+
+
+@pytest.fixture(autouse=True)
+def on_every_host(monkeypatch, planned_anew):
+    """Planes also where short vectors of filters are faster."""
+    monkeypatch.setattr(planar, "_SHORT", 0)
 
 
 def _parts(x, w, *arguments, direction="forward", order="nchw", dtype="float32"):
@@ -64,6 +73,18 @@ def test_planes_of_few_channels(x, w, arguments):
 )
 def test_others_are_not(x, w, arguments):
     assert _planar(x, w, *arguments) == [False]
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "stride", "faster"),
+    [(3, 16, 1, True), (3, 12, 1, False), (3, 20, 2, True), (1, 20, 2, False), (3, 4, 2, False)],
+)
+def test_short_vectors_of_filters_are_faster(channels, filters, stride, faster, monkeypatch):
+    """Where these fill them, or planes would be taken apart."""
+    monkeypatch.setattr(planar, "_SHORT", SHORT)
+    short = lanes(4) == 8
+    shapes = (2, channels, 32, 32), (filters, channels, 3, 3)
+    assert _planar(*shapes, stride, 1, 1, 1) == [not (short and faster)]
 
 
 def test_a_gradient_of_few_channels_is_not_folded():
@@ -128,7 +149,6 @@ FLAT = (
 )
 
 
-@pytest.mark.usefixtures("planned_anew")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", FLAT, ids=lambda case: case.name)
 def test_rows_of_flat_planes_follow_one_another(case, dtype, monkeypatch):

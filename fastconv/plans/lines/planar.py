@@ -42,6 +42,7 @@ from .planar_kernel import planar_kernel
 # leave most of such a vector empty.
 _MOST_TERMS, _MOST_TERMS_FEW = 512, 2048
 _MOST_STRIDE = 2  # by which columns are taken apart in vectors
+_SHORT = 32  # bytes of a vector
 _STRETCH = 512  # most terms in one go: rounding errors of equal terms all point the same way
 # In multiply-adds of vectors: starting a tile, storing a vector of it, packing a vector.
 _START, _STORE, _PACK = 30, 2, 3
@@ -55,6 +56,16 @@ class _Shape(NamedTuple):
     rows: int
     mr: int
     nv: int
+
+
+def _by_filters(c: Correlation, itemsize: int) -> bool:
+    """Whether short vectors of filters are faster: to transpose pixels to these costs little.
+
+    Where filters fill them; or where planes, of several channels, would be taken apart by a stride.
+    """
+    vector = lanes(itemsize)
+    strided = c.columns.advance > 1 and c.channels > 1 and c.filters > vector
+    return machine().isa.vector_bytes <= _SHORT and (c.filters % vector == 0 or strided)
 
 
 class PlanarCorrelation(UnfoldedCorrelation):
@@ -121,6 +132,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
             and (c.rows.window * c.columns.window > 1 or (soon and x_format == "nhwc"))
             and c.steps <= (_MOST_TERMS_FEW if few else _MOST_TERMS)
             and row * ((c.rows.window - 1) * c.rows.spread + 1) <= machine().l2 // 2
+            and not (y_format == "nchw" and _by_filters(c, itemsize))
         )
 
     def _planes(self, rows: int, flat: bool) -> Planes:
