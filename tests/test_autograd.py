@@ -278,6 +278,9 @@ def test_equal_largest_elements_share_the_gradient():
     x.max(0).values.backward()
     np.testing.assert_array_equal(x.grad, [0, 1, 0])
     assert x.max(0).indices.item() == x.argmax().item() == 1
+    number = fc.Tensor(3.0, requires_grad=True)
+    number.max(0).values.backward()
+    assert (number.grad.item(), number.max(-1).indices.item()) == (1, 0)
 
 
 def test_operations_can_be_added():

@@ -207,16 +207,23 @@ def test_contenders_compile_while_others_may_hold_contests(register, predicted):
 
 def test_contests_are_timed_one_at_a_time(register, monkeypatch):
     """Those of other Python threads would disturb them."""
-    held, fastest = [], _contest.fastest
+    waits, fastest = [], _contest.fastest
+
+    def enter():
+        with _contest._lock:
+            pass
 
     def noting(plans, operands):
-        held.append(_contest._lock._lock._is_owned())
+        other = threading.Thread(target=enter)
+        other.start()
+        other.join(0.05)
+        waits.append(other.is_alive())
         return fastest(plans, operands)
 
     monkeypatch.setattr(_contest, "fastest", noting)
     register(one=(5 * MS, 40 * MS), two=(6 * MS, 41 * MS), other=(8 * MS, 9 * MS))
     assert call() == 3
-    assert held == [True, True]
+    assert waits == [True, True]
 
 
 def test_measuring_is_bounded(register, clock):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,6 +133,17 @@ def test_what_is_no_file_is_not_read(register, stored):
     selector.forget()
     assert call() == 2
     assert json.loads(file.read_text())["value"]["algorithm"] == "two"
+
+
+def test_what_cannot_be_reached_is_not_there(register, stored, monkeypatch):
+    register(one=(5 * MS, 5 * MS), two=(6 * MS, 4 * MS))
+
+    def denied(path, *args, **kwargs):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "stat", denied)
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    assert call() == 2
 
 
 def test_where_nothing_can_be_written_the_process_remembers(register, stored):

@@ -88,7 +88,7 @@ def test_plans_do_not_go_through_all_rows(images, height, monkeypatch):
         return Planes(*arguments)
 
     monkeypatch.setattr(planar, "Planes", made)
-    problem = described((images, 4, height, 64), (64, 4, 3, 3), 1, 1, 1, 1, *FORWARD)
+    problem = described((images, 4, height, 64), (67, 4, 3, 3), 1, 1, 1, 1, *FORWARD)
     (plan,) = DIRECT._build(problem, 2)
     assert isinstance(plan, planar.PlanarCorrelation)
     assert max(tried) <= height and len(tried) < 400

@@ -133,6 +133,21 @@ def test_what_was_set_to_none_keeps_its_kind():
         assert list(layer.state_dict()) == ["weight", "bias"]
 
 
+def test_what_is_deleted_may_be_anything():
+    net = Shared()
+    net.register_buffer("mean", None)
+    del net.mean
+    net.mean = None
+    net.mean = 3
+    assert net.mean == 3
+
+
+def test_weights_of_a_loss_may_come_later():
+    loss = nn.CrossEntropyLoss()
+    loss.weight = fc.Tensor(np.ones(3, np.float32))
+    assert list(loss.state_dict()) == ["weight"]
+
+
 @pytest.mark.parametrize("name", ["", "a.b", "scale", "first", "training", "forward", "T"])
 def test_names_of_buffers_are_free(name):
     net = Shared()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import threading
 
@@ -130,8 +131,24 @@ def test_blocks_of_generators_leave_nothing_behind():
     next(first)
     next(second)
     first.close()
+    assert request() == Request("direct", "fast")  # as it was when that block began
     second.close()
     assert (request(), fc.get_num_threads()) == (Request(), before)
+
+
+def test_a_block_that_ends_inside_another_leaves_it_alone():
+    def suspended():
+        with fc.options(accuracy="fast"), fc.options(num_threads=1):
+            yield
+
+    here, elsewhere = suspended(), suspended()
+    next(here)
+    contextvars.copy_context().run(next, elsewhere)
+    with fc.options(accuracy="strict"):
+        here.close()
+        elsewhere.close()
+        assert request() == Request(accuracy="strict")
+    assert request() == Request()
 
 
 def test_a_block_is_of_one_python_thread():

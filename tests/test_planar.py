@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cases
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from fastconv.plans.lines import planar
 from fastconv.plans.lines.planar import PlanarCorrelation
 from fastconv.simd.vector import lanes
 
-SHORT = planar._SHORT
+SHORT, VECTOR = planar._SHORT, lanes(4)
 
 
 @pytest.fixture(autouse=True)
@@ -75,16 +77,27 @@ def test_others_are_not(x, w, arguments):
     assert _planar(x, w, *arguments) == [False]
 
 
+@pytest.mark.parametrize("nbytes", [32, 64])
 @pytest.mark.parametrize(
     ("channels", "filters", "stride", "faster"),
-    [(3, 16, 1, True), (3, 12, 1, False), (3, 20, 2, True), (1, 20, 2, False), (3, 4, 2, False)],
+    [
+        (3, 2 * VECTOR, 1, True),
+        (3, VECTOR + 3, 1, False),
+        (3, VECTOR + 3, 2, True),
+        (1, VECTOR + 3, 2, False),
+        (3, VECTOR - 1, 2, False),
+    ],
 )
-def test_short_vectors_of_filters_are_faster(channels, filters, stride, faster, monkeypatch):
+def test_short_vectors_of_filters_are_faster(
+    channels, filters, stride, faster, nbytes, monkeypatch
+):
     """Where these fill them, or planes would be taken apart."""
+    isa = dataclasses.replace(machine().isa, vector_bytes=nbytes)
+    other = dataclasses.replace(machine(), isa=isa)
     monkeypatch.setattr(planar, "_SHORT", SHORT)
-    short = lanes(4) == 8
-    shapes = (2, channels, 32, 32), (filters, channels, 3, 3)
-    assert _planar(*shapes, stride, 1, 1, 1) == [not (short and faster)]
+    monkeypatch.setattr(planar, "machine", lambda: other)
+    shapes = (2, channels, 40, 40), (filters, channels, 3, 3)
+    assert _planar(*shapes, stride, 1, 1, 1) == [not (nbytes == 32 and faster)]
 
 
 def test_a_gradient_of_few_channels_is_not_folded():

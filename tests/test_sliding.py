@@ -26,9 +26,8 @@ def _plan(channels, filters, taps, stride=1, dilation=1, itemsize=4, images=2):
 def test_few_channels_slide_in_tiles_that_the_registers_hold(channels, taps, itemsize):
     plan = _plan(channels, 24, taps, itemsize=itemsize)
     registers = machine().isa.registers
-    sums = taps[1] * channels
-    too_few = sums * sliding_turns(sums, 1, taps[1]) < FEWEST_SUMS
-    if sums + taps[1] + 1 > registers or (too_few and plan.sliding == 0):
+    waiting = registers == 16 and (channels, taps) == (1, (1, 7))  # 7 sums, no room for as many
+    if waiting or taps[1] * channels + taps[1] + 1 > registers:
         assert plan.sliding == 0
         return
     assert plan.sliding == taps[1]

@@ -25,6 +25,9 @@ import fastconv as fc
         (np.ones(2, np.uint8), "uint8"),
         (fc.Tensor([1.0]), "float32"),
         ([np.float64(1), np.float64(2)], "float64"),
+        ([1.0, np.float64(2)], "float64"),
+        ([np.float32(1), 2.0], "float32"),
+        ([np.int64(1), 2.0], "float32"),
         ([np.ones(2), np.zeros(2)], "float64"),
         (([fc.Tensor(np.ones(2))],), "float64"),
         ([np.ones(2, np.float32)], "float32"),
@@ -197,6 +200,21 @@ def test_a_matrix_product_in_place_is_another_tensor():
     np.testing.assert_array_equal(before, np.eye(2))
 
 
+def test_an_array_that_is_put_in_place_is_a_callers():
+    parameter, array = fc.nn.Parameter(np.ones(2)), np.zeros(2)
+    parameter.data = array
+    parameter.requires_grad = False
+    parameter.requires_grad = True
+    with fc.no_grad():
+        parameter += 1
+    np.testing.assert_array_equal(array, 0)
+    own = parameter.data
+    parameter.data *= 2
+    parameter.requires_grad = False
+    parameter.requires_grad = True
+    assert parameter.data is own
+
+
 def _changed(array, change, other):
     return change(fc.Tensor(array), other)
 
@@ -213,6 +231,13 @@ def _changed(array, change, other):
             r"shape \(3, 2\) cannot be kept in a tensor of shape \(2,\)",
         ),
         (lambda: _changed(np.ones(2), operator.iadd, "text"), TypeError, "unsupported operand"),
+        (lambda: _changed(np.ones(2), operator.imul, 1j), TypeError, "real numbers, not with 1j"),
+        (lambda: _changed(np.ones(2), operator.mul, np.complex64(1)), TypeError, "real numbers"),
+        (
+            lambda: _changed(np.ones(2, np.int64), operator.add, np.ones(2, np.uint64)),
+            TypeError,
+            "no integers hold both int64 and uint64",
+        ),
         (lambda: _changed(np.broadcast_to(1.0, 3), operator.iadd, 1), ValueError, "read-only"),
     ],
 )

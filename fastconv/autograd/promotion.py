@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from numbers import Number
+from numbers import Number, Real
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,13 @@ def kind(dtype: np.dtype) -> int:
 
 
 def _common(first: np.dtype, second: np.dtype) -> np.dtype:
-    """NumPy's, but that integers never widen floats."""
+    """NumPy's, but that integers never widen floats, nor become such."""
     if (first.kind == "f") != (second.kind == "f"):
         return max(first, second, key=kind)
-    return np.promote_types(first, second)
+    common = np.promote_types(first, second)
+    if kind(common) > max(kind(first), kind(second)):
+        raise TypeError(f"no integers hold both {first} and {second}")
+    return common
 
 
 def _result(operands: list[Any]) -> np.dtype:
@@ -39,10 +42,16 @@ def _result(operands: list[Any]) -> np.dtype:
 
 
 def _plain(operand: Any) -> Any:
-    """An array or a Python number."""
-    if isinstance(operand, np.generic):
+    """An array or a Python number (``TypeError`` for one that is not real)."""
+    if isinstance(operand, (np.bool_, np.integer)):
         return operand.item()
-    return operand if isinstance(operand, Number) else as_array(operand)
+    if isinstance(operand, (bool, int)):
+        return operand
+    if isinstance(operand, Real):
+        return float(operand)
+    if isinstance(operand, Number):
+        raise TypeError(f"a tensor combines with real numbers, not with {operand!r}")
+    return as_array(operand, "operand")
 
 
 def combined(operands: tuple[Any, ...], fractional: bool) -> list[Any]:

@@ -79,8 +79,10 @@ class Reductions(Variable):
         """
         if dim is None:
             return self.amax(None, keepdim)
-        checks.axis(dim, "dim", self.data.shape)
+        checks.axis(dim, "dim", self.data.shape or (1,))
         checks.flag(keepdim, "keepdim")
+        if not self.data.ndim:
+            return Largest(self.amax(None), self.record(np.zeros((), np.int64)))
         indices = self.data.argmax(axis=dim, keepdims=True)
         shape = self.data.shape
 

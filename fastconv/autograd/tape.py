@@ -55,10 +55,10 @@ class _Recording:
         return inside
 
     def __enter__(self) -> None:
-        _enabled.enter(self._enabled)
+        _enabled.enter(self, self._enabled)
 
     def __exit__(self, *error: object) -> None:
-        _enabled.leave()
+        _enabled.leave(self)
 
 
 @overload

@@ -93,7 +93,7 @@ class Tensor(Arithmetic, Reductions, Shaping):
         return bool(self.item())
 
     def __index__(self) -> int:
-        """So that a tensor with one integer can be an index, a size or a range's end."""
+        """So that a tensor with one integer can be an index of a sequence, or a range's end."""
         if self.data.size != 1 or self.data.dtype.kind == "f":
             raise TypeError(
                 "only a tensor with one integer is an index, "

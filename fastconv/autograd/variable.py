@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 _accumulation = Lock()  # backward passes of several Python threads may share parameters
 
 
-def _has_dtype(value: Any) -> bool:
-    """Whether ``value``, or the first element of nested lists, comes with a dtype."""
-    while isinstance(value, (list, tuple)) and value:
-        value = value[0]
-    return hasattr(value, "dtype")
+def _is_wide(value: Any) -> bool:
+    """Whether ``value``, or something in nested lists, comes as float64."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_wide, value))
+    return getattr(value, "dtype", None) == np.float64
 
 
 def as_array(value: Any, name: str = "array") -> np.ndarray:
     """``value`` as a native array of float32, float64, integers or bools, shared where possible.
 
-    Arrays, and the first element of lists, keep their dtype.  Python floats and lists of them
-    become float32, as in PyTorch.
+    Arrays keep their dtype.  Python floats become float32, as in PyTorch, and so do lists of them
+    unless there are float64 numbers or arrays among them.
     """
     if isinstance(value, Variable):
         return value.data
@@ -37,7 +37,7 @@ def as_array(value: Any, name: str = "array") -> np.ndarray:
         value = checks.from_dlpack(value, name)
     checks.unmasked(value, name)
     array = np.asarray(value)
-    if array.dtype == np.float64 and not _has_dtype(value):
+    if array.dtype == np.float64 and not _is_wide(value):
         return array.astype(np.float32)
     if array.dtype.kind not in "iub" and (array.dtype.kind != "f" or array.itemsize not in (4, 8)):
         raise TypeError(
@@ -74,7 +74,7 @@ class Variable:
     """
 
     _data: np.ndarray
-    owns_data = False  # whether the array is the library's own, never a caller's
+    owns_data = False  # whether the array is known to be no caller's
     _node: tape.Node | None
     _grad: Tensor | None
 
@@ -108,7 +108,8 @@ class Variable:
             _check_kind(array)
         if self._grad is not None:
             _check_alike(array, "data", self._grad.data)
-        self._data = array
+        if array is not self._data:  # as it is where ``data *= 2`` assigns it
+            self._data, self.owns_data = array, False
 
     @property
     def requires_grad(self) -> bool:

@@ -112,7 +112,7 @@ class ProductAlgorithm(Algorithm):
         """
         if not any(part.folds for part in parts):
             return []
-        return self._build(problem, threads, folding=False)
+        return _unfolded(self, problem, threads)
 
     def _workspace(self, computed: list[tuple[Piece, list]], threads: int) -> int:
         """Bytes of scratch: pieces run one after the other, and so does what comes after a NaN."""
@@ -183,6 +183,12 @@ def _scattered(part) -> Work:
     """Storing every other element of a row of a plane: each in the time of a vector."""
     moved = part.c.groups * part.c.pixels * part.c.filters * lanes(part.itemsize) * part.itemsize
     return Work("gather", 0, 2 * moved, part.workers, launches=0)
+
+
+@functools.lru_cache(maxsize=16)
+def _unfolded(algorithm: ProductAlgorithm, problem: ConvProblem, threads: int) -> list:
+    """The plans of a problem's parts without folds."""
+    return algorithm._build(problem, threads, folding=False)
 
 
 @functools.lru_cache(maxsize=16)

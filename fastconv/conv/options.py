@@ -81,12 +81,12 @@ class _Block(contextlib.ContextDecorator):
         self._changes, self._workers = changes, workers
 
     def __enter__(self) -> None:
-        _current.enter(_current.get()._replace(**self._changes))
-        threads.asked.enter(self._workers or threads.asked.get())
+        _current.enter(self, _current.get()._replace(**self._changes))
+        threads.asked.enter(self, self._workers or threads.asked.get())
 
     def __exit__(self, *_) -> None:
-        _current.leave()
-        threads.asked.leave()
+        _current.leave(self)
+        threads.asked.leave(self)
 
 
 def check_algorithm(algorithm) -> str:

@@ -9,23 +9,26 @@ T = TypeVar("T")
 
 
 class Scoped(Generic[T]):
-    """A value that blocks set; when all have ended it is what it was before the first.
+    """A value that blocks set: that of the innermost one which has not ended counts.
 
-    (Those in generators need not end in the order in which they began.)
+    Each is entered and left by an owner, for blocks in generators may end in any order, and also
+    in another task than that in which they began.
     """
 
     def __init__(self, name: str, default: T):
-        self._values: contextvars.ContextVar[tuple[T, ...]] = contextvars.ContextVar(
-            name, default=(default,)
-        )
+        self._entries: contextvars.ContextVar[tuple[tuple[object, T], ...]]
+        self._entries = contextvars.ContextVar(name, default=((None, default),))
 
     def get(self) -> T:
-        return self._values.get()[0]
+        return self._entries.get()[0][1]
 
-    def enter(self, value: T) -> None:
-        self._values.set((value, *self._values.get()))
+    def enter(self, owner: object, value: T) -> None:
+        self._entries.set(((owner, value), *self._entries.get()))
 
-    def leave(self) -> None:
-        _, *outer = self._values.get()
-        if outer:  # else the block began in another task
-            self._values.set(tuple(outer))
+    def leave(self, owner: object) -> None:
+        """End the owner's innermost block, if one began in this task."""
+        entries = self._entries.get()
+        for at, (other, _) in enumerate(entries):
+            if other is owner:
+                self._entries.set(entries[:at] + entries[at + 1 :])
+                return

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ def recall(kind: str, key: Key, valid: Callable[[Any], bool]) -> Any | None:
     a ``RuntimeWarning``; storing the fact again replaces it.
     """
     path = _path(kind, key)
-    if path is None or not path.is_file():  # nothing else ends when it is read
+    if path is None or not os.path.isfile(path):  # what is none may never end
         return None
     try:
         text = path.read_bytes()

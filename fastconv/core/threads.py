@@ -80,11 +80,12 @@ def set_num_threads(n: int) -> None:
 @contextlib.contextmanager
 def num_threads(n: int):
     """Use ``n`` threads inside a ``with`` block, in this Python thread only."""
-    asked.enter(checked(n))
+    owner = object()
+    asked.enter(owner, checked(n))
     try:
         yield
     finally:
-        asked.leave()
+        asked.leave(owner)
 
 
 def checked(n) -> int:

@@ -41,10 +41,12 @@ def odd_lines(nbytes: int) -> int:
 def _take(nbytes: int) -> np.ndarray:
     """A block with room for so much behind its first boundary, off the shelf or new."""
     blocks = _shelf.blocks
-    block = blocks.pop() if blocks else None
-    if block is None or block.nbytes < nbytes + ALIGN:
-        block = None  # gives back what is idle before taking more
-        blocks.clear()
+    for at in reversed(range(len(blocks))):
+        if blocks[at].nbytes >= nbytes + ALIGN:
+            block = blocks.pop(at)
+            break
+    else:
+        blocks.clear()  # gives back what is idle before taking more
         block = np.empty(nbytes + ALIGN, np.uint8)
     if POISON:
         block.fill(0xFF)  # every float32 and float64 made of these bytes is NaN

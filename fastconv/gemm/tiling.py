@@ -99,8 +99,8 @@ def sliding_tile(
         for nv in range(1, 5):
             if mr * nv + taps * nv + 1 <= machine().isa.registers:
                 used = columns / round_up(columns, nv * vector)
-                sums = mr * nv * sliding_turns(mr, nv, taps)
-                time = mr * nv * max(1, FEWEST_SUMS / sums) + 0.25 * (rows * channels + 4 * nv)
+                waiting = max(1, FEWEST_SUMS / (mr * nv * sliding_turns(mr, nv, taps)))
+                time = mr * nv * waiting + 0.25 * (rows * channels + 4 * nv)
                 time = max(time, machine().isa.load * (rows * channels + nv))
                 found.append(SlidingTile(used * mr * nv / time, rows, nv))
     return max(found, default=None)

@@ -8,7 +8,6 @@ from fastconv.autograd import Tensor, functional
 from fastconv.ops.cross_entropy import check_settings
 
 from .module import Module
-from .parameter import Buffer
 
 
 class CrossEntropyLoss(Module):
@@ -21,6 +20,8 @@ class CrossEntropyLoss(Module):
     See :func:`fastconv.ops.cross_entropy.cross_entropy_forward`.
     """
 
+    weight: Tensor | None
+
     def __init__(
         self,
         weight: Any = None,
@@ -30,7 +31,7 @@ class CrossEntropyLoss(Module):
         label_smoothing: float = 0.0,
     ):
         check_settings(ignore_index, reduction, label_smoothing)
-        self.weight = None if weight is None else Buffer(weight)
+        self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing

@@ -66,6 +66,10 @@ class Module:
             value = Buffer(value, persistent=slot.persistent)
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self._vacant = {other: slot for other, slot in self._vacant.items() if other != name}
+
     def _slot(self, name: str) -> _Slot | None:
         """What the attribute holds or, where it is None, what it may hold."""
         held = vars(self)

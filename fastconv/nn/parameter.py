@@ -14,7 +14,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True):
         super().__init__(data)
-        self.data = self.data.copy(order="K")  # optimisers write to it
+        self._data = self._data.copy(order="K")  # optimisers write to it
         self.requires_grad = requires_grad
 
     def __repr__(self) -> str:
@@ -32,5 +32,5 @@ class Buffer(Tensor):
 
     def __init__(self, data: Any, *, persistent: bool = True):
         super().__init__(data)
-        self.data = self.data.copy(order="K")
+        self._data = self._data.copy(order="K")
         self.persistent = persistent

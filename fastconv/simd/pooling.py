@@ -81,7 +81,10 @@ _OPERATIONS = (
 
 
 class PoolWindow(NamedTuple):
-    """The window of lane 0: address and steps in bytes, then elements, then positions in pixels."""
+    """The window of lane 0: address and steps in bytes, then elements, then positions in pixels.
+
+    (In a kernel these are numbers, while code is emitted their values in it; so in the results.)
+    """
 
     x: int
     rows: int
@@ -156,9 +159,7 @@ def _all_inside(v: Vectors, window: PoolWindow, stride: int, count):
 
 
 @intrinsic(prefer_literal=True)
-def pool_windows(
-    typingctx, like, operation, x_stride, y_stride, window, result
-):  # fmt: skip
+def pool_windows(typingctx, like, operation, x_stride, y_stride, window, result):
     """Reduce a vector of windows, a :class:`PoolWindow` and those beside it, or fewer.
 
     ``operation`` is ``MAXIMUM``, ``MAXIMUM_POSITION`` or ``AVERAGE`` (sum / ``divisor``).  Windows

@@ -36,9 +36,9 @@ _APART = 4  # parts of a line that are read in turns
 
 
 def sliding_turns(mr: int, nv: int, taps: int) -> int:
-    """Sums of its own that every so many steps of a sliding tile have, added in the end.
+    """In how many sets of sums the steps of a sliding tile take turns; they are added in the end.
 
-    So they wait less for one another where they are few, and the registers hold all of them.
+    Few sums would wait for one another; two sets of them do not, if the registers hold both.
     """
     fit = 2 * mr * nv + taps * nv + 1 <= machine().isa.registers
     return 2 if mr * nv < FEWEST_SUMS and fit else 1

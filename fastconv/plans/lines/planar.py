@@ -113,6 +113,7 @@ class PlanarCorrelation(UnfoldedCorrelation):
     def applies(c: Correlation, itemsize: int, x_format: str, y_format: str) -> bool:
         """Whether this plan can run ``c`` and suits it: planes of few channels, long rows.
 
+        But not planes that short vectors of filters are faster for (:func:`_by_filters`).
         Or channels-last pixels of so few that they are soon planes.  Columns of a larger stride are
         moved one by one, which is as well done where filters fill vectors, and does not pay where
         windows do not overlap.
