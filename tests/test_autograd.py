@@ -218,7 +218,7 @@ def test_one_no_grad_serves_again():
 
 def test_no_grad_and_generators():
     """It would not hold while one runs."""
-    with pytest.raises(TypeError, match="values is a generator function"):
+    with pytest.raises(TypeError, match="runs after its call: use with inside of it"):
 
         @fc.no_grad()
         def values():

@@ -222,7 +222,10 @@ def test_pad_values_are_numbers(value):
 
 
 def test_pad_values_fit_their_dtype():
-    for value, dtype in ((255, np.uint8), (1, bool), (-(2**63), np.int64), (np.inf, np.float32)):
+    for value, dtype in (
+        *((255, np.uint8), (1, bool), (-(2**63), np.int64), (np.inf, np.float32)),
+        *((np.int64(-1), np.int64), (np.float32(7), np.uint8)),
+    ):
         assert F.pad(np.zeros(1, dtype), (1, 0), value=value)[0].item() == value
     assert F.pad(np.ones((1, 2)), (1, 0), "reflect", 0).shape == (1, 3)
 

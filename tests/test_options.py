@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import math
 import threading
 
@@ -130,10 +131,30 @@ def test_blocks_of_generators_leave_nothing_behind():
     first, second = suspended(accuracy="fast", num_threads=1), suspended(algorithm="direct")
     next(first)
     next(second)
+    assert request() == Request("direct", "fast")
     first.close()
-    assert request() == Request("direct", "fast")  # as it was when that block began
+    assert (request(), fc.get_num_threads()) == (Request("direct"), before)
     second.close()
     assert (request(), fc.get_num_threads()) == (Request(), before)
+
+
+def _generator():
+    yield
+
+
+async def _coroutine():
+    pass
+
+
+@pytest.mark.parametrize("decorate", [fc.options(accuracy="fast"), fc.no_grad, fc.enable_grad()])
+@pytest.mark.parametrize(
+    "function",
+    [_generator, _coroutine, functools.partial(_generator), int],
+    ids=["generator", "coroutine", "partial", "class"],
+)
+def test_what_runs_after_its_call_is_not_decorated(decorate, function):
+    with pytest.raises(TypeError, match=r"use with inside of it|only functions can be decorated"):
+        decorate(function)
 
 
 def test_a_block_that_ends_inside_another_leaves_it_alone():

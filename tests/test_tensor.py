@@ -200,6 +200,26 @@ def test_a_matrix_product_in_place_is_another_tensor():
     np.testing.assert_array_equal(before, np.eye(2))
 
 
+def test_elements_can_be_written():
+    x, w = fc.Tensor(np.zeros((2, 3), np.float32)), fc.Tensor(np.ones(3), requires_grad=True)
+    x[0] += 1
+    x[x > 0] *= 2
+    x[1, fc.Tensor([0, 2])] = fc.Tensor(np.float64([3, 4]))
+    np.testing.assert_array_equal(x, [[2, 2, 2], [3, 0, 4]])
+    assert x.dtype == np.float32
+    with pytest.raises(RuntimeError, match="not recorded: it needs no_grad"):
+        x[0] = w
+    with pytest.raises(RuntimeError, match="not recorded"):
+        w[0] = 1
+    with fc.no_grad():
+        w[0] = 7
+    assert w.data[0] == 7
+    with pytest.raises(TypeError, match="cannot be kept in a tensor of int64"):
+        fc.Tensor([1, 2])[0] = 0.5
+    with pytest.raises(TypeError, match="must be set to a tensor, array or number"):
+        x[0] = "text"
+
+
 def test_an_array_that_is_put_in_place_is_a_callers():
     parameter, array = fc.nn.Parameter(np.ones(2)), np.zeros(2)
     parameter.data = array

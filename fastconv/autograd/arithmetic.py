@@ -13,7 +13,7 @@ from fastconv.ops.broadcast import unbroadcast
 
 from .promotion import combined, kind
 from .tape import Gradient, is_grad_enabled
-from .variable import Variable
+from .variable import Variable, plain_index
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -175,6 +175,17 @@ class Arithmetic(Variable):
         if not self.data.flags.writeable:
             raise ValueError("the array of this tensor is read-only")
         self.data[...] = y
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write to elements of the array, which is never recorded; so does ``self[index] += b``."""
+        if _is_recorded(self, value):
+            raise RuntimeError("writing to elements is not recorded: it needs no_grad()")
+        if not _is_operand(value):
+            raise TypeError(f"elements must be set to a tensor, array or number, got {value!r:.60}")
+        (new,) = combined((value,), fractional=False)
+        if kind(np.asarray(new).dtype) > kind(self.data.dtype):
+            raise TypeError(f"{new!r:.60} cannot be kept in a tensor of {self.data.dtype}")
+        self.data[plain_index(index)] = new
 
     def _check_writable(self) -> None:
         if self.requires_grad and is_grad_enabled():

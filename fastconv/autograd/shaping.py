@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.core import checks
 
-from .variable import Variable
+from .variable import Variable, plain_index
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -116,9 +116,7 @@ class Shaping(Variable):
 
     def __getitem__(self, index: Any) -> Tensor:
         """NumPy's indexing: integers, slices, None, ``...``, masks and index arrays."""
-        parts = index if isinstance(index, tuple) else (index,)
-        parts = tuple(p.data if isinstance(p, Variable) else p for p in parts)
-        shape = self.data.shape
+        parts, shape = plain_index(index), self.data.shape
 
         def gradient(dy: np.ndarray) -> np.ndarray:
             dx = np.zeros(shape, dy.dtype)

@@ -8,15 +8,13 @@ else, so an array that no gradient needs is freed as soon as the computation has
 
 from __future__ import annotations
 
-import functools
-import inspect
 import weakref
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from fastconv.core.scoped import Scoped
+from fastconv.core.scoped import Scoped, inside
 
 # A new array, the gradient it was given, or a view of it: never an array that it keeps.
 Gradient = Callable[[np.ndarray], np.ndarray]
@@ -24,7 +22,7 @@ Gradient = Callable[[np.ndarray], np.ndarray]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_enabled = Scoped("grad_enabled", True)
+_enabled = Scoped("grad_enabled", True, lambda outer, own: own)
 
 
 def is_grad_enabled() -> bool:
@@ -42,17 +40,7 @@ class _Recording:
         self._enabled = enabled
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
-        if inspect.isclass(function) or not callable(function):
-            raise TypeError(f"only functions can be decorated, got {function!r:.60}")
-        if inspect.isgeneratorfunction(function):
-            raise TypeError(f"{function.__name__} is a generator function: use with inside of it")
-
-        @functools.wraps(function)
-        def inside(*arguments: P.args, **named: P.kwargs) -> T:
-            with self:
-                return function(*arguments, **named)
-
-        return inside
+        return inside(self, function)
 
     def __enter__(self) -> None:
         _enabled.enter(self, self._enabled)

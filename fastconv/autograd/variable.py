@@ -62,6 +62,12 @@ def _check_alike(array: np.ndarray, name: str, other: np.ndarray) -> None:
         )
 
 
+def plain_index(index: Any) -> tuple[Any, ...]:
+    """The parts of an index, without tensors."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return tuple(part.data if isinstance(part, Variable) else part for part in parts)
+
+
 class Variable:
     """An array, its gradient and its place on the tape.
 

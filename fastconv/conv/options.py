@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from fastconv.core import checks, threads
-from fastconv.core.scoped import Scoped
+from fastconv.core.scoped import Scoped, inside
 
 from .algorithm import ACCURACIES
 from .registry import ALGORITHMS
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Request(NamedTuple):
@@ -20,7 +23,7 @@ class Request(NamedTuple):
     max_workspace: int | None = None  # bytes
 
 
-_current = Scoped("options", Request())
+_current = Scoped("options", Request(), lambda outer, changes: outer._replace(**changes))
 
 
 def request(algorithm="auto", accuracy=None, max_workspace=None) -> Request:
@@ -74,15 +77,18 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
     return _Block(changes, workers)
 
 
-class _Block(contextlib.ContextDecorator):
+class _Block:
     """Without a state of its own: any number of blocks may begin with it, in any thread."""
 
     def __init__(self, changes: dict[str, Any], workers: int | None):
         self._changes, self._workers = changes, workers
 
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
+        return inside(self, function)
+
     def __enter__(self) -> None:
-        _current.enter(self, _current.get()._replace(**self._changes))
-        threads.asked.enter(self, self._workers or threads.asked.get())
+        _current.enter(self, self._changes)
+        threads.asked.enter(self, self._workers)
 
     def __exit__(self, *_) -> None:
         _current.leave(self)

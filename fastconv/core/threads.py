@@ -59,7 +59,8 @@ class _State:
 
 
 _state = _State()
-asked: Scoped[int | None] = Scoped("threads", None)  # by the block that surrounds a call
+# By the blocks that surround a call.
+asked: Scoped[int | None] = Scoped("threads", None, lambda outer, own: own or outer)
 
 
 def get_num_threads() -> int:
