@@ -8,9 +8,9 @@ from fastconv.conv.arguments import described
 from fastconv.core.machine import machine
 from fastconv.gemm.tiling import SlidingTile, sliding_tile
 from fastconv.plans.blocked.direct_weight import DirectWeight
+from fastconv.simd.sliding import sliding_turns
 from fastconv.simd.taps import FEWEST_SUMS
 from fastconv.simd.vector import lanes
-from fastconv.simd.window_tiles import sliding_turns
 
 
 def _plan(channels, filters, taps, stride=1, dilation=1, itemsize=4, images=2):

@@ -164,10 +164,7 @@ class Arithmetic(Variable):
 
     def _write(self, y: np.ndarray) -> None:
         """Put a result into the array, or raise if it does not fit."""
-        if kind(y.dtype) > kind(self.data.dtype):
-            raise TypeError(
-                f"a result of {y.dtype} cannot be kept in a tensor of {self.data.dtype}"
-            )
+        self._check_keeps(y.dtype)
         if y.shape != self.data.shape:
             raise ValueError(
                 f"a result of shape {y.shape} cannot be kept in a tensor of shape {self.data.shape}"
@@ -183,9 +180,12 @@ class Arithmetic(Variable):
         if not _is_operand(value):
             raise TypeError(f"elements must be set to a tensor, array or number, got {value!r:.60}")
         (new,) = combined((value,), fractional=False)
-        if kind(np.asarray(new).dtype) > kind(self.data.dtype):
-            raise TypeError(f"{new!r:.60} cannot be kept in a tensor of {self.data.dtype}")
+        self._check_keeps(np.asarray(new).dtype)
         self.data[plain_index(index)] = new
+
+    def _check_keeps(self, dtype: np.dtype) -> None:
+        if kind(dtype) > kind(self.data.dtype):
+            raise TypeError(f"values of {dtype} cannot be kept in a tensor of {self.data.dtype}")
 
     def _check_writable(self) -> None:
         if self.requires_grad and is_grad_enabled():

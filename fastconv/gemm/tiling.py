@@ -7,8 +7,8 @@ import itertools
 from typing import NamedTuple
 
 from fastconv.core.machine import Isa, machine
+from fastconv.simd.sliding import sliding_turns
 from fastconv.simd.taps import FEWEST_SUMS
-from fastconv.simd.window_tiles import sliding_turns
 
 _LONGEST_BLOCK = 128
 _FEW_HELD = 3  # taps whose weights fit 32 registers with none to spare: of more LLVM spills some

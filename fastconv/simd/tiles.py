@@ -14,8 +14,9 @@ from .dots import emit_dots, emit_tap_dots
 from .emitted import emitted, named
 from .flat import emit_flat, emit_flat_products
 from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
+from .sliding import emit_sliding
 from .vector import element, lanes
-from .window_tiles import emit_lanes, emit_line, emit_parities, emit_planar, emit_sliding
+from .window_tiles import emit_lanes, emit_line, emit_parities, emit_planar
 
 _multiply = emitted(
     {

@@ -3,8 +3,7 @@
 They compute what those of :mod:`.microkernel` do, but for ``lanes``, which sums over no channels.
 Neighbouring pixels share most of their windows:
 
-* ``sliding``: a panel whose rows are the taps of a window that moves along: what one row reads in
-  a step, the next one reads in the step after, so an element is broadcast once for all of them.
+* ``sliding``: a panel whose rows are the taps of a window that moves along (:mod:`.sliding`).
 * ``line``: rows are pixels of a line, evenly apart, and what one tap of a pixel reads other taps of
   its neighbours read too: an element is broadcast once for all of them.
 * ``parities``: the same where every vector is of other outputs, which take other taps.
@@ -16,109 +15,11 @@ from __future__ import annotations
 
 import itertools
 
-from fastconv.core.machine import machine
-
 from .dealt import Dealt
-from .microkernel import (
-    PANEL,
-    Panel,
-    finish,
-    finish_listed,
-    prefetch_vectors,
-    products,
-    unrolled,
-    word,
-)
-from .taps import FEWEST_SUMS
-from .vector import I64, Vectors, i64
+from .microkernel import finish, products, unrolled, word
+from .vector import Vectors, i64
 
 _APART = 4  # parts of a line that are read in turns
-
-
-def sliding_turns(mr: int, nv: int, taps: int) -> int:
-    """In how many sets of sums the steps of a sliding tile take turns; they are added in the end.
-
-    Few sums would wait for one another; two sets of them do not, if the registers hold both.
-    """
-    fit = 2 * mr * nv + taps * nv + 1 <= machine().isa.registers
-    return 2 if mr * nv < FEWEST_SUMS and fit else 1
-
-
-def emit_sliding(v: Vectors, shape, *words):
-    panel, ending = Panel(*words[:PANEL]), words[PANEL:]
-    builder, (mr, nv, stretches, taps) = v.builder, shape
-    channels = mr // (stretches * taps)
-    sums, turns = mr * nv, sliding_turns(mr, nv, taps)
-
-    def add(acc, turn, a, vectors):
-        """Add the products of a window's column with what each tap, if any, meets there of B."""
-        for r in range(stretches):
-            for c in range(channels):
-                x = v.broadcast(v.offset(a, c * v.itemsize))
-                for tap, met in vectors.items():
-                    first = turn % turns * sums + ((r * taps + tap) * channels + c) * nv
-                    for j in range(nv):
-                        acc[first + j] = v.fma(x, met[j], acc[first + j])
-            a = builder.add(a, panel.a_pitch)
-
-    def column(carried, turn, reached):
-        """One more vector of B, and the column of the window that ``reached`` taps meet."""
-        a, b, ahead, *rest = carried
-        past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
-        met = [v.load(b, j) for j in range(nv)] + past
-        add(acc, turn, a, {tap: met[tap * nv : (tap + 1) * nv] for tap in range(reached)})
-        return [*panel.moved(v, [a, b, ahead]), *met[: (taps - 1) * nv], *acc]
-
-    def head(index, carried):
-        for reached in range(1, taps):
-            carried = column(carried, reached, reached)
-        return carried
-
-    def inside(columns):
-        def add_columns(index, carried):
-            for turn in range(columns):
-                prefetch_vectors(v, carried[2], nv)
-                carried = column(carried, turn, taps)
-            return carried
-
-        return add_columns
-
-    def tail(index, carried):
-        a, b, ahead, *rest = carried
-        past, acc = rest[: (taps - 1) * nv], rest[(taps - 1) * nv :]
-        for passed in range(1, taps):
-            met = {tap: past[(tap - passed) * nv :][:nv] for tap in range(passed, taps)}
-            add(acc, passed, a, met)
-            a = builder.add(a, panel.a_step)
-        return [a, b, ahead, *past, *acc]
-
-    def alone(index, carried):
-        """Of a run that is shorter than the window: every tap reads for itself."""
-        a, b, ahead, *acc = carried
-        met, at = [v.load(b, j) for j in range(nv)], a
-        for tap in range(taps):
-            add(acc, tap, at, {tap: met})
-            at = builder.add(at, panel.a_step)
-        return [builder.add(a, panel.a_step), builder.add(b, panel.b_step), ahead, *acc]
-
-    def run(index, acc):
-        start = panel.start(v, index)
-        rest = builder.sub(panel.length, i64(taps - 1))
-        whole = builder.zext(builder.icmp_signed(">=", rest, i64(0)), I64)
-        middle = builder.mul(whole, rest)
-        parts = [(builder.sdiv(middle, i64(turns)), inside(turns))]
-        if turns > 1:
-            parts.append((builder.srem(middle, i64(turns)), inside(1)))
-        carried = [*start, *[v.zero] * ((taps - 1) * nv), *acc]
-        for count, body in ((whole, head), *parts, (whole, tail)):
-            carried = v.loop(v.opaque(count), carried, body)
-        short = builder.mul(panel.length, builder.sub(i64(1), whole))
-        return v.loop(short, [*start, *carried[-turns * sums :]], alone)[3:]
-
-    acc = v.loop(panel.n_runs, [v.zero] * (turns * sums), run)
-    for other in range(sums, turns * sums, sums):
-        acc[:sums] = map(builder.fadd, acc[:sums], acc[other : other + sums])
-    finish_listed(v, acc[:sums], ending, mr, nv)
 
 
 def _far_apart(places) -> list[int]:
