@@ -11,6 +11,7 @@ from fastconv.plans.blocked import next_pixels
 LINE, ITEM, NV = 64, 4, 2
 ROW = NV * LINE  # bytes of a tile's lanes
 ROWS, COLUMNS = 3, 10  # of a block of pixels
+BLOCK = SimpleNamespace(images=1, rows=ROWS, columns=COLUMNS)
 NOWHERE = SimpleNamespace(image=0, row=0)
 
 
@@ -28,27 +29,28 @@ def plain(monkeypatch):
     """The functions as Python runs them; where runs begin in what is fetched, in both tables."""
     words = {}
     monkeypatch.setattr(next_pixels, "put_word", words.__setitem__)
-    for name in ("corner", "table_bytes", "_column"):
+    for name in ("corner", "table_bytes", "in_a_row", "_column"):
         monkeypatch.setattr(next_pixels, name, getattr(next_pixels, name).py_func)
     return words
 
 
-def _fetched(words, a, x, y, x_bytes, dy_bytes, calls, last=9):
+def _fetched(words, a, x, y, x_bytes, dy_bytes, calls, last=9, lines=BLOCK):
     """The lines that all calls fetch, by number."""
-    block = SimpleNamespace(images=1, rows=ROWS)
-    next_pixels.list_lines.py_func(a, x, y, 0, block, NOWHERE, NOWHERE)
-    ahead = next_pixels.share_out.py_func(a, x, y, ROW, 1, last, 0, 0, x_bytes, 0, dy_bytes, calls)
+    next_pixels.list_lines.py_func(a, x, y, 0, lines, NOWHERE, NOWHERE)
+    ahead = next_pixels.share_out.py_func(
+        a, x, y, ROW, BLOCK, lines, 1, last, 0, 0, x_bytes, 0, dy_bytes, calls
+    )
     found = set()
     for call in range(calls):
         at, step, table = next_pixels.fetched.py_func(a, x, y, ahead, call, 7)
         if step == 0:
             assert at == 7 and all(
-                words[table + row * next_pixels.RUN_BYTES + 16] == 0 for row in range(ROWS)
+                words[table + row * next_pixels.RUN_BYTES + 16] == 0 for row in range(lines.rows)
             )
             continue
-        for row in range(ROWS):
+        for row in range(lines.rows):
             start = at + words[table + row * next_pixels.RUN_BYTES + 16]
-            for pixel in range(COLUMNS):
+            for pixel in range(lines.columns):
                 first = start + pixel * step
                 found.update(range(first // LINE, (first + ROW) // LINE))
     return found
@@ -100,3 +102,14 @@ def test_nothing_behind_the_last_block_nor_of_planes(plain):
     x.xc = 4096
     wanted, found = _wanted(y, 1, 256), _fetched(plain, _args(1), x, y, 1024, 256, 40)
     assert wanted <= found <= wanted | _behind(y, 1, 256)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_joined_lines_are_fetched_where_they_join(plain, stride):
+    """Of every other pixel lines do not."""
+    x, y = _array(256, stride, 1024, 0), _array(64, 1, 384, 1 << 30)
+    lines = SimpleNamespace(images=1, rows=1, columns=ROWS * COLUMNS)
+    found = _fetched(plain, _args(stride), x, y, 1024, 384, 40, lines=lines)
+    wanted = _wanted(y, 1, 384) | (_wanted(x, 1, 1024) if stride == 1 else set())
+    behind = _behind(y, 1, 384) | (_behind(x, 1, 1024) if stride == 1 else set())
+    assert wanted <= found <= wanted | behind

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cases
 import pytest
 from harness import DTYPES, FORMATS, Trial, assert_close
 
 from fastconv.conv.arguments import described
+from fastconv.core.machine import machine
 from fastconv.core.threads import num_threads
+from fastconv.plans.blocked import weight
 from fastconv.plans.blocked.direct_weight import DirectWeight, SwappedWeight, direct_weight
 from fastconv.simd.vector import lanes
 
@@ -42,6 +46,16 @@ def test_a_sum_that_waits_for_itself_is_faster_than_empty_lanes():
 
 
 @wide
+@pytest.mark.parametrize("channels", [2 * lanes(4), 4 * lanes(4)])
+def test_the_narrower_pixels_are_in_the_lanes_if_none_are_packed(channels, monkeypatch):
+    large = replace(machine(), l1=1 << 20)
+    monkeypatch.setattr(weight, "machine", lambda: large)
+    filters = 6 * lanes(4)
+    for plan in (_plan(channels, filters), _plan(filters, channels)):
+        assert all(plan.in_place) and plan.c.filters == channels
+
+
+@wide
 @pytest.mark.parametrize(
     "plan",
     [
@@ -58,7 +72,7 @@ def test_others_keep_their_places(plan):
 
 
 @pytest.mark.parametrize(
-    ("channels", "filters", "groups"), [(67, 130, 1), (96, 48, 1), (130, 20, 1), (288, 60, 3)]
+    ("channels", "filters", "groups"), [(67, 130, 1), (96, 130, 1), (130, 20, 1), (288, 60, 3)]
 )
 @pytest.mark.parametrize("images", [1, 5])
 def test_sums_that_go_to_dw_at_once(channels, filters, groups, images):

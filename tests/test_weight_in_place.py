@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cases
 import numpy as np
 import pytest
-from harness import DTYPES, Trial, assert_close
+from harness import DTYPES, FORMATS, Trial, assert_close, fenced
 
+import fastconv as fc
 from fastconv.conv.arguments import described
 from fastconv.core.machine import machine
-from fastconv.plans.blocked import weight
+from fastconv.plans.blocked import next_pixels, weight, weight_operands
 from fastconv.plans.blocked.direct_weight import DirectWeight, direct_weight
+from fastconv.plans.blocked.weight_operands import Block, Left, Right
 from fastconv.simd.vector import lanes
 
 wide = pytest.mark.skipif(lanes(4) < 16, reason="about the tiles of vectors of 16")
@@ -113,3 +116,48 @@ def test_gradients(channels, filters, groups, dtype, stride):
 def test_some_of_these_gradients_have_several_blocks_in_place():
     plan = _plan(160, 64)
     assert type(plan) is DirectWeight and plan.n_blocks == 2 and plan.in_place[0]
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """``joined_lines`` as Python runs it, of pixels 4 bytes apart."""
+    monkeypatch.setattr(weight_operands, "in_a_row", next_pixels.in_a_row.py_func)
+
+    def join(whole, block, left, right):
+        left, right = Left(0, *left, 4, 0, 0), Right(0, 0, *right, 4)
+        arguments = SimpleNamespace(whole=whole), block, left, right
+        return weight_operands.joined_lines.py_func(*arguments)
+
+    return join
+
+
+def test_lines_that_join_are_one_run(joined):
+    """On both sides (image, row), in bytes; of a product that has all pixels."""
+    block, line = Block(4, 0, 0, 3, 5, 7), Block(4, 0, 0, 1, 1, 105)
+    there = (140, 28)
+    assert joined(1, block, there, there) == line
+    assert joined(0, block, there, there) == block
+    for apart in ((140, 32), (160, 28)):
+        assert joined(1, block, apart, there) == joined(1, block, there, apart) == block
+    one_image = block._replace(images=1)
+    assert joined(1, one_image, (0, 28), (999, 28)) == line._replace(columns=35)
+    one_row = block._replace(rows=1)
+    assert joined(1, one_row, (28, 0), (28, 999)) == line._replace(columns=21)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize(("channels", "filters"), [(72, 160), (160, 72), (264, 24)])
+@pytest.mark.parametrize("formats", [*itertools.product(FORMATS, repeat=2)], ids="-".join)
+def test_gradients_of_small_images(channels, filters, groups, stride, threads, dtype, formats):
+    """Blocks of several images, the last one of fewer."""
+    name = f"small-{channels}-{filters}-{groups}-{stride}"
+    case = cases.Case(name, 7, channels, 7, 7, filters, 1, 1, stride=stride, groups=groups)
+    trial = Trial(case, "backward_weight", dtype, formats[0])
+    x, dy = trial.operands()
+    dy = fenced(dy, dtype, formats[1])
+    with fc.options(num_threads=threads):
+        dw = trial.run("direct", x, dy)
+    assert_close(dw, trial.expected, trial.bound("direct"))

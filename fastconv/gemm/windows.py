@@ -23,6 +23,7 @@ WINDOW = record(
     "channels block n_blocks vector"
 )
 
+_WIDE = 8  # vectors of a pixel, which are copied together: those of pixels far apart would compete
 _SHORT_ROW = 512  # bytes up to which rows are not cleared at their two ends, one by one
 
 
@@ -58,7 +59,7 @@ def _pixels(like, a, target, source, count, valid, item):
     if _side_by_side(a, valid, item):
         copy(target, source, count * pixel)
     elif a.xc == item:
-        if valid % a.vector == 0:
+        if valid % a.vector == 0 and valid < _WIDE * a.vector:
             for c in range(0, valid, a.vector):
                 copy_strided(like, target + c * item, pixel, source + c * item, step, count)
         else:

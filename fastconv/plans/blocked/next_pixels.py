@@ -25,11 +25,18 @@ def table_bytes(a):
 
 
 @inner
-def list_lines(a, x, y, runs, block, left, right):
-    """One run for every output row of the block, in all tables."""
+def in_a_row(block, pixel, row, image):
+    """Whether all pixels of a block follow one another, ``pixel`` bytes apart."""
+    line = block.columns * pixel
+    return (block.rows == 1 or row == line) and (block.images == 1 or image == block.rows * line)
+
+
+@inner
+def list_lines(a, x, y, runs, lines, left, right):
+    """One run for every line of a block, in all tables."""
     at, size = runs, table_bytes(a)
-    for i in range(block.rows):
-        for n in range(block.images):
+    for i in range(lines.rows):
+        for n in range(lines.images):
             for table in range(TABLES):
                 put_word(at + table * size, n * left.image + i * left.row)
                 put_word(at + table * size + 8, n * right.image + i * right.row)
@@ -40,35 +47,43 @@ def list_lines(a, x, y, runs, block, left, right):
 
 
 @inner
-def share_out(a, x, y, row, pixels, last, group, channel, x_bytes, lane, dy_bytes, calls):
+def share_out(
+    a, x, y, row, block, lines, pixels, last, group, channel, x_bytes, lane, dy_bytes, calls
+):  # fmt: skip
     """What so many calls fetch of the block of ``pixels``, unless it is the ``last``.
 
     So many bytes of every pixel, from a channel of x and a lane of dy on: where they begin, how
-    many columns each has and of how many bytes, and the calls.
+    many columns each has and of how many bytes; the calls, and the pixels of a line.  Lines that
+    ``block`` has joined are fetched if they join in the array, too.
     """
     n, i, j = corner(a, pixels)
     h, w = x.row_first + i * a.row_stride, x.column_first + j * a.column_stride
     item = row // a.tile.nr
     of_x = x.x + n * x.xn + h * x.xh + w * x.xw + group * x.xg + channel * x.xc
     of_dy = y.x + n * y.xn + i * y.xh + j * y.xw + group * y.xg + lane * y.xc
+    joined = lines.columns != block.columns
+    length = lines.columns if joined else a.task_j
+    x_step = a.column_stride * x.xw
+    x_follows = not joined or in_a_row(block, x_step, a.row_stride * x.xh, x.xn)
+    dy_follows = not joined or in_a_row(block, y.xw, y.xh, y.xn)
     more = pixels < last
-    x_bytes = x_bytes if more and x.xc == item else 0
-    dy_bytes = dy_bytes if more and y.xc == item else 0
+    x_bytes = x_bytes if more and x_follows and x.xc == item else 0
+    dy_bytes = dy_bytes if more and dy_follows and y.xc == item else 0
     parts = 1
     while parts < _MOST_PARTS and 2 * parts * ((x_bytes + dy_bytes + row - 1) // row) <= calls:
         parts *= 2
     part = row // parts
-    x_row = part if x_bytes == a.column_stride * x.xw and x_bytes % part == 0 else row
+    x_row = part if x_bytes == x_step and x_bytes % part == 0 else row
     dy_row = part if dy_bytes == y.xw and dy_bytes % part == 0 else row
     x_columns, dy_columns = (x_bytes + x_row - 1) // x_row, (dy_bytes + dy_row - 1) // dy_row
-    return of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls
+    return of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls, length
 
 
 @inner
-def _column(a, row, first, column, columns, pixel):
+def _column(length, row, first, column, columns, pixel):
     """Where a column begins, and the bytes of a step."""
     if columns * row == pixel:
-        return first + column * a.task_j * row, row
+        return first + column * length * row, row
     return first + column * row, pixel
 
 
@@ -79,13 +94,14 @@ def fetched(a, x, y, ahead, call, near):
     Where there are more columns than calls, those of dy come first.  If a call has none, that is
     what is ``near`` already.
     """
-    of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls = ahead
+    of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls, length = ahead
     columns = min(calls, x_columns + dy_columns)
     column = call * columns // calls
     if (call + 1) * columns // calls == column:
         return near, 0, 2 * table_bytes(a)
     if column < dy_columns:
-        at, step = _column(a, dy_row, of_dy, column, dy_columns, y.xw)
+        at, step = _column(length, dy_row, of_dy, column, dy_columns, y.xw)
         return at, step, table_bytes(a)
-    at, step = _column(a, x_row, of_x, column - dy_columns, x_columns, a.column_stride * x.xw)
+    x_step = a.column_stride * x.xw
+    at, step = _column(length, x_row, of_x, column - dy_columns, x_columns, x_step)
     return at, step, 0

@@ -23,7 +23,15 @@ from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
 from .next_pixels import fetched, list_lines, share_out
-from .weight_operands import block_at, left_of, product_of, right_of, room_of, unit_at
+from .weight_operands import (
+    block_at,
+    joined_lines,
+    left_of,
+    product_of,
+    right_of,
+    room_of,
+    unit_at,
+)
 
 LAYOUT = record(
     "profile scratch scratch_bytes sums copy_bytes x_window dy_window x_in_place dy_in_place "
@@ -38,8 +46,9 @@ LAYOUT = record(
     "window_bytes buffer_rows buffer_columns row_stride column_stride row_advance column_advance "
     # columns gathered from it: runs of terms (none: the window is used as it is), their buffer
     "terms n_terms term_length columns_bytes pixel_step "
-    # products for one block of channels: tap rows × taps of a row; outputs that each of them reads
-    "products_down products_across row_spread column_spread row_reach column_reach "
+    # products for one block of channels: tap rows × taps of a row; outputs that each of them reads;
+    # whether there is only one, which reads all of them
+    "products_down products_across row_spread column_spread row_reach column_reach whole "
     # tiles: channels or columns of one product, lanes of filters; where the last of these begins in
     # dy, or at most does
     "tiles_m tiles_k n_blocks dy_last",
@@ -62,25 +71,22 @@ def _pack_window(like, a, x, item, window, unit, block):
 
 @inner
 def _pack_gradient(like, y, item, right, group, first, last, block):
-    """Tiles of dy as ``[tile of filters][row][image][column][lane]``."""
-    size = block.columns * y.block * item
-    at_once = block.rows if block.images == 1 else 1  # rows
+    """Tiles of dy as ``[tile of filters][image][row][column][lane]``."""
     for tile in range(first, last):
-        target = right.at + tile * right.tile
-        for i in range(block.i0, block.i0 + block.rows, at_once):
-            for n in range(block.n0, block.n0 + block.images):
-                pack_block(
-                    like, y, item, target, n, group, tile, i, at_once, block.j0, block.columns
-                )
-                target += size
+        for n in range(block.images):
+            target = right.at + tile * right.tile + n * right.image
+            pack_block(
+                like, y, item, target, block.n0 + n, group, tile, block.i0, block.rows, block.j0,
+                block.columns,
+            )  # fmt: skip
 
 
 @inner
 def _gather(like, a, x, item, vector, room, block):
     """The columns of a block of pixels, in the order of :func:`_pack_gradient`."""
     pixel, target = x.block * item, room.columns
-    for i in range(block.rows):
-        for n in range(block.images):
+    for n in range(block.images):
+        for i in range(block.rows):
             line = (n * a.buffer_rows + i * a.row_advance) * a.buffer_columns * pixel
             gather_rows(
                 like, target, a.pixel_step, item, vector, block.columns, room.window + line,
@@ -153,7 +159,8 @@ def weight_kernel(itemsize: int) -> Kernel:
             for number in range(first_block, last_block):
                 block = block_at(a, number)
                 left, right = left_of(a, x, itemsize, room, block), right_of(a, y, row, room, block)
-                list_lines(a, x, y, room.runs, block, left, right)
+                lines = joined_lines(a, block, left, right)
+                list_lines(a, x, y, room.runs, lines, left, right)
                 group, done = -1, 0
                 for at in range(first_unit, last_unit):
                     unit = unit_at(a, at)
@@ -171,9 +178,9 @@ def weight_kernel(itemsize: int) -> Kernel:
                         met = min(last_unit, (group + 1) * a.n_blocks * a.tiles_k) - at
                         blocks = (unit.tile + met + a.tiles_k - 1) // a.tiles_k
                         ahead = share_out(
-                            a, x, y, row, number + 1, last_block, group, unit.block * x.block,
-                            blocks * channel_bytes, low * a.tile.nr, (high - low) * row,
-                            met * products * a.tiles_m,
+                            a, x, y, row, block, lines, number + 1, last_block, group,
+                            unit.block * x.block, blocks * channel_bytes, low * a.tile.nr,
+                            (high - low) * row, met * products * a.tiles_m,
                         )  # fmt: skip
                         clock = lap(a.profile, worker, WEIGHT, clock)
                     where = (group * a.tiles_k + unit.tile) * a.n_blocks + unit.block
@@ -183,7 +190,7 @@ def weight_kernel(itemsize: int) -> Kernel:
                     of_dy += min(unit.tile * right.tile, a.dy_last)
                     for r in range(a.products_down):
                         for s in range(a.products_across):
-                            product = product_of(a, room, left, right, block, r, s, of_x, of_dy)
+                            product = product_of(a, room, left, right, lines, r, s, of_x, of_dy)
                             _add_product(
                                 a, x, y, itemsize, room, unit, left, right, product, ahead, done,
                                 target, number == first_block, number + 1 == last_block,

@@ -11,7 +11,7 @@ from fastconv.core.jit import inner
 from fastconv.plans.pixel_tasks import corner
 from fastconv.simd.copying import get_word
 
-from .next_pixels import RUN_BYTES, TABLES, table_bytes
+from .next_pixels import RUN_BYTES, TABLES, in_a_row, table_bytes
 
 
 class Block(NamedTuple):
@@ -115,8 +115,8 @@ def left_of(a, x, item, room, block):
     row, pixel = a.row_advance * line, a.column_advance * point
     if a.n_terms > 0:
         at, pixel = room.columns, a.pixel_step
-        image = block.columns * pixel
-        row = block.images * image
+        row = block.columns * pixel
+        image = block.rows * row
     return Left(at, image, row, pixel, line, point)
 
 
@@ -126,7 +126,18 @@ def right_of(a, y, row, room, block):
         at = y.x + block.n0 * y.xn + block.i0 * y.xh + block.j0 * y.xw
         return Right(at, row, y.xn, y.xh, y.xw)
     line = block.columns * row
-    return Right(room.gradient, block.rows * block.images * line, line, block.images * line, row)
+    image = block.rows * line
+    return Right(room.gradient, block.images * image, image, line, row)
+
+
+@inner
+def joined_lines(a, block, left, right):
+    """The block as a single line, if all its pixels are one run of a product that has them all."""
+    left_joins = in_a_row(block, left.pixel, left.row, left.image)
+    if a.whole != 0 and left_joins and in_a_row(block, right.pixel, right.row, right.image):
+        columns = block.images * block.rows * block.columns
+        return Block(block.n0, block.i0, block.j0, 1, 1, columns)
+    return block
 
 
 @inner

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastconv.core.machine import machine
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
@@ -24,9 +26,23 @@ def _tile(plan: BlockedWeight) -> dict[str, int]:
     return tile_panel(*shape, plan.sliding)
 
 
+_ALL = np.array([[0, NO_LIMIT]])  # outputs that a tap reads
+
+
+def _is_whole(plan: BlockedWeight) -> bool:
+    """Whether there is one product, that reads all outputs."""
+    axes = plan.c.rows, plan.c.columns
+    return all(
+        np.array_equal(reach, [[0, axis.outputs]])
+        for reach, axis in zip(plan.reach, axes, strict=True)
+    )
+
+
 def multiply_stage(plan: BlockedWeight) -> Stage:
     """Outer products, summed over blocks of pixels."""
     c = plan.c
+    whole = _is_whole(plan)
+    reach = (_ALL, _ALL) if whole else plan.reach
     return Stage(
         weight_kernel(plan.itemsize),
         plan.workers,
@@ -52,8 +68,9 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         products_across=plan.products[1],
         row_spread=plan.rows.spread,
         column_spread=plan.columns.spread,
-        row_reach=plan.reach[0],
-        column_reach=plan.reach[1],
+        row_reach=reach[0],
+        column_reach=reach[1],
+        whole=whole,
         tiles_m=plan.tiles_m,
         tiles_k=plan.tiles_k,
         n_blocks=plan.n_blocks,
