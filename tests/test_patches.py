@@ -181,6 +181,11 @@ def test_lines_far_apart_compete_for_the_first_level_cache(pitch, lines):
     assert Machine("", ISAS[0], 48 << 10, 2 << 20, 32 << 20).lines_apart(pitch) == lines
 
 
+@pytest.mark.parametrize(("pitch", "lines"), [(64, 8192), (2048, 256), (4096, 128), (65536, 8)])
+def test_and_for_the_second(pitch, lines):
+    assert Machine("", ISAS[0], 48 << 10, 512 << 10, 32 << 20).far_lines_apart(pitch) == lines
+
+
 def test_rows_that_leave_the_first_level_cache_are_copied_to_planes():
     """Where pixels are a page apart; not where they are next to one another."""
     near, far = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import oracle
 import pytest
@@ -12,6 +14,7 @@ import fastconv as fc
 from fastconv.conv._product import parts_of
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import machine
+from fastconv.plans.pointwise import planes
 from fastconv.plans.pointwise.planes import PlanesCorrelation
 
 DIRECTIONS = ("forward", "backward_input")
@@ -86,6 +89,29 @@ def test_nothing_is_packed_where_filters_or_channels_stand_side_by_side():
     assert not filters.readable((160, 8, 8, 8))
     few = Case("one-filter", 3, 20, 16, 16, 1, 1, 1)
     assert not _plan(Trial(few, "forward")).filters.readable((80, 4, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("size", "pitch", "there"),
+    [
+        (33, 1024 * 4, False),  # room for 8 lines so far apart
+        (33, 1040 * 4, True),  # for 512
+        (20, 1024 * 4, True),  # few pixels
+        (20, 4096 * 4, False),  # which miss the second cache, too
+    ],
+)
+def test_filters_that_compete_for_places_are_packed(size, pitch, there, monkeypatch):
+    host = replace(machine(), l1=32 << 10, l2=512 << 10)
+    monkeypatch.setattr(planes, "machine", lambda: host)
+    case = Case(f"planes-compete-{size}", 1, 64, size, size, 100, 1, 1)
+    trial = Trial(case, "backward_input", "float32", "nchw")
+    dy, w = trial.operands()
+    rows = np.full((100, pitch // 4), np.nan, np.float32)
+    part = rows[:, :64, None, None]
+    part[...] = w
+    assert _plan(trial).filters.readable(part.strides) == there
+    assert _plan(trial).filters.readable(w.swapaxes(0, 1).copy().swapaxes(0, 1).strides)
+    assert_close(trial.run("direct", dy, part), trial.expected, trial.bound("direct"))
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -93,7 +93,16 @@ class Machine:
         It looks for a line by where that is in a page: where pitches are multiples of many lines,
         all are looked for in few places.
         """
-        return self.l1 // PAGE * min(PAGE // _LINE, PAGE // math.gcd(PAGE, pitch))
+        return _lines_apart(self.l1, PAGE, pitch)
+
+    def far_lines_apart(self, pitch: int) -> int:
+        """The same of the second level, a line of which may be in one of eight places."""
+        return _lines_apart(self.l2, self.l2 // 8, pitch)
+
+
+def _lines_apart(size: int, period: int, pitch: int) -> int:
+    """Of a cache that looks in the same places for lines a ``period`` apart."""
+    return size // period * min(period // _LINE, period // math.gcd(period, pitch))
 
 
 def _target() -> tuple[str, frozenset[str]]:

@@ -8,7 +8,8 @@ batch one after the other, so that small ones fill whole tiles together.
 
 Filters are read where they are, if channels or filters stand side by side: what one core packs
 another one waits for.  A tile has no more of them than the first cache has places for, whose number
-is small where rows are whole pages apart.
+is small where rows are whole pages apart; and where channels are, so that all that a tile reads
+competes for few places, a copy is worth its time once there are enough pixels.
 
 A few images may leave a few pixels over when vectors are full: 7×7 = 3 · 16 + 1.  If it is channels
 of the filters that stand side by side, those of such pixels are made to, and their results are dot
@@ -34,6 +35,7 @@ from fastconv.plans.packed_filters import Filters, PackedFilters, Prepared
 from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.copying import LINE
 from fastconv.simd.dots import dot_rows
+from fastconv.simd.microkernel import TERMS
 from fastconv.simd.tiles import tile_dots, tile_panel
 from fastconv.simd.vector import lanes
 
@@ -44,6 +46,8 @@ _TRANSPOSING = 1.1  # how much longer the plan that transposes takes at least
 _TURNS = 8  # tasks for each thread, at least
 _MOST_OVER = 0.5  # of a vector: pixels left over
 _GAIN = 1.05  # of leaving them over, at least
+_COPIED = 1024  # pixels for which filters are copied that compete for places in the first cache
+_FAR = 4  # times as long as one of the first cache is a line missed that competes for the second
 
 
 def _panel_bytes(c: Correlation, itemsize: int, nv: int) -> int:
@@ -77,11 +81,25 @@ class _Spans(NamedTuple):
 
 
 class _Filters(PackedFilters):
-    """Filters that are packed, and kept, only where they cannot be read as they are."""
+    """Filters that are packed, and kept, only where they cannot be read as they are, or slowly."""
 
     def readable(self, strides: tuple[int, ...]) -> bool:
-        """Whether filters or channels stand side by side, and the filters fill a tile."""
-        return self.itemsize in strides[:2] and self.correlation.filters >= self.width
+        """Whether filters or channels stand side by side, near enough; and the filters fill a tile.
+
+        Those of a tile that stand side by side are read channel by channel.
+        """
+        c = self.correlation
+        wk, wc = strides[:2] if c.forward else strides[1::-1]
+        if c.filters < self.width:
+            return False
+        return wc == self.itemsize or (wk == self.itemsize and not self._compete(wc))
+
+    def _compete(self, pitch: int) -> bool:
+        """Whether channels so many bytes apart compete for places, at the cost of a copy."""
+        c, host = self.correlation, machine()
+        channels = min(c.channels, TERMS)
+        missed = _FAR if channels > host.far_lines_apart(pitch) else 1
+        return channels > host.lines_apart(pitch) and missed * c.pixels >= _COPIED
 
     def found(self, w: np.ndarray, bias) -> tuple:
         return (w, w.strides, bias) if self.readable(w.strides) else super().found(w, bias)
