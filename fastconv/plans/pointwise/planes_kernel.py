@@ -11,12 +11,14 @@ from typing import NamedTuple
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import LINE, copy, move, put_word, zero
+from fastconv.simd.copying import LINE, copy, fetch, move, put_word, zero
 from fastconv.simd.microkernel import TERMS
 from fastconv.simd.strided import take_even
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
+
+_PLANES_AHEAD = 8  # fetched while one is packed: what is next in a plane is not what is read next
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu "
@@ -138,6 +140,7 @@ def _pack(like, a, item, vector, width, panels, group, first, count):
         whole = panels + (done + head) // width * panel
         for c in range(a.channels):
             at, target = source + c * a.xc, whole + c * row
+            fetch(at + _PLANES_AHEAD * a.xc, (run * step + LINE - 1) // LINE, LINE)
             _take(like, item, vector, to + c * row, at, step, head)
             at += head * step
             for _ in range(tiles):
