@@ -160,8 +160,9 @@ def tile_line(
     channels: int,
     groups: int,
     share: int,
+    ahead: int,
 ) -> dict[str, int]:
-    """The tile of ``mr`` pixels of a line, of so many ``channels``, beginning at ``a``.
+    """``count`` tiles of ``mr`` pixels of a line, of so many ``channels``, beginning at ``a``.
 
     Those of several ``groups`` stand side by side, and have a ``share`` of the lanes each
     (0 of a single one, which has all).
@@ -169,15 +170,15 @@ def tile_line(
     Pixel m sums ``taps`` of the line, ``m·advance + tap·spread`` for each, and the same of the
     ``n_rows`` lines of its window, which are ``a_step`` bytes apart.  B is ``[row][tap][channel]``;
     of a channel's taps so many are ``held``, all or one.
-    With every line it prefetches so many cache lines from ``fetch`` on, ``apart`` bytes from one to
-    the next.  Row m of the result goes to ``c + m·c_pitch``.
+    Row m of the result goes to ``c + m·c_pitch``; if asked to look ``ahead``, every tile prefetches
+    where the next one goes.  And it prefetches so many cache lines from ``fetch`` on.
     """
-    tile = named("line", mr, nv, held, taps, advance, spread, channels, groups, share)
+    tile = named("line", mr, nv, held, taps, advance, spread, channels, groups, share, ahead)
 
     @callee(11)
-    def line(a, a_step, n_rows, b, fetch, lines, apart, init, relu, c, c_pitch):
+    def line(count, a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch):
         _multiply(
-            element(itemsize), tile, a, a_step, n_rows, b, fetch, lines, apart, init, relu, c,
+            element(itemsize), tile, count, a, a_step, n_rows, b, fetch, lines, init, relu, c,
             c_pitch,
         )  # fmt: skip
 

@@ -113,8 +113,8 @@ class LineCorrelation(UnfoldedCorrelation):
         self.columns = c.columns.reach(c.columns.outputs)
         self._share(threads)
         self.lines = self._lines() if self.planes else 1
-        results = self.lines * c.columns.outputs if self.planes else self.mr
-        self.room_bytes = results * self.width * itemsize
+        staged = self.planes or filters % self.width != 0
+        self.room_bytes = staged * self.lines * c.columns.outputs * self.width * itemsize
         window = _window_bytes(self.c, self.rows, itemsize)
         beyond = self.vector * itemsize  # of a last pixel that is loaded as a vector
         self.worker_bytes = aligned(self.room_bytes + window + beyond)
@@ -188,7 +188,7 @@ class LineCorrelation(UnfoldedCorrelation):
         share = c.filters // together if together > 1 else 0
         return tile_line(
             self.itemsize, self.mr, self.nv, self.held, c.columns.window, c.columns.advance,
-            c.columns.spread, c.channels // together, together, share,
+            c.columns.spread, c.channels // together, together, share, int(not self.planes),
         )  # fmt: skip
 
     @made_once

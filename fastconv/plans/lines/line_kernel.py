@@ -40,12 +40,27 @@ def locate_lines(a, task):
 
 
 @inner
-def _multiply(a, row, x, j, pitch, line, index, ahead, fetched, apart, target, to):
-    """A tile of pixels from ``j`` on by one tile of filters."""
+def _multiply(a, row, x, j, count, pitch, line, index, behind, lines, target, to):
+    """So many tiles of pixels from ``j`` on by one of filters."""
     call(
-        a.tile.multiply, x + j * pitch, a.row_spread * line, a.window_rows, a.w + index * a.w_tile,
-        ahead, fetched, apart, a.bias + index * row, a.relu, target, to,
+        a.tile.multiply, count, x + j * pitch, a.row_spread * line, a.window_rows,
+        a.w + index * a.w_tile, behind, lines, a.bias + index * row, a.relu, target + j * to, to,
     )  # fmt: skip
+    return behind + count * lines * LINE
+
+
+@inner
+def _multiply_line(a, row, x, pitch, line, index, behind, lines, target, to):
+    """All pixels of a line by a tile of filters; the last tile begins one before the end.
+
+    For every tile so many cache lines are fetched from ``behind`` on; where the next ones are.
+    """
+    count, rest = a.J // a.tile.mr, a.J % a.tile.mr
+    behind = _multiply(a, row, x, 0, count, pitch, line, index, behind, lines, target, to)
+    if rest > 0:
+        last = a.J - a.tile.mr
+        behind = _multiply(a, row, x, last, 1, pitch, line, index, behind, lines, target, to)
+    return behind
 
 
 @inner
@@ -72,36 +87,18 @@ def _fetch_group(a, image, group, i0, first, end):
 
 
 @inner
-def _line_to_rows(a, item, vector, mr, row, x, pitch, line, y, group, tile, behind, lines):
-    """A line of channels-last pixels; what comes behind it in y is fetched meanwhile.
-
-    And of x so many cache lines for every tile from ``behind`` on; where the next ones are.
-    """
-    # With every row of the window, for every tile: a part of the bytes that the next tiles of
-    # pixels write, or one cache line of each pixel where other filters lie between them.
-    apart = vector * item
-    fetched, skipped = mr // a.window_rows + 1, row
-    if a.yw == a.filters * item:
-        fetched = mr * a.yw // (a.tiles * a.window_rows * apart) + 1
-        skipped = fetched * a.window_rows * apart
-    else:
-        apart = a.yw
-    for start in range(0, a.J, mr):
-        j = min(start, a.J - mr)
-        for t in range(a.tiles):
-            left = a.filters * item - t * row
-            target, to = y + j * a.yw + t * row, a.yw
-            if left < row:
-                target, to = tile, row
-            ahead = y + (j + mr) * a.yw + t * skipped
-            fetch(behind, lines, LINE)
-            behind += lines * LINE
-            _multiply(
-                a, row, x, j, pitch, line, group * a.tiles + t, ahead, fetched, apart, target, to
-            )
-            if left < row:
-                for m in range(mr):
-                    copy(y + (j + m) * a.yw + t * row, tile + m * row, left)
+def _line_to_rows(a, item, row, x, pitch, line, y, group, pixels, behind, lines):
+    """A line of channels-last pixels, in room for ``pixels`` if a tile of filters is not whole."""
+    for t in range(a.tiles):
+        left = a.filters * item - t * row
+        target, to = y + t * row, a.yw
+        if left < row:
+            target, to = pixels, row
+        index = group * a.tiles + t
+        behind = _multiply_line(a, row, x, pitch, line, index, behind, lines, target, to)
+        if left < row:
+            for j in range(a.J):
+                copy(y + t * row + j * a.yw, pixels + j * row, left)
     return behind
 
 
@@ -123,27 +120,19 @@ def pixels_to_planes(like, a, item, vector, row, y, first, pixels, count, after)
 
 
 @inner
-def _lines_to_planes(like, a, item, vector, mr, row, x, pitch, line, n_lines, y, group, pixels):
+def _lines_to_planes(like, a, item, vector, row, x, pitch, line, n_lines, y, group, pixels):
     """Some lines of every plane, one behind the other, out of all pixels of a tile of filters."""
     width, count = row // item, n_lines * a.J
     for t in range(a.tiles):
         for i in range(n_lines):
-            source, to = x + i * a.row_advance * line, pixels + i * a.J * row
-            for start in range(0, a.J, mr):
-                j = min(start, a.J - mr)
-                target = to + j * row
-                _multiply(
-                    a, row, source, j, pitch, line, group * a.tiles + t, target, 0, 0, target, row
-                )
+            source, target = x + i * a.row_advance * line, pixels + i * a.J * row
+            _multiply_line(a, row, source, pitch, line, group * a.tiles + t, source, 0, target, row)
         pixels_to_planes(like, a, item, vector, row, y, t * width, pixels, count, 0)
 
 
 @functools.cache
 def line_kernel(itemsize: int) -> Kernel:
-    """Implicit GEMM with tiles of pixels of one line × vectors of filters.
-
-    The last tile of a line begins a tile before its end, and computes some pixels again.
-    """
+    """Implicit GEMM with tiles of pixels of one line × vectors of filters."""
     vector = lanes(itemsize)
 
     @kernel(LAYOUT)
@@ -175,14 +164,13 @@ def line_kernel(itemsize: int) -> Kernel:
                         _fetch_group(a, image, group + 1, i0, i * a.row_advance, end)
                     if a.planes:
                         _lines_to_planes(
-                            like, a, itemsize, vector, mr, row, x, pitch, line,
+                            like, a, itemsize, vector, row, x, pitch, line,
                             min(a.lines, rows - i), y, group, pixels,
                         )  # fmt: skip
                     else:
                         behind = _line_to_rows(
-                            a, itemsize, vector, mr, row, x, pitch, line, y, group, pixels, behind,
-                            n_lines,
-                        )  # fmt: skip
+                            a, itemsize, row, x, pitch, line, y, group, pixels, behind, n_lines
+                        )
                 clock = lap(a.profile, worker, MULTIPLY, clock)
 
     return lines
