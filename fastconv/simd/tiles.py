@@ -13,10 +13,11 @@ from fastconv.core.jit import Function, callee, record
 from .dots import emit_dots, emit_tap_dots
 from .emitted import emitted, named
 from .flat import emit_flat, emit_flat_products
+from .line import emit_line
 from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
 from .sliding import emit_sliding
 from .vector import element, lanes
-from .window_tiles import emit_lanes, emit_line, emit_parities, emit_planar
+from .window_tiles import emit_lanes, emit_parities, emit_planar
 
 _multiply = emitted(
     {
