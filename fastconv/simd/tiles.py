@@ -262,18 +262,19 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int, sliding: int) ->
 
 @functools.cache
 def tile_planar(itemsize: int, mr: int, nv: int) -> dict[str, int]:
-    """The tile of ``mr`` filters × ``nv`` vectors of neighbouring pixels.
+    """``count`` tiles of ``mr`` filters × ``nv`` vectors of neighbouring pixels.
 
     In A the filters stand side by side, tap after tap.  Tap t of vector j is at
     ``x + places[j] + taps[t]``.  Filter m of the result goes to ``y + m·y_pitch + targets[j]``,
-    what it begins with is at ``init + m·pitch + starts[j]``.
+    what it begins with is at ``init + m·pitch + starts[j]``.  The next tile goes on with the next
+    ``places`` and ``targets``, and begins likewise.
     """
     tile = named("planar", mr, nv)
 
-    @callee(12)
-    def planar(a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets):
+    @callee(13)
+    def planar(count, a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets):
         _multiply(
-            element(itemsize), tile, a, x, places, taps, n_taps, init, pitch,
+            element(itemsize), tile, count, a, x, places, taps, n_taps, init, pitch,
             starts, relu, y, y_pitch, targets,
         )  # fmt: skip
 

@@ -91,32 +91,37 @@ def emit_lanes(
 
 
 def emit_planar(
-    v: Vectors, shape, a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets
+    v: Vectors, shape, count, a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch,
+    targets,
 ):  # fmt: skip
     builder, (mr, nv) = v.builder, shape
-    step = mr * v.itemsize
-    pixels = [builder.add(x, word(v, places, j)) for j in range(nv)]
+    step, loop = mr * v.itemsize, unrolled(v, n_taps)
 
-    def block(size):
-        def steps(index, carried):
-            a, entry, *acc = carried
-            for u in range(size):
-                shift = word(v, entry, u)
-                panel = [v.load(builder.add(at, shift)) for at in pixels]
-                rows = [v.offset(a, u * step + m * v.itemsize) for m in range(mr)]
-                acc = products(v, acc, rows, panel)
-            return [v.offset(a, size * step), v.offset(entry, size * 8), *acc]
+    def tile(index, carried):
+        places, targets = carried
+        pixels = [builder.add(x, word(v, places, j)) for j in range(nv)]
 
-        return steps
+        def block(size):
+            def steps(index, carried):
+                a, entry, *acc = carried
+                for u in range(size):
+                    shift = word(v, entry, u)
+                    panel = [v.load(builder.add(at, shift)) for at in pixels]
+                    rows = [v.offset(a, u * step + m * v.itemsize) for m in range(mr)]
+                    acc = products(v, acc, rows, panel)
+                return [v.offset(a, size * step), v.offset(entry, size * 8), *acc]
 
-    acc = unrolled(v, n_taps)([a, taps, *[v.zero] * (mr * nv)], block)[2:]
-    floor = v.floor(relu)
-    for m in range(mr):
-        before, row = (
-            builder.add(base, builder.mul(step, i64(m)))
-            for base, step in ((init, pitch), (y, y_pitch))
-        )
-        for j in range(nv):
-            start = v.load(builder.add(before, word(v, starts, j)))
-            value = v.at_least(builder.fadd(acc[m * nv + j], start), floor)
-            v.store(value, builder.add(row, word(v, targets, j)))
+            return steps
+
+        acc = loop([a, taps, *[v.zero] * (mr * nv)], block)[2:]
+        floor = v.floor(relu)
+        before, row = v.opaque(init), v.opaque(y)
+        for m in range(mr):
+            for j in range(nv):
+                start = v.load(builder.add(before, word(v, starts, j)))
+                value = v.at_least(builder.fadd(acc[m * nv + j], start), floor)
+                v.store(value, builder.add(row, word(v, targets, j)))
+            before, row = builder.add(before, pitch), builder.add(row, y_pitch)
+        return [v.offset(places, nv * 8), v.offset(targets, nv * 8)]
+
+    v.loop(count, [places, targets], tile)

@@ -34,9 +34,15 @@ LAYOUT = record(
 
 @inner
 def _multiply(a, item, width, planes, y, first, index, t, splats, spare):
-    """The vectors from ``first`` on by tile ``t`` of the filters, which may be the last few."""
+    """Tiles of vectors from ``first`` on by tile ``t`` of the filters, which may be the last few.
+
+    As many as there are, if they make their sums in one go and results go to y; how many.
+    """
     mr, row = a.tile.mr, a.tile.nr * item
     left = a.filters - t * mr
+    count = 1
+    if a.n_taps <= a.stretch and left >= mr:
+        count = (a.n_places - first) // (row // width)
     y += t * mr * a.yk
     init, init_pitch, starts = splats + t * mr * width, width, a.zeros
     for tap in range(0, a.n_taps, a.stretch):
@@ -47,9 +53,9 @@ def _multiply(a, item, width, planes, y, first, index, t, splats, spare):
             if left >= mr:
                 to, pitch, targets = y, a.yk, a.targets + first * 8
         call(
-            a.tile.multiply, a.w + index * a.w_tile + tap * mr * item, planes, a.places + first * 8,
-            a.taps + tap * 8, min(a.stretch, a.n_taps - tap), init, init_pitch, starts, relu, to,
-            pitch, targets,
+            a.tile.multiply, count, a.w + index * a.w_tile + tap * mr * item, planes,
+            a.places + first * 8, a.taps + tap * 8, min(a.stretch, a.n_taps - tap), init,
+            init_pitch, starts, relu, to, pitch, targets,
         )  # fmt: skip
         init, init_pitch, starts = spare, row, a.alone
     if left < mr:
@@ -57,6 +63,7 @@ def _multiply(a, item, width, planes, y, first, index, t, splats, spare):
             for j in range(row // width):
                 at = get_word(a.targets + (first + j) * 8)
                 copy(y + k * a.yk + at, spare + k * row + j * width, width)
+    return count
 
 
 @functools.cache
@@ -98,9 +105,12 @@ def planar_kernel(itemsize: int) -> Kernel:
             # A few planes of y at a time: memory is fast only in order.
             for t in range(a.tiles):
                 index = group * a.tiles + t
-                for start in range(0, a.n_places, at_once):
+                start = 0
+                while start < a.n_places:
                     first = min(start, a.n_places - at_once)
-                    _multiply(a, itemsize, width, planes, y, first, index, t, splats, spare)
+                    start += at_once * _multiply(
+                        a, itemsize, width, planes, y, first, index, t, splats, spare
+                    )
             clock = lap(a.profile, worker, MULTIPLY, clock)
             if a.join != 0:
                 for i in range(a.task_i):
