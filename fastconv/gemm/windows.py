@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.jit import inner, record
-from fastconv.simd.copying import copy, copy_rows, copy_strided, move, zero
+from fastconv.simd.copying import copy, copy_filled, copy_rows, copy_strided, move, zero
 from fastconv.simd.interleaving import MOST_PLANES, interleave
 from fastconv.simd.strided import take_even, take_fourth
 from fastconv.simd.transposing import transpose_taps, transpose_tile
@@ -59,12 +59,16 @@ def _pixels(like, a, target, source, count, valid, item):
     if _side_by_side(a, valid, item):
         copy(target, source, count * pixel)
     elif a.xc == item:
-        if valid % a.vector == 0 and valid < _WIDE * a.vector:
-            for c in range(0, valid, a.vector):
-                copy_strided(like, target + c * item, pixel, source + c * item, step, count)
-        else:
+        whole = valid // a.vector * a.vector
+        if valid >= _WIDE * a.vector or (valid > whole and a.block < whole + a.vector):
             for j in range(count):
                 copy(target + j * pixel, source + j * step, valid * item)
+            return
+        for c in range(0, whole, a.vector):
+            copy_strided(like, target + c * item, pixel, source + c * item, step, count)
+        if valid > whole:  # the rest of a vector is zero there
+            to, at = target + whole * item, source + whole * item
+            copy_filled(like, to, pixel, at, step, count, valid - whole)
     elif step == item and 1 < valid == a.block <= MOST_PLANES and count >= a.vector:
         interleave(like, target, source, a.xc, valid, count)
     elif step == item:

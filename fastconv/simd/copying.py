@@ -186,6 +186,26 @@ def copy_strided(typingctx, like, target, target_step, source, source_step, coun
 
 
 @intrinsic
+def copy_filled(typingctx, like, target, target_step, source, source_step, count, lanes):
+    """The same of the first ``lanes`` of vectors, the others of which become zero; none is read."""
+
+    def codegen(context, builder, signature, arguments):
+        v = Vectors(builder, signature.args[0])
+        target, target_step, source, source_step, count, some = arguments[1:]
+        mask = v.first_lanes(some)
+
+        def body(index, carried):
+            target, source = carried
+            v.store(v.load_some(source, mask), target)
+            return [builder.add(target, target_step), builder.add(source, source_step)]
+
+        v.loop(count, [target, source], body)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 6), codegen
+
+
+@intrinsic
 def copy_pieces(typingctx, like, target, target_step, source, source_step, count, lanes):
     """The same of the first ``lanes`` of vectors; neither reads nor writes the others."""
 
