@@ -29,6 +29,15 @@ CASES = (
 )
 
 
+FILLED = [
+    cases.Case(
+        f"parities-{filters}-{height}x{width}", 2, VECTOR, height, width, filters, 3, 3, 2, 1
+    )
+    for filters in (1, 8)
+    for height, width in ((9, 14), (15, 31), (9, 16))
+]
+
+
 def _parts(case: cases.Case, dtype: str, order: str) -> list:
     return Direct()._build(Trial(case, "backward_input", dtype, order).problem, 2)
 
@@ -42,9 +51,16 @@ def test_few_channels_are_read_once_for_all_parities(case, order):
     assert part.together == (VECTOR * case.groups // case.C if case.groups > 1 else 1)
 
 
+@pytest.mark.skipif(VECTOR not in (8, 16), reason="few filters are folded into short vectors")
+@pytest.mark.parametrize("case", FILLED, ids=lambda case: case.name)
+def test_as_many_channels_as_lanes(case):
+    (part,) = _parts(case, "float32", "nhwc")
+    assert isinstance(part, ParityCorrelation)
+
+
 @pytest.mark.parametrize("order", FORMATS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, *FILLED], ids=lambda case: case.name)
 def test_results(case, dtype, order):
     trial = Trial(case, "backward_input", dtype, order)
     for threads in (1, 2):

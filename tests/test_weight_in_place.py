@@ -123,9 +123,9 @@ def joined(monkeypatch):
     """``joined_lines`` as Python runs it, of pixels 4 bytes apart."""
     monkeypatch.setattr(weight_operands, "in_a_row", next_pixels.in_a_row.py_func)
 
-    def join(whole, block, left, right):
+    def join(single, block, left, right):
         left, right = Left(0, *left, 4, 0, 0), Right(0, 0, *right, 4)
-        arguments = SimpleNamespace(whole=whole), block, left, right
+        arguments = SimpleNamespace(single=single), block, left, right
         return weight_operands.joined_lines.py_func(*arguments)
 
     return join

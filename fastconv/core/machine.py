@@ -26,6 +26,7 @@ class Isa:
     first: rows·vectors accumulators, ``vectors`` operands and a broadcast must fit ``registers``.
     Those of ``panels`` are better only where the elements of all rows stand side by side.
     ``load`` is the time of a load, in that of a multiply-add, where tiles wait for nothing else.
+    ``masks`` says whether a part of a vector is best stored under a mask.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Isa:
     features: frozenset[str] = frozenset()
     panels: tuple[tuple[int, int], ...] = ()
     load: float = 1.0
+    masks: bool = False
 
     @property
     def most_rows(self) -> int:
@@ -50,7 +52,7 @@ _TILES_32 = (
 _TILES_16 = ((6, 2), (4, 3), (5, 2), (12, 1), (4, 2), (8, 1))
 
 ISAS = (
-    Isa("avx512", 64, 32, _TILES_32, frozenset({"avx512f"}), ((16, 1),)),
+    Isa("avx512", 64, 32, _TILES_32, frozenset({"avx512f"}), ((16, 1),), masks=True),
     Isa("avx2", 32, 16, _TILES_16, frozenset({"avx2", "fma"}), load=1.55),  # of Zen 3, measured
     Isa("neon", 16, 32, ((8, 3), (12, 2), (6, 4), (8, 2), (24, 1), (8, 1)), frozenset({"neon"})),
     Isa("sse", 16, 16, _TILES_16, frozenset({"sse2"})),
@@ -96,7 +98,7 @@ class Machine:
         return _lines_apart(self.l1, PAGE, pitch)
 
     def far_lines_apart(self, pitch: int) -> int:
-        """The same of the second level, a line of which may be in one of eight places."""
+        """The same of the second level, if it has eight places for a line, as most have."""
         return _lines_apart(self.l2, self.l2 // 8, pitch)
 
 

@@ -41,6 +41,11 @@ def tap_reach(axis: Axis) -> np.ndarray:
     return np.stack([low, np.maximum(low, high)], axis=-1).astype(np.int64)
 
 
+def whole_reach(axis: Axis) -> np.ndarray:
+    """That of a single tap, or of several together, that all outputs take."""
+    return np.array([[0, axis.outputs]], np.int64)
+
+
 def inside(c: Correlation) -> float:
     """The share of all taps of all outputs that fall inside the input."""
     found = 1.0

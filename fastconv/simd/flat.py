@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 
+from .parts import store_parts
 from .vector import Vectors, i64
 
 
@@ -39,9 +40,7 @@ def emit_flat(
                 for value, target in zip(sums, targets, strict=True):
                     v.store(value, target)
             with otherwise:
-                mask = v.first_lanes(left)
-                for value, target in zip(sums, targets, strict=True):
-                    v.store_some(value, target, mask)
+                store_parts(v, sums, targets, left)
 
     def vector(index, carried):
         x, at, init_at, y, left = carried

@@ -32,6 +32,7 @@ from typing import NamedTuple
 from llvmlite.ir import Value
 
 from .copying import LINE
+from .parts import store_parts
 from .vector import I64, Vectors, i64
 
 _REACH = 5  # rows whose addresses one base serves
@@ -96,10 +97,10 @@ def finish(v: Vectors, acc, init, pitch, relu, row, mr, nv, columns=None):
         with then:
             store_all()
         with otherwise:
-            masks = [v.first_lanes(v.builder.sub(columns, i64(j * v.lanes))) for j in range(nv)]
-            for target, line in zip(targets, values, strict=True):
-                for j, (value, mask) in enumerate(zip(line, masks, strict=True)):
-                    v.store_some(value, v.offset(target, j * v.nbytes), mask)
+            for j in range(nv):
+                column = [line[j] for line in values]
+                at = [v.offset(target, j * v.nbytes) for target in targets]
+                store_parts(v, column, at, v.builder.sub(columns, i64(j * v.lanes)))
 
 
 def finish_listed(v: Vectors, acc, ending, mr, nv):

@@ -6,6 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from .parts import store_parts
 from .vector import Vectors, i64, outlined
 
 
@@ -24,22 +25,13 @@ def _transpose(v: Vectors, targets: list, source, source_step, rows, columns):
             for line, target in zip(lines, targets, strict=True):
                 v.store(line, target)
         with otherwise:
-            across, down = v.first_lanes(columns), v.first_lanes(rows)
+            across = v.first_lanes(columns)
             nothing = ir.Constant(across.type, [0] * v.lanes)
             lines = []
             for i, at in enumerate(sources):
                 inside = builder.icmp_signed("<", i64(i), rows)
                 lines.append(v.load_some(at, builder.select(inside, across, nothing)))
-            lines = list(zip(v.transpose(lines), targets, strict=True))
-            every = builder.icmp_signed("==", columns, whole)
-            with builder.if_else(every) as (straight, branching):
-                with straight:
-                    for line, target in lines:
-                        v.store_some(line, target, down)
-                with branching:
-                    for j, (line, target) in enumerate(lines):
-                        with builder.if_then(builder.icmp_signed("<", i64(j), columns)):
-                            v.store_some(line, target, down)
+            store_parts(v, v.transpose(lines), targets, rows, columns)
 
 
 def _apart(v: Vectors, first, step) -> list:

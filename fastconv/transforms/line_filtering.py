@@ -11,6 +11,7 @@ from llvmlite.ir import Value
 from fastconv.core.jit import callee
 from fastconv.simd.emitted import emitted, named
 from fastconv.simd.microkernel import prefetch_vectors
+from fastconv.simd.parts import store_parts
 from fastconv.simd.vector import Vectors, element, i64, lanes
 
 from .maps import emit
@@ -51,8 +52,7 @@ class _Filtering:
         builder = v.builder
         self.starts, self.floor = [v.load(words.init, q) for q in range(nv)], v.floor(words.relu)
         self.whole = builder.icmp_signed("==", words.columns, i64(nv * v.lanes))
-        left = [builder.sub(words.columns, i64(q * v.lanes)) for q in range(nv)]
-        self.masks = [v.first_lanes(columns) for columns in left]
+        self.columns = [builder.sub(words.columns, i64(q * v.lanes)) for q in range(nv)]
         self.fetching = builder.icmp_signed("!=", words.fetches, i64(0))
 
     def products(self, tiles: int, a) -> list:
@@ -91,14 +91,14 @@ class _Filtering:
         with builder.if_then(self.fetching):
             for target in targets:
                 prefetch_vectors(v, builder.add(target, words.c_line), self.nv)
-        places = list(itertools.product(range(self.nv), range(self.m)))
         with builder.if_else(self.whole) as (then, otherwise):
             with then:
-                for q, i in places:
+                for q, i in itertools.product(range(self.nv), range(self.m)):
                     v.store(outputs[q][i], targets[i], q)
             with otherwise:
-                for q, i in places:
-                    v.store_some(outputs[q][i], v.offset(targets[i], q * v.nbytes), self.masks[q])
+                for q, columns in enumerate(self.columns):
+                    at = [v.offset(target, q * v.nbytes) for target in targets]
+                    store_parts(v, outputs[q], at, columns)
 
     def group(self, tiles: int, index, carried) -> list:
         """So many neighbouring tiles."""

@@ -7,8 +7,7 @@ import numpy as np
 from fastconv.core.problem import ConvProblem
 from fastconv.gemm.tiling import channel_block, exact_tile, round_up, sliding_tile, tile_score
 from fastconv.plans.buffer import Buffer
-from fastconv.plans.correlation import Axis
-from fastconv.plans.pixels import tap_reach
+from fastconv.plans.pixels import tap_reach, whole_reach
 
 from .weight import BlockedWeight
 
@@ -18,11 +17,6 @@ _STRAIGHT_GAIN = 1.2  # of sums that are not to be copied to dw
 _NARROW_GAIN = 1.2  # of the narrower pixels in the lanes, where none are packed
 _FEW_ROWS = 6  # fewer have tiles of their own
 _PACKED, _TRANSPOSED = 10, 12  # multiply-adds in the time of moving a vector of x, of dy on planes
-
-
-def _whole(axis: Axis) -> np.ndarray:
-    """The reach of taps that make one product: joined, they cannot leave out any output."""
-    return np.array([[0, axis.outputs]], np.int64)
 
 
 class DirectWeight(BlockedWeight):
@@ -36,10 +30,10 @@ class DirectWeight(BlockedWeight):
         if c.columns.spread == 1 and c.rows.window * c.columns.window > 1:
             self._join()
         rows, columns = tap_reach(c.rows), tap_reach(c.columns)
-        if self.joined > 1:
-            columns = _whole(c.columns)
+        if self.joined > 1:  # joined taps cannot leave out any output
+            columns = whole_reach(c.columns)
         if self.stretches > 1:
-            rows = _whole(c.rows)
+            rows = whole_reach(c.rows)
         self.reach = (rows, columns)
         self.products = (len(rows), len(columns))
 
@@ -101,7 +95,10 @@ def _swapped(problem: ConvProblem) -> ConvProblem:
 
 
 def _worth(plan: DirectWeight) -> float:
-    """The speed of a plan, relative to that of the other one that has its operands swapped."""
+    """The score of a plan, and what its sums or its operands gain where they are.
+
+    To be compared with that of the same operands swapped.
+    """
     narrow = all(plan.in_place) and plan.c.filters < plan.c.channels
     gain = _STRAIGHT_GAIN if plan.straight else _NARROW_GAIN if narrow else 1
     return plan.score * gain

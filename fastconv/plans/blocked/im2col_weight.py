@@ -6,6 +6,7 @@ import numpy as np
 
 from fastconv.core.workspace import odd_lines
 from fastconv.gemm.tiling import even_split, round_up
+from fastconv.plans.pixels import whole_reach
 
 from .weight import BlockedWeight
 
@@ -21,7 +22,7 @@ class Im2colWeight(BlockedWeight):
         self.block = min(c.channels, round_up(block, self.vector))
         self.joined, self.stretches = taps, 1
         self.products = (1, 1)
-        self.reach = tuple(np.array([[0, axis.outputs]], np.int64) for axis in (c.rows, c.columns))
+        self.reach = (whole_reach(c.rows), whole_reach(c.columns))
 
     def _arrange(self) -> None:
         c = self.c

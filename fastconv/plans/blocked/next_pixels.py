@@ -9,6 +9,8 @@ never in demand all at once.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from fastconv.core.jit import inner
 from fastconv.plans.pixel_tasks import corner
 from fastconv.simd.copying import put_word
@@ -16,6 +18,22 @@ from fastconv.simd.copying import put_word
 RUN_BYTES = 32  # bytes of an entry in a table of runs: on the left, in dy, in what is fetched
 TABLES = 3  # of runs: for calls that fetch of x, of dy, and nothing
 _MOST_PARTS = 8  # of the lanes of a tile: a few bytes, line after line
+
+
+class Ahead(NamedTuple):
+    """What calls fetch: of either operand where columns begin, how many, and their bytes.
+
+    And the number of calls; the pixels of a line.
+    """
+
+    x: int
+    x_columns: int
+    x_row: int
+    dy: int
+    dy_columns: int
+    dy_row: int
+    calls: int
+    length: int
 
 
 @inner
@@ -52,9 +70,8 @@ def share_out(
 ):  # fmt: skip
     """What so many calls fetch of the block of ``pixels``, unless it is the ``last``.
 
-    So many bytes of every pixel, from a channel of x and a lane of dy on: where they begin, how
-    many columns each has and of how many bytes; the calls, and the pixels of a line.  Lines that
-    ``block`` has joined are fetched if they join in the array, too.
+    So many bytes of every pixel, from a channel of x and a lane of dy on.  Where ``lines`` of the
+    ``block`` are joined, those of an array are fetched if they join there, too.
     """
     n, i, j = corner(a, pixels)
     h, w = x.row_first + i * a.row_stride, x.column_first + j * a.column_stride
@@ -76,7 +93,7 @@ def share_out(
     x_row = part if x_bytes == x_step and x_bytes % part == 0 else row
     dy_row = part if dy_bytes == y.xw and dy_bytes % part == 0 else row
     x_columns, dy_columns = (x_bytes + x_row - 1) // x_row, (dy_bytes + dy_row - 1) // dy_row
-    return of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls, length
+    return Ahead(of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls, length)
 
 
 @inner
@@ -94,14 +111,13 @@ def fetched(a, x, y, ahead, call, near):
     Where there are more columns than calls, those of dy come first.  If a call has none, that is
     what is ``near`` already.
     """
-    of_x, x_columns, x_row, of_dy, dy_columns, dy_row, calls, length = ahead
-    columns = min(calls, x_columns + dy_columns)
-    column = call * columns // calls
-    if (call + 1) * columns // calls == column:
+    columns = min(ahead.calls, ahead.x_columns + ahead.dy_columns)
+    column = call * columns // ahead.calls
+    if (call + 1) * columns // ahead.calls == column:
         return near, 0, 2 * table_bytes(a)
-    if column < dy_columns:
-        at, step = _column(length, dy_row, of_dy, column, dy_columns, y.xw)
+    if column < ahead.dy_columns:
+        at, step = _column(ahead.length, ahead.dy_row, ahead.dy, column, ahead.dy_columns, y.xw)
         return at, step, table_bytes(a)
-    x_step = a.column_stride * x.xw
-    at, step = _column(length, x_row, of_x, column - dy_columns, x_columns, x_step)
+    column, pixel = column - ahead.dy_columns, a.column_stride * x.xw
+    at, step = _column(ahead.length, ahead.x_row, ahead.x, column, ahead.x_columns, pixel)
     return at, step, 0

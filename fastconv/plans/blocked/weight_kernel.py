@@ -48,7 +48,7 @@ LAYOUT = record(
     "terms n_terms term_length columns_bytes pixel_step "
     # products for one block of channels: tap rows × taps of a row; outputs that each of them reads;
     # whether there is only one, which reads all of them
-    "products_down products_across row_spread column_spread row_reach column_reach whole "
+    "products_down products_across row_spread column_spread row_reach column_reach single "
     # tiles: channels or columns of one product, lanes of filters; where the last of these begins in
     # dy, or at most does
     "tiles_m tiles_k n_blocks dy_last",

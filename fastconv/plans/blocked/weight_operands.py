@@ -134,7 +134,7 @@ def right_of(a, y, row, room, block):
 def joined_lines(a, block, left, right):
     """The block as a single line, if all its pixels are one run of a product that has them all."""
     left_joins = in_a_row(block, left.pixel, left.row, left.image)
-    if a.whole != 0 and left_joins and in_a_row(block, right.pixel, right.row, right.image):
+    if a.single != 0 and left_joins and in_a_row(block, right.pixel, right.row, right.image):
         columns = block.images * block.rows * block.columns
         return Block(block.n0, block.i0, block.j0, 1, 1, columns)
     return block

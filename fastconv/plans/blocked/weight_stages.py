@@ -10,6 +10,7 @@ from fastconv.core.machine import machine
 from fastconv.core.stage import Stage
 from fastconv.gemm.sharing import workers_for
 from fastconv.plans.pixel_tasks import grid
+from fastconv.plans.pixels import whole_reach
 from fastconv.plans.sum_tasks import sum_tasks
 from fastconv.plans.weight_gradient import NO_LIMIT
 from fastconv.simd.tiles import tile_panel
@@ -29,20 +30,17 @@ def _tile(plan: BlockedWeight) -> dict[str, int]:
 _ALL = np.array([[0, NO_LIMIT]])  # outputs that a tap reads
 
 
-def _is_whole(plan: BlockedWeight) -> bool:
-    """Whether there is one product, that reads all outputs."""
-    axes = plan.c.rows, plan.c.columns
-    return all(
-        np.array_equal(reach, [[0, axis.outputs]])
-        for reach, axis in zip(plan.reach, axes, strict=True)
-    )
+def _has_all_outputs(plan: BlockedWeight) -> bool:
+    """Whether there is a single product, which reads all outputs."""
+    axes = zip(plan.reach, (plan.c.rows, plan.c.columns), strict=True)
+    return all(np.array_equal(reach, whole_reach(axis)) for reach, axis in axes)
 
 
 def multiply_stage(plan: BlockedWeight) -> Stage:
     """Outer products, summed over blocks of pixels."""
     c = plan.c
-    whole = _is_whole(plan)
-    reach = (_ALL, _ALL) if whole else plan.reach
+    single = _has_all_outputs(plan)
+    reach = (_ALL, _ALL) if single else plan.reach
     return Stage(
         weight_kernel(plan.itemsize),
         plan.workers,
@@ -70,7 +68,7 @@ def multiply_stage(plan: BlockedWeight) -> Stage:
         column_spread=plan.columns.spread,
         row_reach=reach[0],
         column_reach=reach[1],
-        whole=whole,
+        single=single,
         tiles_m=plan.tiles_m,
         tiles_k=plan.tiles_k,
         n_blocks=plan.n_blocks,

@@ -113,13 +113,17 @@ class LineCorrelation(UnfoldedCorrelation):
         self.columns = c.columns.reach(c.columns.outputs)
         self._share(threads)
         self.lines = self._lines() if self.planes else 1
-        staged = self.planes or filters % self.width != 0
-        self.room_bytes = staged * self.lines * c.columns.outputs * self.width * itemsize
+        self.room_bytes = self._room(c.columns.outputs) * self.width * itemsize
         window = _window_bytes(self.c, self.rows, itemsize)
         beyond = self.vector * itemsize  # of a last pixel that is loaded as a vector
         self.worker_bytes = aligned(self.room_bytes + window + beyond)
         self.workers = self.filters.settle_workers(self.flops, self.tasks, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
+
+    def _room(self, columns: int) -> int:
+        """Pixels that wait for being stored: lines that go to planes, or of a part of a tile."""
+        ragged = self.c.filters % self.width != 0
+        return self.lines * columns if self.planes or ragged else 0
 
     def _groups_together(self, c: Correlation) -> int:
         return 1 if self.planes else groups_together(c, self.itemsize)

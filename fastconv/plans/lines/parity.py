@@ -64,6 +64,10 @@ class ParityCorrelation(LineCorrelation):
     def _choose_tile(self, c: Correlation) -> None:
         _, self.mr, self.nv = _best_tile(c, self.together)
 
+    def _room(self, columns: int) -> int:
+        """Blocks that wait for being stored: a line, or a tile of which some are no results."""
+        return columns if self.planes else self.mr
+
     def _lines(self) -> int:
         """Of blocks: each has several rows of outputs."""
         return 1

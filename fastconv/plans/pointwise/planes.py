@@ -46,8 +46,8 @@ _TRANSPOSING = 1.1  # how much longer the plan that transposes takes at least
 _TURNS = 8  # tasks for each thread, at least
 _MOST_OVER = 0.5  # of a vector: pixels left over
 _GAIN = 1.05  # of leaving them over, at least
-_COPIED = 1024  # pixels for which filters are copied that compete for places in the first cache
-_FAR = 4  # times as long as one of the first cache is a line missed that competes for the second
+_COPIED = 1024  # pixels, from which on filters are copied that compete for the first cache
+_FAR = 4  # times as long it takes if they compete for the second, too
 
 
 def _panel_bytes(c: Correlation, itemsize: int, nv: int) -> int:
@@ -106,8 +106,6 @@ class _Filters(PackedFilters):
 
 
 class PlanesCorrelation(UnfoldedCorrelation):
-    packed_bytes = 0  # where filters are read as they are, which is nearly always
-
     def __init__(self, c: Correlation, itemsize: int, threads: int):
         self.c = c
         self.itemsize = itemsize
@@ -164,6 +162,13 @@ class PlanesCorrelation(UnfoldedCorrelation):
             places = machine().lines_apart(c.channels * self.itemsize)
             tiles = [tile for tile in tiles if tile[0] <= places] or tiles
         return tiles[0]
+
+    @property
+    def packed_bytes(self) -> int:
+        """Memory traffic of packing filters that lie as PyTorch's do: written once, read once."""
+        row = self.c.channels if self.c.forward else self.c.filters
+        there = self.filters.readable((row * self.itemsize, self.itemsize))
+        return 0 if there else 2 * self.filters.nbytes
 
     @property
     def flops(self) -> int:

@@ -18,7 +18,7 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-_PLANES_AHEAD = 8  # fetched while one is packed: what is next in a plane is not what is read next
+_PLANES_AHEAD = 8  # is the plane that is fetched: what follows in this one is not read next
 
 LAYOUT = record(
     "counter profile tasks scratch scratch_bytes relu "
@@ -140,7 +140,8 @@ def _pack(like, a, item, vector, width, panels, group, first, count):
         whole = panels + (done + head) // width * panel
         for c in range(a.channels):
             at, target = source + c * a.xc, whole + c * row
-            fetch(at + _PLANES_AHEAD * a.xc, (run * step + LINE - 1) // LINE, LINE)
+            if c + _PLANES_AHEAD < a.channels:
+                fetch(at + _PLANES_AHEAD * a.xc, (run * step + LINE - 1) // LINE, LINE)
             _take(like, item, vector, to + c * row, at, step, head)
             at += head * step
             for _ in range(tiles):
