@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 
-from .parts import store_parts
 from .vector import Vectors, i64
 
 
@@ -40,7 +39,9 @@ def emit_flat(
                 for value, target in zip(sums, targets, strict=True):
                     v.store(value, target)
             with otherwise:
-                store_parts(v, sums, targets, left)
+                mask = v.first_lanes(left)
+                for value, target in zip(sums, targets, strict=True):
+                    v.store_some(value, target, mask)
 
     def vector(index, carried):
         x, at, init_at, y, left = carried

@@ -60,4 +60,4 @@ def _store_halves(v: Vectors, values, addresses, count, some) -> None:
             size //= 2
         return [v.offset(source, v.nbytes)]
 
-    v.loop(some, [staged], one)
+    v.loop(v.opaque(some), [staged], one)
