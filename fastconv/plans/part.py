@@ -19,7 +19,9 @@ class Part:
     kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
     along_planes = False  # whether its vectors are of neighbouring pixels
     gathers = False  # whether columns are copied together
-    turned = 0  # bytes that tasks transpose, from channels-last pixels to planes or back
+    # Bytes that tasks transpose, from channels-last pixels to planes or back; or that are stored so
+    # often that it counts.
+    turned = 0
     folds = False  # whether vectors hold outputs of several pixels
 
     def arranged(self, x: np.ndarray, w: np.ndarray, bias) -> tuple:

@@ -93,8 +93,6 @@ def line_words(c: Correlation, lines: int, x_strides, y_strides) -> dict:
 
 
 class LineCorrelation(UnfoldedCorrelation):
-    kind = "taps"
-
     def __init__(self, c: Correlation, itemsize: int, y_format: str, threads: int):
         self.itemsize = itemsize
         self.vector = lanes(itemsize)
@@ -175,6 +173,18 @@ class LineCorrelation(UnfoldedCorrelation):
         if y_format == "nchw" and not results_are_near(c, itemsize, tile.nv):
             return False
         return tile.score >= tile_score(c.pixels, c.filters, vector)
+
+    @property
+    def kind(self) -> str:
+        """Groups have few filters each, or take a load for everyone; a single one is a product."""
+        return "taps" if self.c.groups * self.together > 1 else "product"
+
+    @property
+    def turned(self) -> int:
+        """Bytes of the results: it takes as long to begin and end short sums, or to transpose."""
+        c = self.c
+        results = c.groups * c.pixels * self.filters.tiles * self.width * self.itemsize
+        return results * (2 if self.planes else 1)
 
     @property
     def flops(self) -> int:

@@ -42,6 +42,9 @@ def _best_tile(c: Correlation, together: int) -> ParityTile | None:
 
 
 class ParityCorrelation(LineCorrelation):
+    kind = "taps"
+    turned = 0
+
     @staticmethod
     def applies(c: Correlation, itemsize: int) -> bool:
         """Whether this plan can run the gradient ``c`` of all parities, and suits it."""
