@@ -47,6 +47,16 @@ def test_others_are_measured_where_all_contenders_take_longer(register):
     assert set(_choice().measured) == {"one", "two", "three", "four"}
 
 
+def test_and_so_on_where_others_take_longer_too(register):
+    fakes = register(
+        one=(5 * MS, 40 * MS), two=(8 * MS, 30 * MS), three=(9 * MS, 31 * MS),
+        four=(10 * MS, 11 * MS), five=(60 * MS, 1 * MS),
+    )  # fmt: skip
+    assert call() == 4
+    assert fakes[4].runs == 0
+    assert set(_choice().measured) == {"one", "two", "three", "four"}
+
+
 def test_a_forced_tile_that_is_the_choice_anyway_is_not_measured(register):
     def choose(**algorithms):
         fakes = register(**algorithms)

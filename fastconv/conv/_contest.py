@@ -29,8 +29,8 @@ _ROUNDS = (2, 9)  # least; and most, once they have lasted …
 _LASTING = 0.12  # … seconds: longer than others on the host disturb short runs at a time
 _HOPELESS = 1.5  # times the fastest so far: not timed again, after the least rounds and …
 _DOUBTFUL = 0.04  # … seconds, for which a busy host may slow down one of them and no other
-_BELIED = 1.25  # times what another one is predicted to take: that one is measured, too
-_MOST_OTHERS = 2  # of them
+_BELIED = 1.1  # times what another one is predicted to take: that one is measured, too
+_MOST_OTHERS = 2  # of them, in a round
 
 _MATRIX_HANDICAP = 1.08  # for an algorithm on matrix units, which may be slower tomorrow
 
@@ -41,8 +41,8 @@ class Contest:
     """A plan whose first run times all contenders, and which then is the fastest one's plan.
 
     If that one takes longer than some of the ``others`` are predicted to (their names and seconds),
-    it is timed once more, beside them.  The first run, like every later one, leaves the winner's
-    result.
+    it is timed once more, beside them, and so on.  The first run, like every later one, leaves the
+    winner's result.
     """
 
     def __init__(
@@ -91,7 +91,8 @@ class Contest:
         best = min(seconds.values())
         belied = [name for name, t in self._others if _BELIED * t < best][:_MOST_OTHERS]
         if belied:
-            self._racing, self._others = (winner, *belied), ()
+            self._racing = (winner, *belied)
+            self._others = tuple(one for one in self._others if one[0] not in belied)
         else:
             _decisions.remember(*self._key, Decision(winner, self._seconds))
 
