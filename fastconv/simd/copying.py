@@ -185,21 +185,25 @@ def copy_strided(typingctx, like, target, target_step, source, source_step, coun
     return types.void(like, *[types.int64] * 5), codegen
 
 
+def _move_pieces(v: Vectors, target, target_step, source, source_step, count, lanes, store):
+    """``store(value, target, mask)`` the first ``lanes`` of so many vectors."""
+    mask = v.first_lanes(lanes)
+
+    def body(index, carried):
+        target, source = carried
+        store(v.load_some(source, mask), target, mask)
+        return [v.builder.add(target, target_step), v.builder.add(source, source_step)]
+
+    v.loop(count, [target, source], body)
+
+
 @intrinsic
 def copy_filled(typingctx, like, target, target_step, source, source_step, count, lanes):
     """The same of the first ``lanes`` of vectors, the others of which become zero; none is read."""
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
-        target, target_step, source, source_step, count, some = arguments[1:]
-        mask = v.first_lanes(some)
-
-        def body(index, carried):
-            target, source = carried
-            v.store(v.load_some(source, mask), target)
-            return [builder.add(target, target_step), builder.add(source, source_step)]
-
-        v.loop(count, [target, source], body)
+        _move_pieces(v, *arguments[1:], lambda value, target, mask: v.store(value, target))
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 6), codegen
@@ -211,15 +215,7 @@ def copy_pieces(typingctx, like, target, target_step, source, source_step, count
 
     def codegen(context, builder, signature, arguments):
         v = Vectors(builder, signature.args[0])
-        target, target_step, source, source_step, count, some = arguments[1:]
-        mask = v.first_lanes(some)
-
-        def body(index, carried):
-            target, source = carried
-            v.store_some(v.load_some(source, mask), target, mask)
-            return [builder.add(target, target_step), builder.add(source, source_step)]
-
-        v.loop(count, [target, source], body)
+        _move_pieces(v, *arguments[1:], v.store_some)
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 6), codegen
