@@ -154,7 +154,7 @@ def test_lines_that_join_are_one_run(joined):
 def test_gradients_of_small_images(channels, filters, groups, stride, threads, dtype, formats):
     """Blocks of several images, the last one of fewer."""
     name = f"small-{channels}-{filters}-{groups}-{stride}"
-    case = cases.Case(name, 7, channels, 7, 7, filters, 1, 1, stride=stride, groups=groups)
+    case = cases.Case(name, 17, channels, 7, 7, filters, 1, 1, stride=stride, groups=groups)
     trial = Trial(case, "backward_weight", dtype, formats[0])
     x, dy = trial.operands()
     dy = fenced(dy, dtype, formats[1])
