@@ -96,8 +96,8 @@ def test_nothing_is_packed_where_filters_or_channels_stand_side_by_side():
     [
         (33, 1024 * 4, False),  # room for 8 lines so far apart
         (33, 1040 * 4, True),  # for 512
-        (20, 1024 * 4, True),  # few pixels
-        (20, 4096 * 4, False),  # which miss the second cache, too
+        (16, 1024 * 4, True),  # few pixels
+        (16, 4096 * 4, False),  # which miss the second cache, too
     ],
 )
 def test_filters_that_compete_for_places_are_packed(size, pitch, there, monkeypatch):

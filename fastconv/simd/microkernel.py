@@ -17,8 +17,8 @@ knows others):
   any number of tiles, which takes less than as many calls where sums are short.
 * ``packed``: a vector of steps of one row stands beside the same of the next, so that all rows have
   one address.  Here, too, one call makes any number of tiles.
-* ``panel``: rows are consecutive elements, or several stretches of them, and a step moves by any
-  number of bytes.
+* ``panel``, ``planes`` (:mod:`.panel`): rows are consecutive elements, or several stretches of
+  them, and a step moves by any number of bytes.
 
 A run is an entry of a table of words, the byte offsets of its start in A and in B, so that a tile
 may leave out the runs that only meet padding; to a panel also in what it prefetches.  :mod:`.tiles`
@@ -26,10 +26,6 @@ compiles them.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
-
-from llvmlite.ir import Value
 
 from .copying import LINE
 from .parts import store_parts
@@ -66,7 +62,7 @@ def products(v: Vectors, acc, rows, panel):
     return out
 
 
-def _step(v: Vectors, acc, rows, b, nv):
+def step_of(v: Vectors, acc, rows, b, nv):
     """The same with ``nv`` consecutive vectors of B."""
     return products(v, acc, rows, [v.load(b, j) for j in range(nv)])
 
@@ -138,7 +134,7 @@ def emit_rows(v: Vectors, shape, a_rows, a_shift, runs, n_runs, length, b, *endi
             j, b, *acc = carried
             for u in range(size):
                 at = [v.offset(builder.add(row, j), u * v.itemsize) for row in a]
-                acc = _step(v, acc, at, v.offset(b, u * step), nv)
+                acc = step_of(v, acc, at, v.offset(b, u * step), nv)
             return [v.offset(j, size * v.itemsize), v.offset(b, size * step), *acc]
 
         return steps
@@ -176,7 +172,7 @@ def emit_pitched(
                 v.prefetch(fetch)
                 fetch = builder.add(fetch, fetch_step)
                 at = [v.offset(row, u * v.itemsize) for row in rows]
-                acc = _step(v, acc, at, v.offset(b, u * step), nv)
+                acc = step_of(v, acc, at, v.offset(b, u * step), nv)
             bases = [v.offset(base, size * v.itemsize) for base in bases]
             return [v.offset(b, size * step), fetch, *bases, *acc]
 
@@ -213,7 +209,7 @@ def emit_packed(
         """So many steps within a vector of every row."""
         for u in range(size):
             rows = [v.offset(at, m * v.nbytes + u * v.itemsize) for m in range(mr)]
-            acc = _step(v, acc, rows, v.offset(b, u * step), nv)
+            acc = step_of(v, acc, rows, v.offset(b, u * step), nv)
         return [v.offset(at, size * v.itemsize), v.offset(b, size * step), *acc]
 
     def several(index, carried):
@@ -262,57 +258,3 @@ def prefetch_vectors(v: Vectors, at, nv):
     """The cache lines of so many vectors, of which the first is at the beginning of one."""
     for nbytes in range(0, nv * v.nbytes, LINE):
         v.prefetch(v.offset(at, nbytes))
-
-
-class Panel(NamedTuple):
-    """What the sums of a panel read and prefetch (:func:`.tile_panel`)."""
-
-    a: Value
-    a_pitch: Value
-    a_step: Value
-    runs: Value
-    n_runs: Value
-    length: Value
-    b: Value
-    b_step: Value
-    fetch: Value
-    fetch_step: Value
-
-    def start(self, v: Vectors, run) -> list:
-        """Where a run begins in A and in B, and what is prefetched then."""
-        return run_start(v, self.runs, run, self.a, self.b, self.fetch)
-
-    def moved(self, v: Vectors, at) -> list:
-        """The three addresses a step further."""
-        return list(map(v.builder.add, at, [self.a_step, self.b_step, self.fetch_step]))
-
-
-PANEL = len(Panel._fields)
-
-
-def emit_panel(v: Vectors, shape, *words):
-    panel, ending = Panel(*words[:PANEL]), words[PANEL:]
-    mr, nv, stretches = shape
-    loop = unrolled(v, panel.length)
-
-    def rows(a):
-        for _ in range(stretches):
-            yield from (v.offset(a, m * v.itemsize) for m in range(mr // stretches))
-            a = v.builder.add(a, panel.a_pitch)
-
-    def block(size):
-        def steps(index, carried):
-            at, acc = carried[:3], carried[3:]
-            for _ in range(size):
-                a, b, fetch = at
-                prefetch_vectors(v, fetch, nv)
-                acc = _step(v, acc, list(rows(a)), b, nv)
-                at = panel.moved(v, at)
-            return [*at, *acc]
-
-        return steps
-
-    def run(index, acc):
-        return loop([*panel.start(v, index), *acc], block)[3:]
-
-    finish_listed(v, v.loop(panel.n_runs, [v.zero] * (mr * nv), run), ending, mr, nv)

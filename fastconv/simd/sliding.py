@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from fastconv.core.machine import machine
 
-from .microkernel import PANEL, Panel, finish_listed, prefetch_vectors
+from .microkernel import finish_listed, prefetch_vectors
+from .panel import PANEL, Panel
 from .taps import FEWEST_SUMS
 from .vector import I64, Vectors, i64
 

@@ -14,7 +14,8 @@ from .dots import emit_dots, emit_tap_dots
 from .emitted import emitted, named
 from .flat import emit_flat, emit_flat_products
 from .line import emit_line
-from .microkernel import emit_packed, emit_panel, emit_pitched, emit_rows
+from .microkernel import emit_packed, emit_pitched, emit_rows
+from .panel import emit_panel, emit_planes
 from .sliding import emit_sliding
 from .vector import element, lanes
 from .window_tiles import emit_lanes, emit_parities, emit_planar
@@ -31,6 +32,7 @@ _multiply = emitted(
         "lanes": emit_lanes,
         "panel": emit_panel,
         "sliding": emit_sliding,
+        "planes": emit_planes,
         "planar": emit_planar,
         "flat": emit_flat,
         "flat-products": emit_flat_products,
@@ -258,6 +260,29 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int, sliding: int) ->
         )  # fmt: skip
 
     return _tile(panel, itemsize, mr, nv)
+
+
+@functools.cache
+def tile_planes(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, int]:
+    """``count`` tiles of ``nv`` vectors of pixels, one beside the other, all by the same A.
+
+    The rows of A are as in :func:`tile_panel`.  B is ``[tile][step][pixel]``.  What is prefetched
+    begins ``fetch_tile`` bytes further with each tile.  Row m of the result goes to
+    ``c + m·c_pitch``.
+    """
+    tile = named("planes", mr, nv, stretches)
+
+    @callee(14)
+    def planes(
+        count, a, a_pitch, a_step, length, b, fetch, fetch_step, fetch_tile, init, pitch, relu, c,
+        c_pitch,
+    ):  # fmt: skip
+        _multiply(
+            element(itemsize), tile, count, a, a_pitch, a_step, length, b, fetch, fetch_step,
+            fetch_tile, init, pitch, relu, c, c_pitch,
+        )  # fmt: skip
+
+    return _tile(planes, itemsize, mr, nv)
 
 
 @functools.cache

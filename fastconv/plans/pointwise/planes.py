@@ -36,7 +36,7 @@ from fastconv.plans.unfolded import UnfoldedCorrelation
 from fastconv.simd.copying import LINE
 from fastconv.simd.dots import dot_rows
 from fastconv.simd.microkernel import TERMS
-from fastconv.simd.tiles import tile_dots, tile_panel
+from fastconv.simd.tiles import tile_dots, tile_planes
 from fastconv.simd.vector import lanes
 
 from .planes_kernel import planes_kernel
@@ -46,7 +46,7 @@ _TRANSPOSING = 1.1  # how much longer the plan that transposes takes at least
 _TURNS = 8  # tasks for each thread, at least
 _MOST_OVER = 0.5  # of a vector: pixels left over
 _GAIN = 1.05  # of leaving them over, at least
-_COPIED = 1024  # pixels, from which on filters are copied that compete for the first cache
+_COPIED = 384  # pixels, from which on filters are copied that compete for the first cache
 _FAR = 4  # times as long it takes if they compete for the second, too
 
 
@@ -118,7 +118,7 @@ class PlanesCorrelation(UnfoldedCorrelation):
         self.spans_of_all = self._spans(0, threads)  # where filters do not allow to leave any over
         pixels = max(self.spans.span, self.spans_of_all.span) + over
         room = (2 * self.mr * self.width + pixels * c.channels) * itemsize
-        self.worker_bytes = aligned(room + 16 * self.mr + 24 + LINE)
+        self.worker_bytes = aligned(room + LINE)
         self.workers = workers_for(self.flops, self.spans.tasks, threads, c.moved(itemsize))
         self.nbytes = self.filters.nbytes + self.workers * self.worker_bytes
 
@@ -229,7 +229,7 @@ class PlanesCorrelation(UnfoldedCorrelation):
 
     def _tile(self, side_by_side: bool) -> dict[str, int]:
         """The register tile, whose rows of A stand side by side or in a stretch each."""
-        return tile_panel(self.itemsize, self.mr, self.nv, 1 if side_by_side else self.mr, 0)
+        return tile_planes(self.itemsize, self.mr, self.nv, 1 if side_by_side else self.mr)
 
     def _filters_there(self, at: Operands, s: Setting) -> Filters:
         """The filters where they are; the last tile ends with the last of them."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import LINE, copy, fetch, move, put_word, zero
+from fastconv.simd.copying import LINE, copy, fetch, move, zero
 from fastconv.simd.microkernel import TERMS
 from fastconv.simd.strided import take_even
 from fastconv.simd.tasks import next_task
@@ -47,9 +47,6 @@ class _Room(NamedTuple):
     tile: int  # results that do not go straight to y
     start: int  # what those of a tile begin with
     panels: int  # a span of pixels
-    straight_rows: int  # tables of the rows of a tile: in y, and in ``tile``
-    staged_rows: int
-    run: int  # the only one of a sum, which begins at its operands
     over: int  # pixels left over
 
 
@@ -78,11 +75,8 @@ def _room_of(a, item, worker):
     tile = a.scratch + worker * a.scratch_bytes
     start = tile + mr * row
     panels = start + mr * row
-    straight_rows = panels + a.span * a.channels * item
-    staged_rows = straight_rows + mr * 8
-    run = staged_rows + mr * 8
-    over = (run + 24 + LINE - 1) // LINE * LINE
-    return _Room(tile, start, panels, straight_rows, staged_rows, run, over)
+    over = panels + (a.span * a.channels * item + LINE - 1) // LINE * LINE
+    return _Room(tile, start, panels, over)
 
 
 @inner
@@ -209,39 +203,52 @@ def _put_biases(like, a, item, start, group, tile):
 
 
 @inner
-def _multiply_span(a, item, room, span, tile, turn, turns, fetches):
-    """All tiles of pixels by one of filters, which is the one number ``turn`` of ``turns``.
+def _fetching(a, span, turn, turns):
+    """Which pixels of a span, from one to another, fetch as many of the next span."""
+    width = a.tile.nr
+    tiles = (span.count + width - 1) // width
+    first, end = turn * tiles // turns * width, (turn + 1) * tiles // turns * width
+    return first, min(end, a.pixels - span.next_first)
 
-    Each fetches the same one of the next span, in one of the turns, if anything is fetched.
-    """
+
+@inner
+def _multiply_span(a, item, room, span, tile, fetch_first, fetch_end):
+    """All tiles of pixels by one of filters; some of them fetch the same of the next span."""
     width, row = a.tile.nr, a.tile.nr * item
-    panel = room.panels
-    for p in range(0, span.count, width):
-        ahead = min(width, span.count - p)
+    p = 0
+    while p < span.count:
         image, at = (span.first + p) // a.plane, (span.first + p) % a.plane
-        straight = tile.rows == a.tile.mr and ahead == width and at + width <= a.plane
-        rows_at, shift = room.staged_rows, room.tile
-        if straight:
-            rows_at, shift = room.straight_rows, tile.y + image * a.yn + at * item
-        fetch, fetch_step = panel, 0
-        if fetches and p * turns // span.count == turn and span.next_first + p < a.pixels:
-            fetch, _ = _pixel(a, span.next_group, span.next_first + p)
-            fetch_step = a.xc
+        to, pitch = tile.y + image * a.yn + at * item, a.yk
+        count = min(span.count - p, a.plane - at) // width
+        straight = count > 0 and tile.rows == a.tile.mr
+        if not straight:
+            to, pitch, count = room.tile, row, 1
+        panel = room.panels + p * a.channels * item
+        ahead, ahead_step = panel, 0
+        if p < fetch_first:
+            count = min(count, (fetch_first - p) // width)
+        elif p < fetch_end:
+            ahead, following = _pixel(a, span.next_group, span.next_first + p)
+            ahead_step = a.xc
+            count = min(count, max(1, min(following, fetch_end - p) // width))
+        if a.channels > TERMS:
+            count = 1
         # Sums of too many terms are sums of shorter ones.
-        init = room.start
+        init, relu = room.start, 0
         for c in range(0, a.channels, TERMS):
-            relu, to, begin = 0, room.staged_rows, room.tile
+            c_to, c_pitch = room.tile, row
             if c + TERMS >= a.channels:
-                relu, to, begin = a.relu, rows_at, shift
+                relu, c_to, c_pitch = a.relu, to, pitch
             call(
-                a.tile.multiply, tile.w + c * a.w_step, a.w_pitch, a.w_step, room.run, 1,
-                min(TERMS, a.channels - c), panel + c * row, row, fetch + c * fetch_step,
-                fetch_step, init, row, relu, to, 8, begin,
+                a.tile.multiply, count, tile.w + c * a.w_step, a.w_pitch, a.w_step,
+                min(TERMS, a.channels - c), panel + c * row, ahead + c * ahead_step, ahead_step,
+                width * a.column_step * a.xw, init, row, relu, c_to, c_pitch,
             )  # fmt: skip
             init = room.tile
         if not straight:
-            _store(a, item, row, room.tile, tile.y, span.first + p, ahead, tile.rows)
-        panel += a.channels * row
+            part = min(width, span.count - p)
+            _store(a, item, row, room.tile, tile.y, span.first + p, part, tile.rows)
+        p += count * width
 
 
 @functools.cache
@@ -255,11 +262,7 @@ def planes_kernel(itemsize: int) -> Kernel:
         mr, width = a.tile.mr, a.tile.nr
         row = width * itemsize
         room = _room_of(a, itemsize, worker)
-        zero(room.run, 24)
         zero(room.start, mr * row)
-        for m in range(mr):
-            put_word(room.straight_rows + m * 8, m * a.yk)
-            put_word(room.staged_rows + m * 8, m * row)
         packed = -1  # the span in the panels
         clock = started(a.profile)
         while True:
@@ -283,10 +286,10 @@ def planes_kernel(itemsize: int) -> Kernel:
                 tile = _tile_at(a, span.group, t)
                 if a.biased:
                     _put_biases(like, a, itemsize, room.start, span.group, tile)
-                _multiply_span(
-                    a, itemsize, room, span, tile, t - first_tile, end - first_tile,
-                    split + 1 == a.splits,
-                )  # fmt: skip
+                fetch_first = fetch_end = 0
+                if split + 1 == a.splits:
+                    fetch_first, fetch_end = _fetching(a, span, t - first_tile, end - first_tile)
+                _multiply_span(a, itemsize, room, span, tile, fetch_first, fetch_end)
                 if with_over:
                     _multiply_over(
                         like, a, itemsize, row, tile.w, room.start, room.over, room.tile, tile.y
