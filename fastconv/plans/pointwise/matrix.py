@@ -120,7 +120,7 @@ class MatrixCorrelation(UnfoldedCorrelation):
             all_tiles=self.all_tiles,
             filters=c.filters,
             channels=c.channels,
-            fetches_y=c.filters >= c.channels,
+            fetching_y=round(self.all_tiles * c.filters / (c.filters + c.channels)),
             splits=self.splits,
             bundle=self._bundle(),
         )

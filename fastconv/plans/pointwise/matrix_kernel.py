@@ -21,23 +21,35 @@ LAYOUT = record(
     "length span spans bundle "
     # parts of the filters, which have tasks of their own
     "splits "
-    # whether y is fetched ahead, or x
-    "fetches_y",
+    # tiles of filters in whose time y is fetched ahead; x in that of the others
+    "fetching_y",
     tile=TILE,
 )
 
 
 @inner
-def _multiply(a, item, row, count, x, y, ahead, step, split, tile):
-    """The pixels of ``count`` tiles by a part of the filters; fetches what stands ``ahead``.
+def _ahead(index, count, terms, at, nbytes):
+    """The part of so many bytes that one of ``count`` tiles fetches, and how far apart in steps."""
+    step = nbytes // (count * terms)
+    return at + index * terms * step, step
+
+
+@inner
+def _multiply(a, item, row, count, x, y, split, tile):
+    """The pixels of ``count`` tiles by a part of the filters; fetches as many that follow.
 
     More than one only if a sum is made in one go.
     """
-    terms = count * a.channels
+    terms, pixels = count * a.channels, count * a.tile.mr
     for index in range(split * a.all_tiles // a.splits, (split + 1) * a.all_tiles // a.splits):
         group, t = index // a.tiles, index % a.tiles
         source, result = x + group * a.xg, y + group * a.yg + t * row
         columns = min(a.tile.nr, a.filters - t * a.tile.nr)
+        if index < a.fetching_y:
+            ahead, step = _ahead(index, a.fetching_y, terms, y + pixels * a.yw, pixels * a.yw)
+        else:
+            first, others = a.fetching_y, a.all_tiles - a.fetching_y
+            ahead, step = _ahead(index - first, others, terms, x + pixels * a.xw, pixels * a.xw)
         w, init, pitch = a.w + index * a.w_tile, a.bias + index * row, 0
         for c in range(0, a.channels, TERMS):
             last = c + TERMS >= a.channels
@@ -46,7 +58,7 @@ def _multiply(a, item, row, count, x, y, ahead, step, split, tile):
                 target, to, stored = result, a.yw, columns
             call(
                 a.tile.multiply, count, source + c * item, a.xw, min(TERMS, a.channels - c),
-                w + c * row, ahead + (index * terms + c) * step, step, init, pitch,
+                w + c * row, ahead + c * step, step, init, pitch,
                 a.relu if last else 0, target, to, stored,
             )  # fmt: skip
             init, pitch = tile, row
@@ -63,8 +75,6 @@ def matrix_kernel(itemsize: int) -> Kernel:
     def matrix(worker, a):
         mr, row = a.tile.mr, a.tile.nr * itemsize
         tile = a.scratch + worker * a.scratch_bytes
-        pixel = a.yw if a.fetches_y else a.xw
-        step = mr * pixel // (a.all_tiles * a.channels)
         clock = started(a.profile)
         while True:
             task = next_task(a.counter, worker, a.tasks)
@@ -79,10 +89,7 @@ def matrix_kernel(itemsize: int) -> Kernel:
             while start < end:
                 p = min(start, a.length - mr)
                 count = max(1, min(a.bundle, (end - start) // mr))
-                ahead = (y if a.fetches_y else x) + (p + count * mr) * pixel
-                _multiply(
-                    a, itemsize, row, count, x + p * a.xw, y + p * a.yw, ahead, step, split, tile
-                )
+                _multiply(a, itemsize, row, count, x + p * a.xw, y + p * a.yw, split, tile)
                 start += count * mr
         lap(a.profile, worker, MULTIPLY, clock)
 
