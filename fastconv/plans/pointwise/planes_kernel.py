@@ -117,33 +117,56 @@ def _take(like, item, vector, to, at, step, count):
 
 
 @inner
+def _pack_part(like, a, item, vector, to, begun, at, column, pixels, ahead):
+    """So many pixels of a plane, beginning at this ``column`` of a line that is ``at``.
+
+    Those of a channel go on where ``begun`` of the tile at ``to`` are there.  What is so many bytes
+    ``ahead`` is fetched.
+    """
+    width, step = a.tile.nr, a.column_step * a.xw
+    panel = a.channels * width * item
+    while pixels > 0:
+        source, run = at + column * step, min(pixels, a.line - column)
+        pixels -= run
+        if ahead != 0:
+            fetch(source + ahead, (run * step + LINE - 1) // LINE, LINE)
+        if begun > 0:
+            some = min(run, width - begun)
+            _take(like, item, vector, to + begun * item, source, step, some)
+            source, begun, run = source + some * step, begun + some, run - some
+            if begun == width:
+                to, begun = to + panel, 0
+        for _ in range(run // width):
+            _take(like, item, vector, to, source, step, width)
+            source, to = source + width * step, to + panel
+        run %= width
+        if run > 0:
+            _take(like, item, vector, to, source, step, run)
+            begun = run
+        at, column = at + a.row_step * a.xh, 0
+
+
+@inner
 def _pack(like, a, item, vector, width, panels, group, first, count):
     """A span of pixels as ``[tile][channel][pixel]``; images follow one another.
 
-    Channel by channel, so that memory is read in stretches as long as the span.
+    Channel by channel, so that memory is read in long stretches.
     """
-    row, step = width * item, a.column_step * a.xw
-    panel = a.channels * row
+    row = width * item
     done = 0
     while done < count:
-        source, following = _pixel(a, group, first + done)
-        run, begun = min(count - done, following), done % width
-        head = min(run, (width - begun) % width)  # which go on with a tile
-        tiles, tail = (run - head) // width, (run - head) % width
-        to = panels + done // width * panel + begun * item
-        whole = panels + (done + head) // width * panel
+        image, at = (first + done) // a.plane, (first + done) % a.plane
+        pixels = min(count - done, a.plane - at)
+        line, column = at // a.line, at % a.line
+        source = a.x + image * a.xn + group * a.xg + a.column_first * a.xw
+        source += (a.row_first + line * a.row_step) * a.xh
+        to, begun = panels + done // width * a.channels * row, done % width
         for c in range(a.channels):
-            at, target = source + c * a.xc, whole + c * row
-            if c + _PLANES_AHEAD < a.channels:
-                fetch(at + _PLANES_AHEAD * a.xc, (run * step + LINE - 1) // LINE, LINE)
-            _take(like, item, vector, to + c * row, at, step, head)
-            at += head * step
-            for _ in range(tiles):
-                _take(like, item, vector, target, at, step, width)
-                at += width * step
-                target += panel
-            _take(like, item, vector, target, at, step, tail)
-        done += run
+            ahead = _PLANES_AHEAD * a.xc if c + _PLANES_AHEAD < a.channels else 0
+            _pack_part(
+                like, a, item, vector, to + c * row, begun, source + c * a.xc, column, pixels, ahead
+            )
+        done += pixels
 
 
 @inner
