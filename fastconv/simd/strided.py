@@ -8,6 +8,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from fastconv.core.machine import machine
+
 from .vector import I32, I64, Vectors, i64, outlined
 
 
@@ -78,6 +80,22 @@ def read(v: Vectors, address, stride: int, part: RowLanes | None, fill: float):
     return v.masked("gather", filled, _pointers(v, address, stride), mask)
 
 
+def _write_lanes(v: Vectors, value, address, stride: int, count) -> None:
+    """Store lane by lane, where stores under a mask take longer."""
+    builder = v.builder
+
+    def store(lane):
+        at = v.pointer(v.offset(address, lane * stride * v.itemsize), value.type.element)
+        builder.store(builder.extract_element(value, i64(lane)), at, align=v.itemsize)
+
+    for lane in range(v.lanes):
+        if count is None:
+            store(lane)
+            continue
+        with builder.if_then(builder.icmp_signed("<", i64(lane), count)):
+            store(lane)
+
+
 def write(v: Vectors, value, address, stride: int, count):
     """Store the first ``count`` lanes (None: all) ``stride`` elements apart.
 
@@ -87,6 +105,8 @@ def write(v: Vectors, value, address, stride: int, count):
         v.builder.store(value, v.pointer(address, value.type), align=v.itemsize)
     elif stride == 1:
         v.masked("store", value, v.pointer(address, value.type), _below(v, count))
+    elif not machine().isa.masks:
+        _write_lanes(v, value, address, stride, count)
     elif stride == 2:  # every lane twice, and every second of those stored
         even = ir.Constant(ir.VectorType(ir.IntType(1), v.lanes), [1, 0] * (v.lanes // 2))
         for first in (0, v.lanes // 2):
