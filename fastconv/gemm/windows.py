@@ -11,10 +11,19 @@ from __future__ import annotations
 import numpy as np
 
 from fastconv.core.jit import inner, record
-from fastconv.simd.copying import copy, copy_filled, copy_rows, copy_strided, move, zero
+from fastconv.simd.copying import (
+    LINE,
+    copy,
+    copy_filled,
+    copy_rows,
+    copy_strided,
+    fetch,
+    move,
+    zero,
+)
 from fastconv.simd.interleaving import MOST_PLANES, interleave
 from fastconv.simd.strided import take_even, take_fourth
-from fastconv.simd.transposing import transpose_taps, transpose_tile
+from fastconv.simd.transposing import transpose_even, transpose_taps, transpose_tile
 
 # What a kernel that packs windows needs in its arguments: the source, whose rows are read
 # ``row_source`` apart beginning at ``row_first`` (columns alike), and the blocks of channels.
@@ -52,6 +61,13 @@ def _side_by_side(a, valid, item):
 
 
 @inner
+def _fetch_planes(a, source, first, end, nbytes):
+    """So many bytes of each of a vector of planes, from number ``first`` on, if there are more."""
+    for c in range(first, min(end, first + a.vector)):
+        fetch(source + c * a.xc, (nbytes + LINE - 1) // LINE, LINE)
+
+
+@inner
 def _pixels(like, a, target, source, count, valid, item):
     """``count`` pixels of ``valid`` channels, in either memory order."""
     step = a.column_source * a.xw
@@ -71,13 +87,16 @@ def _pixels(like, a, target, source, count, valid, item):
             copy_filled(like, to, pixel, at, step, count, valid - whole)
     elif step == item and 1 < valid == a.block <= MOST_PLANES and count >= a.vector:
         interleave(like, target, source, a.xc, valid, count)
-    elif step == item:
+    elif step == item or (step == 2 * item and valid > 1):
         for c in range(0, valid, a.vector):
+            _fetch_planes(a, source, c + a.vector, valid, count * step)
             for j in range(0, count, a.vector):
-                transpose_tile(
-                    like, target + j * pixel + c * item, pixel, source + c * a.xc + j * item, a.xc,
-                    min(a.vector, valid - c), min(a.vector, count - j),
-                )  # fmt: skip
+                to, at = target + j * pixel + c * item, source + c * a.xc + j * step
+                channels, pixels = min(a.vector, valid - c), min(a.vector, count - j)
+                if step == item:
+                    transpose_tile(like, to, pixel, at, a.xc, channels, pixels)
+                else:
+                    transpose_even(like, to, pixel, at, a.xc, channels, pixels)
     elif step == 2 * item and a.block == 1 and count >= a.vector:
         take_even(like, target, source, count)
     elif step == 4 * item and a.block == 1 and count >= a.vector:

@@ -7,11 +7,15 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .parts import store_parts
+from .strided import RowLanes, read
 from .vector import Vectors, i64, outlined
 
 
-def _transpose(v: Vectors, targets: list, source, source_step, rows, columns):
-    """Store column j of a block of ``rows`` rows at ``targets[j]``, for j < ``columns``."""
+def _transpose(v: Vectors, targets: list, source, source_step, rows, columns, stride=1):
+    """Store column j of a block of ``rows`` rows at ``targets[j]``, for j < ``columns``.
+
+    Elements of a row are ``stride`` apart, 1 or 2.
+    """
     builder = v.builder
     whole = i64(v.lanes)
     full = builder.and_(
@@ -21,16 +25,16 @@ def _transpose(v: Vectors, targets: list, source, source_step, rows, columns):
 
     with builder.if_else(full) as (then, otherwise):
         with then:
-            lines = v.transpose([v.load(at) for at in sources])
+            lines = v.transpose([read(v, at, stride, None, 0.0) for at in sources])
             for line, target in zip(lines, targets, strict=True):
                 v.store(line, target)
         with otherwise:
-            across = v.first_lanes(columns)
-            nothing = ir.Constant(across.type, [0] * v.lanes)
             lines = []
             for i, at in enumerate(sources):
                 inside = builder.icmp_signed("<", i64(i), rows)
-                lines.append(v.load_some(at, builder.select(inside, across, nothing)))
+                count = builder.select(inside, columns, i64(0))
+                part = RowLanes(i64(0), builder.mul(count, i64(stride)), count)
+                lines.append(read(v, at, stride, part, 0.0))
             store_parts(v, v.transpose(lines), targets, rows, columns)
 
 
@@ -51,6 +55,10 @@ def _transpose_half(v: Vectors, target, target_step, source, source_step):
 
 def _transpose_tile(v: Vectors, target, target_step, *rest):
     _transpose(v, _apart(v, target, target_step), *rest)
+
+
+def _transpose_even(v: Vectors, target, target_step, *rest):
+    _transpose(v, _apart(v, target, target_step), *rest, stride=2)
 
 
 def _transpose_taps(v: Vectors, target, tap, taps, tap_step, channel_step, *rest):
@@ -80,6 +88,19 @@ def transpose_tile(typingctx, like, target, target_step, source, source_step, ro
         return outlined(
             context, builder, signature, arguments[1:], f"transpose_tile_{signature.args[0]}",
             lambda v, values: _transpose_tile(v, *values),
+        )  # fmt: skip
+
+    return types.void(like, *[types.int64] * 6), codegen
+
+
+@intrinsic
+def transpose_even(typingctx, like, target, target_step, source, source_step, rows, columns):
+    """Transpose likewise every second element: ``columns`` of them in each row."""
+
+    def codegen(context, builder, signature, arguments):
+        return outlined(
+            context, builder, signature, arguments[1:], f"transpose_even_{signature.args[0]}",
+            lambda v, values: _transpose_even(v, *values),
         )  # fmt: skip
 
     return types.void(like, *[types.int64] * 6), codegen
