@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import copy
 import operator
 import pickle
@@ -331,3 +332,18 @@ def test_a_number_is_formatted_as_one():
     assert f"{fc.Tensor(0.1234567):.3f} {fc.Tensor([2.5])}" == "0.123 tensor([2.5], dtype=float32)"
     with pytest.raises(ValueError, match="format"):
         format(fc.Tensor([1.0, 2.0]), ".3f")
+
+
+@pytest.mark.parametrize(
+    "wide",
+    [
+        [np.ones(2, ">f8"), np.ones(2, ">f8")],
+        array.array("d", [1 / 3]),
+        memoryview(np.full(2, 1 / 3)),
+    ],
+    ids=["byte-swapped", "array", "memoryview"],
+)
+def test_float64_of_any_kind_stays_float64(wide):
+    tensor = fc.Tensor(wide)
+    assert tensor.dtype == np.float64
+    np.testing.assert_array_equal(tensor.data, np.asarray(wide))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from array import array as pyarray
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,10 @@ def _is_wide(value: Any) -> bool:
     """Whether ``value``, or something in nested lists, comes as float64."""
     if isinstance(value, (list, tuple)):
         return any(map(_is_wide, value))
-    return getattr(value, "dtype", None) == np.float64
+    if isinstance(value, (memoryview, pyarray)):
+        return memoryview(value).format.endswith("d")
+    dtype = getattr(value, "dtype", None)
+    return isinstance(dtype, np.dtype) and dtype.kind == "f" and dtype.itemsize == 8
 
 
 def as_array(value: Any, name: str = "array") -> np.ndarray:
