@@ -9,6 +9,7 @@ from harness import DIRECTIONS, FORMATS, Trial, assert_close
 
 import fastconv as fc
 from fastconv.conv import bf16x3
+from fastconv.conv.direct import Direct
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core.machine import matrix_unit
 from fastconv.core.problem import ConvProblem
@@ -20,7 +21,7 @@ unit = pytest.mark.skipif(not matrix_unit(), reason="no matrix unit for bfloat16
 def alone(monkeypatch):
     """Fails where a result would be left to ``direct``."""
 
-    class Nobody:
+    class Nobody(Direct):
         def plan(self, *_):
             raise AssertionError("left to direct")
 

@@ -7,11 +7,13 @@ import functools
 import threading
 import time
 
+import numpy as np
 import pytest
-from fakes import MS, PROBLEM, call, runs
+from fakes import MS, PROBLEM, W, X, call, runs
 
 import fastconv as fc
 from fastconv.conv import _contest, selector
+from fastconv.conv.algorithm import AGAIN
 from fastconv.conv.options import Request
 
 
@@ -99,6 +101,35 @@ def test_close_ones_are_measured_by_the_first_call(register):
     assert runs(fakes) == [before[0], before[1] + 2, 0]
     assert _choice().algorithm == "two" and _choice().why == "measured"
     assert _choice().measured == pytest.approx({"one": 6 * MS, "two": 4 * MS})
+
+
+def test_numbers_that_delay_a_run_decide_nothing(register):
+    """NaN has some algorithms compute a result twice, which says nothing of other numbers."""
+    close, careful = fakes = register(close=(5 * MS, 6 * MS), careful=(6 * MS, 4 * MS))
+    make = careful.plan
+
+    def plan(problem, threads):
+        inner = make(problem, threads)
+
+        def run(x, *operands):
+            careful.actual = 30 * MS if np.isnan(x).any() else 4 * MS
+            inner(x, *operands)
+            return AGAIN if np.isnan(x).any() else None
+
+        return run
+
+    careful.plan = plan
+    spoilt = np.full_like(X, np.nan)
+    assert (fc.conv2d(spoilt, W) == 2).all()
+    before = runs(fakes)
+    assert before == [1, 2]  # both may compile at once, to one array
+    assert (fc.conv2d(spoilt, W) == 2).all()
+    assert runs(fakes) == [1, 3]
+    assert _choice().contenders == ("close", "careful")
+    assert call() == 2
+    assert _choice().measured == pytest.approx({"close": 6 * MS, "careful": 4 * MS})
+    before = close.runs
+    assert (fc.conv2d(spoilt, W) == 2).all() and close.runs == before
 
 
 @pytest.mark.parametrize(("actual", "winner"), [(4.7 * MS, 2), (4.5 * MS, 1)])

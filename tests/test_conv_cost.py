@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cases
 import numpy as np
 import pytest
@@ -32,6 +34,8 @@ LARGE = (
     Case("large-15x15", 2, 32, 128, 128, 32, 15, 15, padding=7),
     Case("large-depthwise", 8, 1024, 56, 56, 1024, 7, 7, padding=3, groups=1024),
 )
+
+LARGE_BATCH = Case("batch-in-parts", 600, 16, 40, 40, 8, 3, 3, stride=2, groups=2)
 
 # Input gradients of few channels, whose neighbouring pixels are folded into the lanes.
 FOLDED = (
@@ -65,6 +69,24 @@ def test_cost_is_plausible(case, algorithm, direction):
 def test_workspace_is_limited(case, algorithm, direction):
     trial = _accepted(algorithm, Trial(case, direction, "float32", "nhwc"))
     assert trial.cost(algorithm).workspace <= WORKSPACE * fc.get_num_threads()
+
+
+@directions
+@pytest.mark.parametrize("case", [*cases.MEDIUM, LARGE_BATCH], ids=lambda case: case.name)
+def test_reference_takes_what_its_cost_says(case, direction):
+    """A batch in parts, so that it does not exceed the limit either."""
+    trial = Trial(case, direction)
+    first, second = trial.operands()
+    trial.run("reference", first, second)
+    tracemalloc.start()
+    try:
+        trial.run("reference", first, second)
+        _, used = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    result = trial.problem.nbytes - first.nbytes - second.nbytes
+    stated = trial.cost("reference").workspace
+    assert 0.3 * stated < used - result <= stated <= WORKSPACE
 
 
 def test_scratch_beyond_the_limit_is_refused():

@@ -15,7 +15,10 @@ from harness import DISTINCT, FORMATS, Trial
 
 import fastconv as fc
 from fastconv.conv import selector
+from fastconv.conv.algorithm import AGAIN
 from fastconv.conv.direct import Direct
+from fastconv.conv.registry import ALGORITHMS
+from fastconv.core.problem import DIRECTIONS, ConvProblem
 
 algorithms = pytest.mark.parametrize("algorithm", DISTINCT)
 orders = pytest.mark.parametrize("order", FORMATS)
@@ -117,6 +120,35 @@ def test_how_to_compute_again_is_planned_once(algorithm, monkeypatch):
     for _ in range(3):
         trial.run(algorithm, x, w)
     assert len(made) == before + 1
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("algorithm", DISTINCT)
+def test_a_plan_tells_that_it_computed_again(algorithm, direction):
+    """A contest of algorithms is not decided by that."""
+    problem = ConvProblem(2, 32, 8, 8, 32, 3, 3, direction=direction)
+    reason = ALGORITHMS[algorithm].refuses(problem)
+    if reason is not None:
+        pytest.skip(reason)
+    plan = ALGORITHMS[algorithm].plan(problem, 2)
+    *read, (shape, _) = problem.operands
+    first, second = (np.ones(of, np.float32) for of, _ in read)
+    out = np.empty(shape, np.float32)
+    assert plan(first, second, out, None, False) is not AGAIN
+    first[0] = np.nan
+    told = plan(first, second, out, None, False)
+    assert (told is AGAIN) == (algorithm in ("winograd", "fft", "strassen", "bf16x3"))
+
+
+def test_a_plan_of_pieces_tells_that_one_of_them_computed_again(monkeypatch):
+    monkeypatch.setattr("fastconv.conv._product.WORKSPACE", 1 << 16)
+    problem = ConvProblem(1, 64, 12, 12, 128, 3, 3)
+    plan = ALGORITHMS["winograd2"].plan(problem, 1)
+    x, w = np.ones(problem.x_shape, np.float32), np.ones(problem.w_shape, np.float32)
+    out = np.empty(problem.y_shape, np.float32)
+    assert plan(x, w, out, None, False) is not AGAIN
+    w[-1] = np.inf
+    assert plan(x, w, out, None, False) is AGAIN
 
 
 def test_oracle_marks_a_receptive_field():

@@ -27,7 +27,7 @@ from fastconv.transforms.tile_map import COOK_TOOM, FOURIER, Tiling
 
 from ._product import ProductAlgorithm, moved_singly, shapes_on_planes
 from .algorithm import ACCURACIES, Cost, Plan, Work, again_if
-from .direct import Direct, or_direct
+from .direct import Direct
 
 _LARGE_GROWTH = 100  # of the predicted errors, from which on measured ones grow in proportion
 # The kind of work that maps are, and the share of their cycles that is arithmetic.
@@ -66,7 +66,8 @@ class BilinearAlgorithm(ProductAlgorithm):
         error = _error(self, problem, _best_grid(self, problem))
         cost = super().cost(problem, threads)
         stages = (*cost.stages, *_lattices(problem, cost.stages))
-        return or_direct(cost._replace(stages=stages, error=error), problem, threads)
+        cost = cost._replace(stages=stages, error=error)
+        return cost.or_else(Direct().cost(problem, threads))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, WeightGradient)

@@ -19,7 +19,7 @@ from fastconv.core.problem import ConvProblem
 
 from . import _decisions
 from ._decisions import Decision
-from .algorithm import WORKSPACE, Plan
+from .algorithm import AGAIN, WORKSPACE, Plan
 from .options import Request
 from .registry import ALGORITHMS
 
@@ -42,7 +42,8 @@ class Contest:
 
     If that one takes longer than some of the ``others`` are predicted to (their names and seconds),
     it is timed once more, beside them, and so on.  The first run, like every later one, leaves the
-    winner's result.
+    winner's result.  Where NaN and the like have a contender compute it twice, nothing is decided:
+    the contest waits for other numbers.
     """
 
     def __init__(
@@ -57,22 +58,34 @@ class Contest:
         self._racing = contenders
         self._others = others
         self._seconds: dict[str, float] = {}
+        self._spoilt: str | None = None  # the contender that the numbers of the last run delayed
         self._plan: Plan | None = None
 
-    def __call__(self, first, second, out, bias, relu) -> None:
+    def __call__(self, *operands) -> None:
         if self._plan is None:
-            self._plan = self._settle((first, second, out, bias, relu))
-        self._plan(first, second, out, bias, relu)
+            self._plan = self._settle(operands)
+        if self._plan is not None:
+            self._plan(*operands)
 
-    def _settle(self, operands) -> Plan:
-        """The plan of the winner: of this contest, or of one that ended meanwhile."""
+    def _settle(self, operands) -> Plan | None:
+        """The plan of the winner: of this contest, or of one that ended meanwhile.
+
+        None where the numbers leave it open; then their result is there.
+        """
         problem, _, threads = self._key
         plan = functools.cache(lambda name: ALGORITHMS[name].plan(problem, threads))
         while (decision := _decisions.made(*self._key)) is None:
+            spoilt = self._spoilt
+            if spoilt is not None and plan(spoilt)(*operands) is AGAIN:
+                return None
             racing = self._racing
             plans = {name: plan(name) for name in racing}
             # Compiling takes place outside the lock: it has other threads take part.
-            self._run_once(plans, operands)
+            told = self._run_once(plans, operands)
+            self._spoilt = spoilt = next((name for name in racing if told[name] is AGAIN), None)
+            if spoilt is not None:
+                plans[spoilt](*operands)  # those that ran at once have left a mixture
+                return None
             with _lock:
                 if racing == self._racing and _decisions.made(*self._key) is None:
                     self._time(plans, operands)
@@ -96,17 +109,15 @@ class Contest:
         else:
             _decisions.remember(*self._key, Decision(winner, self._seconds))
 
-    def _run_once(self, plans: dict[str, Plan], operands: tuple) -> None:
+    def _run_once(self, plans: dict[str, Plan], operands: tuple) -> dict[str, object]:
         """The runs that compile: two at a time, if a call may take the workspace of both."""
         problem, request, threads = self._key
         limit = threads * WORKSPACE if request.max_workspace is None else request.max_workspace
         sizes = [ALGORITHMS[name].cost(problem, threads).workspace for name in plans]
         runs = [partial(plan, *operands) for plan in plans.values()]
-        if sum(sorted(sizes)[-2:]) <= limit:
-            overlapped(runs)
-        else:
-            for run in runs:
-                run()
+        at_once = sum(sorted(sizes)[-2:]) <= limit
+        told = overlapped(runs) if at_once else [run() for run in runs]
+        return dict(zip(plans, told, strict=True))
 
 
 def _handicap(name: str) -> float:

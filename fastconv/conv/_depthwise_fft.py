@@ -13,7 +13,7 @@ from fastconv.plans.spectral.grid import has_sides
 from fastconv.plans.spectral.weight import SpectralWeight
 
 from ._product import ProductAlgorithm
-from .algorithm import Cost, Plan, Work, again_if
+from .algorithm import Algorithm, Cost, Plan, Work, again_if
 from .depthwise import Depthwise
 from .direct import Direct
 
@@ -41,7 +41,8 @@ class DepthwiseFft(ProductAlgorithm):
         c = _correlation(problem)
         terms = SpectralWeight(problem, 1).grid.tiles if c.N and problem.sums_weights else 1
         error = 3 * (6 + terms**0.5) * np.finfo(problem.dtype).eps
-        return super().cost(problem, threads)._replace(error=float(error))
+        cost = super().cost(problem, threads)._replace(error=float(error))
+        return cost.or_else(_plain(problem).cost(problem, threads))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         flops = int(2 * part.vector * _ARITHMETIC * part.instructions)
@@ -59,8 +60,12 @@ class DepthwiseFft(ProductAlgorithm):
     def _run(self, problem: ConvProblem, parts: list, threads: int) -> Plan:
         # Transforms mix the values of a tile, and spread NaN and Inf too far.
         plan = super()._run(problem, parts, threads)
-        plain = Direct() if Depthwise().refuses(problem) else Depthwise()
-        return again_if(itemgetter(0), plan, lambda: plain.plan(problem, threads))
+        return again_if(itemgetter(0), plan, lambda: _plain(problem).plan(problem, threads))
+
+
+def _plain(problem: ConvProblem) -> Algorithm:
+    """What computes a result that is not finite."""
+    return Direct() if Depthwise().refuses(problem) else Depthwise()
 
 
 def _correlation(problem: ConvProblem):

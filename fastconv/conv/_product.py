@@ -23,6 +23,7 @@ from ._matrices import covers, flattened, on_matrices
 from ._parts import plan_of_parts, workspace
 from ._pieces import Piece, pieces
 from .algorithm import (
+    AGAIN,
     WORKSPACE,
     Algorithm,
     Cost,
@@ -140,8 +141,11 @@ class ProductAlgorithm(Algorithm):
 
 def _in_turn(plans: list[tuple[Piece, Plan]]) -> Plan:
     def run(first, second, out, bias, relu):
-        for piece, plan in plans:
+        told = [
             plan(*piece.cut((first, second, out)), piece.cut_bias(bias), relu)
+            for piece, plan in plans
+        ]
+        return AGAIN if AGAIN in told else None
 
     return run
 

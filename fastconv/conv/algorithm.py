@@ -55,10 +55,16 @@ class Cost(NamedTuple):
         """Read and written by all stages."""
         return sum(work.nbytes for work in self.stages)
 
+    def or_else(self, other: Cost) -> Cost:
+        """The same where a result that is spoilt is left to ``other`` (:func:`again_if`)."""
+        return self._replace(workspace=max(self.workspace, other.workspace))
+
 
 # plan(first, second, out, bias, relu): the operands of the pass in the order of the public
 # functions: forward (x, w, y), backward_input (dy, w, dx), backward_weight (x, dy, dw).
-Plan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None", bool], None]
+# It tells AGAIN where these numbers made it take longer than others would.
+Plan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None", bool], object]
+AGAIN = object()
 # The same, which tells the :data:`fastconv.plans.arrays.FLAGS` of each of its parts.
 FlaggedPlan = Callable[[np.ndarray, np.ndarray, np.ndarray, "np.ndarray | None", bool], array]
 
@@ -68,8 +74,10 @@ def again_if(spoilt: Callable[[Any], bool], plan: Callable, other: Callable[[], 
     again = functools.cache(other)
 
     def run(*operands):
-        if spoilt(plan(*operands)):
-            again()(*operands)
+        if not spoilt(plan(*operands)):
+            return None
+        again()(*operands)
+        return AGAIN
 
     return run
 

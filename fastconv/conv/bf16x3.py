@@ -16,7 +16,7 @@ from fastconv.plans.split.weight import SplitWeight
 
 from ._product import ProductAlgorithm, parts_of
 from .algorithm import Cost, Plan, Work, again_if, sum_error
-from .direct import Direct, or_direct
+from .direct import Direct
 
 _PRODUCT_ERROR = 2**-15
 
@@ -47,7 +47,7 @@ class Bf16x3(ProductAlgorithm):
         parts = [part for _, some in parts_of(self, problem, threads) for part in some]
         terms = max((part.summed for part in parts), default=0)
         cost = cost._replace(error=_PRODUCT_ERROR + sum_error(terms, problem.dtype))
-        return or_direct(cost, problem, threads)
+        return cost.or_else(Direct().cost(problem, threads))
 
     def _stages(self, part, nbytes: int) -> tuple[Work, ...]:
         weight = isinstance(part, SplitWeight)

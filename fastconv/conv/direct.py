@@ -13,15 +13,9 @@ from fastconv.plans.lines.planar_weight import PlanarWeight
 from fastconv.plans.pointwise.in_place import in_place
 
 from ._product import ProductAlgorithm
-from .algorithm import WORKSPACE, Cost
+from .algorithm import WORKSPACE
 
 _PLANAR_GAIN = 1.2  # promised, or operands are transposed
-
-
-def or_direct(cost: Cost, problem: ConvProblem, threads: int) -> Cost:
-    """The cost of an algorithm that leaves it to ``direct`` where a result is not finite."""
-    other = Direct().cost(problem, threads).workspace
-    return cost._replace(workspace=max(cost.workspace, other))
 
 
 def _weight(problem: ConvProblem, threads: int) -> DirectWeight | PlanarWeight:

@@ -55,7 +55,8 @@ def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=No
         or not at all, ``"default"`` 5e-5, ``"fast"`` 1e-3; in float64 2⁻²⁹ times as much (9.3e-14
         and 1.9e-12); at every level that of the direct sum, if that is larger.  (Of sums that do
         not cancel, and operands that are not subnormal.)
-    max_workspace : bytes of scratch memory that a call may take, all threads together
+    max_workspace : bytes of scratch memory that a call may take, all threads together; not those
+        of a copy of an array that is in neither memory order, or of filters that a layer keeps
     algorithm : one of :func:`fastconv.algorithms`, or ``"auto"``
     num_threads : as in :func:`fastconv.set_num_threads`
 

@@ -20,7 +20,7 @@ from fastconv.gemm.tiling import even_split
 
 from ._strassen_products import Products, biases_of
 from .algorithm import WORKSPACE, Algorithm, Cost, Plan, again_if, summation_error, too_large
-from .direct import Direct, or_direct
+from .direct import Direct
 
 # One level makes the bound of errors 18/4 of what it is (Higham, § 23.2.2); rounding errors are
 # independent, so they grow as its root.
@@ -46,7 +46,7 @@ class Strassen(Algorithm):
         parts = _parts(problem, threads)
         stages = tuple(work for part in parts for work in part.stages)
         cost = Cost(stages, _workspace(parts), summation_error(problem, _GROWTH))
-        return or_direct(cost, problem, threads)
+        return cost.or_else(Direct().cost(problem, threads))
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
         parts = _parts(problem, threads)
