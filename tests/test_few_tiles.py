@@ -88,6 +88,17 @@ def test_sums_go_straight_to_dw(case):
     assert multiplied <= machine().l2 * 3 // 4
 
 
+@each
+def test_a_chunk_serves_two_tiles_of_filters(case, monkeypatch):
+    """Rather in three quarters of the cache than one tile in half of it."""
+    part = _part(case, "backward_weight")
+    needed = part.v_chunk + 2 * part.m_unit + part.u_bytes
+    small = dataclasses.replace(machine(), l2=needed * 4 // 3 + 64)
+    monkeypatch.setattr(few_tiles_weight, "machine", lambda: small)
+    problem = Trial(case, "backward_weight").problem
+    assert FewTilesWeight(problem, part.tiling, 2).joined == 2
+
+
 @pytest.mark.parametrize("threads", [2, 4, 16])
 @each
 def test_every_worker_has_sums_to_do(case, threads):

@@ -60,13 +60,14 @@ class FewTilesWeight(BilinearWeight):
     def _fits(self) -> bool:
         """Whether the cache has room for what a register tile multiplies: the best of those.
 
-        Half of it, if possible: other components are on their way.
+        And for two tiles of filters, if possible, or components of x would come from the last cache
+        for each of them; then, half of it, for other components are on their way.
         """
         l2 = machine().l2
-        for room, tile in itertools.product((l2 // 2, l2 * 3 // 4), self._panels):
+        for least, tile, room in itertools.product((2, 1), self._panels, (l2 // 2, l2 * 3 // 4)):
             self._use_tile(*tile)
             self._lay_out(math.lcm(self.mr, self.vector), room)
-            if self.joined > 0:
+            if self.joined >= min(least, self.tiles_k):
                 return True
         return False
 
