@@ -11,56 +11,37 @@ no row.  In brackets, the largest share of the bound that the algorithm states f
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 import fastconv as fc
+from fastconv.comparison.calls import public_call
+from fastconv.core.problem import DIRECTIONS, ConvProblem
 
-PASSES = ("forward", "backward_input", "backward_weight")
 
-
-class Layer(NamedTuple):
+def _layer(N: int, C: int, size: int, K: int, taps: int, stride=1, groups=1) -> ConvProblem:
     """A convolution with square images and filters."""
-
-    N: int
-    C: int
-    size: int
-    K: int
-    taps: int
-    stride: int = 1
-    groups: int = 1
-
-    @property
-    def arguments(self) -> tuple[int, int, int, int]:
-        """Stride, padding, dilation, groups."""
-        return self.stride, self.taps // 2, 1, self.groups
-
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        out = (self.size - 1 + 2 * (self.taps // 2) - self.taps + 1) // self.stride + 1
-        return {
-            "x": (self.N, self.C, self.size, self.size),
-            "w": (self.K, self.C // self.groups, self.taps, self.taps),
-            "y": (self.N, self.K, out, out),
-        }
+    around = (taps // 2,) * 4
+    return ConvProblem(N, C, size, size, K, taps, taps, (stride, stride), around, groups=groups)
 
 
 LAYERS = (
-    Layer(2, 64, 56, 64, 3),
-    Layer(1, 256, 14, 32, 3),
-    Layer(32, 8, 32, 8, 3),
-    Layer(1, 3, 96, 16, 3),
-    Layer(2, 24, 28, 24, 2),
-    Layer(2, 24, 28, 24, 5),
-    Layer(1, 16, 40, 16, 7),
-    Layer(1, 16, 40, 16, 11),
-    Layer(1, 3, 112, 32, 7, stride=2),
-    Layer(8, 1, 28, 32, 5),
-    Layer(2, 32, 28, 32, 1),
-    Layer(4, 32, 28, 32, 3, groups=32),
-    Layer(1, 16, 56, 16, 7, groups=16),
+    _layer(2, 64, 56, 64, 3),
+    _layer(1, 256, 14, 32, 3),
+    _layer(32, 8, 32, 8, 3),
+    _layer(1, 3, 96, 16, 3),
+    _layer(2, 24, 28, 24, 2),
+    _layer(2, 24, 28, 24, 5),
+    _layer(1, 16, 40, 16, 7),
+    _layer(1, 16, 40, 16, 11),
+    _layer(1, 3, 112, 32, 7, stride=2),
+    _layer(8, 1, 28, 32, 5),
+    _layer(2, 32, 28, 32, 1),
+    _layer(4, 32, 28, 32, 3, groups=32),
+    _layer(1, 16, 56, 16, 7, groups=16),
 )
 
 
@@ -90,31 +71,18 @@ DATA: dict[str, Callable[[np.random.Generator, tuple[int, ...], bool], np.ndarra
 }
 
 
-def operands(layer: Layer, direction: str, data: str) -> tuple[np.ndarray, np.ndarray]:
-    """The two operands of a pass in float32, the same in every run."""
-    rng = np.random.default_rng(1)
-    first, second = {"forward": "xw", "backward_input": "yw", "backward_weight": "xy"}[direction]
-    make, shapes = DATA[data], layer.shapes
-    return (
-        make(rng, shapes[first], True).astype(np.float32),
-        make(rng, shapes[second], False).astype(np.float32),
-    )
+def operands(problem: ConvProblem, data: str) -> tuple[np.ndarray, np.ndarray]:
+    """What a pass reads, in float32, the same in every run."""
+    rng, make = np.random.default_rng(1), DATA[data]
+    (first, _), (second, _), _ = problem.operands
+    return make(rng, first, True).astype(np.float32), make(rng, second, False).astype(np.float32)
 
 
-def run(layer: Layer, direction: str, first, second, algorithm: str) -> np.ndarray:
-    """One pass of a layer, in the dtype of the operands."""
-    shapes, arguments = layer.shapes, layer.arguments
-    if direction == "forward":
-        return fc.conv2d(first, second, None, *arguments, algorithm=algorithm)
-    if direction == "backward_input":
-        return fc.grad.conv2d_input(shapes["x"], second, first, *arguments, algorithm=algorithm)
-    return fc.grad.conv2d_weight(first, shapes["w"], second, *arguments, algorithm=algorithm)
-
-
-def bounds(layer: Layer, direction: str) -> dict[str, float]:
-    """Algorithm → the error bound that it states, if it may run the layer."""
+def bounds(problem: ConvProblem) -> dict[str, float]:
+    """Algorithm → the error bound that it states, if it may run the problem."""
+    p = problem
     rows = fc.explain(
-        layer.shapes["x"], layer.shapes["w"], *layer.arguments, direction=direction
+        p.x_shape, p.w_shape, p.stride, p.padding[::2], p.dilation, p.groups, direction=p.direction
     ).rows
     return {row.algorithm: row.error for row in rows if row.reason is None and row.error}
 
@@ -137,17 +105,18 @@ class Worst(NamedTuple):
 def measure(algorithms: tuple[str, ...]) -> dict[tuple[str, str], dict[str, Worst]]:
     """(algorithm, pass) → kind of data → its worst over the layers."""
     table: dict[tuple[str, str], dict[str, Worst]] = {}
-    for direction in PASSES:
-        for layer in LAYERS:
-            allowed = bounds(layer, direction)
-            for data in DATA:
-                first, second = operands(layer, direction, data)
-                doubled = first.astype(np.float64), second.astype(np.float64)
-                exact = run(layer, direction, *doubled, "reference")
-                for name in set(algorithms) & set(allowed):
-                    found = error(run(layer, direction, first, second, name), exact)
-                    row = table.setdefault((name, direction), dict.fromkeys(DATA, Worst()))
-                    row[data] = row[data].joined(found, allowed[name])
+    for direction, layer in itertools.product(DIRECTIONS, LAYERS):
+        problem = layer._replace(direction=direction)
+        allowed = bounds(problem)
+        for data in DATA:
+            single = operands(problem, data)
+            double = (operand.astype(np.float64) for operand in single)
+            exact = public_call(problem, *double)(algorithm="reference")
+            call = public_call(problem, *single)
+            for name in set(algorithms) & set(allowed):
+                found = error(call(algorithm=name), exact)
+                row = table.setdefault((name, direction), dict.fromkeys(DATA, Worst()))
+                row[data] = row[data].joined(found, allowed[name])
     return table
 
 
@@ -160,7 +129,7 @@ def main() -> None:
     print("| algorithm | pass |", " | ".join(DATA), "|")
     print("|---|---|" + "---|" * len(DATA))
     for name in algorithms:
-        for direction in PASSES:
+        for direction in DIRECTIONS:
             row = table.get((name, direction))
             if row is None:
                 continue

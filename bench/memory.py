@@ -16,10 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from table import FORMATS, PASSES, Layer, layers
+from table import Layer, layers
 
 import fastconv as fc
 from fastconv.core import workspace
+from fastconv.core.problem import DIRECTIONS, FORMATS
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -58,7 +59,7 @@ def main() -> None:
     most = 0.0
     for name, problem in layers(args.layers).items():
         layer = Layer(problem, args.algorithm)
-        for direction in PASSES:
+        for direction in DIRECTIONS:
             for order in FORMATS:
                 calls = (layer.torch(direction, order), layer.fastconv(direction, order))
                 theirs, own = (peak(call) / 2**20 for call in calls)

@@ -21,19 +21,19 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
 
 import fastconv as fc
 from fastconv.comparison import allocation
+from fastconv.comparison.calls import public_call
 from fastconv.comparison.layers import shipped
 from fastconv.core.machine import machine
-from fastconv.core.problem import ConvProblem
+from fastconv.core.problem import DIRECTIONS, FORMATS, OPERANDS, ConvProblem
 from fastconv.simd.limits import bandwidth, fma_peak, multiply_adds
 
-PASSES = ("forward", "backward_input", "backward_weight")
-FORMATS = ("nchw", "nhwc")
 TURNS = 3
 SETTLING = 0.015  # seconds
 FILLING = 1  # seconds at most for a first round, whose results are made of new pages
@@ -115,14 +115,10 @@ class Layer:
     def _fastconv(
         self, direction: str, t: dict[str, torch.Tensor], w: np.ndarray
     ) -> Callable[[], object]:
-        p = self.problem
-        x, y = (t[name].numpy() for name in "xy")
-        rest = (p.stride, self.padding, p.dilation, p.groups)
-        if direction == "forward":
-            return lambda: fc.conv2d(x, w, None, *rest, algorithm=self.algorithm)
-        if direction == "backward_input":
-            return lambda: fc.grad.conv2d_input(p.x_shape, w, y, *rest, algorithm=self.algorithm)
-        return lambda: fc.grad.conv2d_weight(x, p.w_shape, y, *rest, algorithm=self.algorithm)
+        arrays = {"x": t["x"].numpy(), "w": w, "y": t["y"].numpy()}
+        read = (arrays[name] for name in OPERANDS[direction][:2])
+        call = public_call(self.problem._replace(direction=direction), *read)
+        return partial(call, algorithm=self.algorithm)
 
 
 def medians(functions: list, seconds: float, clock) -> list[float]:
@@ -194,7 +190,7 @@ def means(ratios: list[tuple[float, float]]) -> tuple[float, float]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--algorithm", default="auto")
-    parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
+    parser.add_argument("--passes", nargs="+", choices=DIRECTIONS, default=DIRECTIONS)
     parser.add_argument("--layers", nargs="+", default=[], help="parts of their names")
     parser.add_argument("--threads", type=int, default=fc.get_num_threads())
     parser.add_argument("--seconds", type=float, default=0.5, help="for each layer and pass")

@@ -145,7 +145,7 @@ def test_ineligible_pairs_are_skipped_and_others_computed(direction, groups):
 
 def test_setup_has_run_the_call_before_it_is_timed(monkeypatch):
     runs = []
-    monkeypatch.setattr(calls, "_public", lambda *_: lambda algorithm: runs.append(algorithm))
+    monkeypatch.setattr(calls, "public_call", lambda *_: lambda algorithm: runs.append(algorithm))
     suite = TinyTimed()
     for _ in range(3):  # asv sets up before each sample
         suite.setup("direct", 3)

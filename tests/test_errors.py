@@ -11,8 +11,10 @@ import oracle
 import pytest
 
 import fastconv as fc
+from fastconv.comparison.calls import public_call
 from fastconv.conv.arguments import described
 from fastconv.conv.registry import ALGORITHMS
+from fastconv.core.problem import DIRECTIONS
 
 LAYERS = {
     "3x3": errors.LAYERS[1],
@@ -24,26 +26,26 @@ LAYERS = {
 }
 
 
-def _exact(layer, direction, first, second):
-    stride, padding, dilation, groups = layer.arguments
-    arguments = (stride, padding, dilation, groups)
-    if direction == "forward":
+def _exact(problem, first, second):
+    arguments = (problem.stride, problem.padding[::2], problem.dilation, problem.groups)
+    if problem.direction == "forward":
         return oracle.forward(first, second, None, *arguments)
-    if direction == "backward_input":
-        return oracle.backward_input(layer.shapes["x"], second, first, *arguments)
-    return oracle.backward_weight(first, layer.shapes["w"], second, *arguments)
+    if problem.direction == "backward_input":
+        return oracle.backward_input(problem.x_shape, second, first, *arguments)
+    return oracle.backward_weight(first, problem.w_shape, second, *arguments)
 
 
-@pytest.mark.parametrize("direction", errors.PASSES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("data", errors.DATA)
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 def test_every_algorithm_keeps_its_bound(layer, data, direction):
-    first, second = errors.operands(layer, direction, data)
-    exact = _exact(layer, direction, first, second)
+    problem = layer._replace(direction=direction)
+    operands = errors.operands(problem, data)
+    exact = _exact(problem, *operands)
+    call = public_call(problem, *operands)
     with fc.options(accuracy="fast"):
-        for algorithm, bound in errors.bounds(layer, direction).items():
-            result = errors.run(layer, direction, first, second, algorithm)
-            found = errors.error(result, exact)
+        for algorithm, bound in errors.bounds(problem).items():
+            found = errors.error(call(algorithm=algorithm), exact)
             assert found <= bound, f"{algorithm}: {found:.1e} exceeds {bound:.1e}"
 
 
@@ -83,5 +85,5 @@ def test_equal_terms_of_any_value_keep_the_bound(channels, taps, order):
 def test_the_documented_errors_are_within_their_bounds():
     page = (Path(__file__).parents[1] / "docs" / "algorithms.md").read_text()
     shares = re.findall(r"\de[+-]\d\d \((\d+)%\)", page)
-    assert len(shares) > 3 * len(errors.PASSES) * len(errors.DATA)
+    assert len(shares) > 3 * len(DIRECTIONS) * len(errors.DATA)
     assert max(map(int, shares)) <= 100

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fastconv"
 # From the top down.  Neighbours in a row do not know of each other.
 LAYERS = (
     ("__main__",),
-    ("cli", "interop"),
+    ("cli",),
     ("report",),
     ("comparison",),
     ("train", "models"),
@@ -24,7 +24,7 @@ LAYERS = (
     ("nn", "optim"),
     ("autograd",),
     ("conv",),
-    ("cuda", "ops", "plans"),
+    ("ops", "plans"),
     ("gemm", "transforms"),
     ("simd",),
     ("core",),
@@ -84,6 +84,11 @@ def imports(path):
 
 def layer(module):
     return module.split(".")[1]
+
+
+def test_every_folder_is_of_a_layer():
+    folders = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert folders | {"__main__"} == HEIGHT.keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

@@ -13,7 +13,7 @@ import pytest
 
 import fastconv as fc
 from fastconv import nn
-from fastconv.conv import functions
+from fastconv.conv import listening
 from fastconv.conv.options import Request, request
 
 X, W = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
@@ -32,17 +32,11 @@ CALLS = {
 
 
 @pytest.fixture
-def seen(monkeypatch):
+def seen():
     """The requests of the convolutions that have run."""
     seen = []
-    plan_for = functions.plan_for
-
-    def noting(problem, asked, threads):
-        seen.append(asked)
-        return plan_for(problem, asked, threads)
-
-    monkeypatch.setattr(functions, "plan_for", noting)
-    return seen
+    with listening.told(lambda problem, asked, threads: seen.append(asked)):
+        yield seen
 
 
 KEYWORDS = [

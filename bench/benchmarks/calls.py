@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 import fastconv as fc
+from fastconv.comparison.calls import public_call
 from fastconv.conv._peers import PEERS, installed
 from fastconv.core.machine import cpu_count
 from fastconv.core.problem import ConvProblem
@@ -42,24 +43,13 @@ def prepare(problem: ConvProblem, algorithm: str) -> Callable[[], np.ndarray]:
     if algorithm in PEERS:
         call = PEERS[algorithm].prepare(problem, *operands)
     else:
-        call = functools.partial(_public(problem, *operands), algorithm=algorithm)
+        call = functools.partial(public_call(problem, *operands), algorithm=algorithm)
     call()
     return call
 
 
-def _public(problem: ConvProblem, first: np.ndarray, second: np.ndarray) -> functools.partial:
-    """The function that a program would call."""
-    settings = (problem.stride, problem.padding[::2], problem.dilation, problem.groups)
-    if problem.direction == "forward":
-        return functools.partial(fc.conv2d, first, second, None, *settings)
-    if problem.direction == "backward_input":
-        return functools.partial(fc.grad.conv2d_input, problem.x_shape, second, first, *settings)
-    return functools.partial(fc.grad.conv2d_weight, first, problem.w_shape, second, *settings)
-
-
 def _operands(problem: ConvProblem) -> list[np.ndarray]:
-    """What the pass reads: x and w, dy and w, or x and dy."""
-    x, w, y = problem.x_shape, problem.w_shape, problem.y_shape
-    shapes = {"forward": (x, w), "backward_input": (y, w), "backward_weight": (x, y)}
+    """What the pass reads."""
+    *read, _ = problem.operands
     random = np.random.default_rng(0)
-    return [random.standard_normal(shape, np.float32) for shape in shapes[problem.direction]]
+    return [random.standard_normal(shape, np.float32) for shape, _ in read]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from fastconv.conv import functions, selector
+from fastconv.conv import listening, selector
 from fastconv.conv.options import Request
 from fastconv.core.problem import ConvProblem
 
@@ -23,29 +23,15 @@ Layer = dict[str, Run]  # one layer's runs, by pass
 
 @contextmanager
 def recorded() -> Iterator[list[Run]]:
-    """The convolutions of a ``with`` block, in the order in which they ran.
-
-    Every convolution, of whatever layer and pass, asks for its plan by one name; that name is
-    wrapped for the length of the block (so use it from one thread at a time).
-    """
+    """The convolutions that this Python thread runs in a ``with`` block, in their order."""
     runs: list[Run] = []
-    plan_for = functions.plan_for
 
-    def noting(problem: ConvProblem, request: Request, threads: int):
-        plan = plan_for(problem, request, threads)
+    def note(problem: ConvProblem, request: Request, threads: int) -> None:
+        chosen = selector.choose(problem, request, threads).algorithm  # the run may have decided
+        runs.append(Run(problem, chosen))
 
-        def run(*arguments) -> None:
-            plan(*arguments)  # the first run may be the one that decides
-            chosen = selector.choose(problem, request, threads).algorithm
-            runs.append(Run(problem, chosen))
-
-        return run
-
-    functions.plan_for = noting  # type: ignore[assignment]
-    try:
+    with listening.told(note):
         yield runs
-    finally:
-        functions.plan_for = plan_for
 
 
 def layers(runs: list[Run]) -> list[Layer]:

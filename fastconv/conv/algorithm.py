@@ -111,7 +111,7 @@ def too_large(workspace: int) -> str | None:
 
 
 def terms(problem: ConvProblem) -> int:
-    """The error bound of the direct sum."""
+    """Terms of each of the direct sums; of either image pass, at most so many."""
     if problem.sums_weights:
         return problem.N * problem.P * problem.Q
     return max(problem.C, problem.K) // problem.groups * problem.R * problem.S

@@ -27,14 +27,18 @@ class Fft(BilinearAlgorithm):
     name = "fft"
     depthwise = DepthwiseFft()
 
+    def _of(self, problem: ConvProblem):
+        """What runs it: this, or the part for depthwise ones."""
+        return self.depthwise if elementwise(problem) else super()
+
     def refuses(self, problem: ConvProblem) -> str | None:
-        return (self.depthwise if elementwise(problem) else super()).refuses(problem)
+        return self._of(problem).refuses(problem)
 
     def cost(self, problem: ConvProblem, threads: int) -> Cost:
-        return (self.depthwise if elementwise(problem) else super()).cost(problem, threads)
+        return self._of(problem).cost(problem, threads)
 
     def plan(self, problem: ConvProblem, threads: int) -> Plan:
-        return (self.depthwise if elementwise(problem) else super()).plan(problem, threads)
+        return self._of(problem).plan(problem, threads)
 
     def tilings(self, r_rows: int, r_columns: int) -> Iterable[Tiling]:
         return [

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastconv.core import checks, threads, workspace
 
+from . import listening
 from .arguments import bias_of, problem_of, same_shape, transposed_size
 from .options import request
 from .selector import plan_for
@@ -269,11 +270,14 @@ def conv2d_weight(
 def _run(problem, asked, first, second, shape, order, bias=None, relu=False) -> np.ndarray:
     if math.prod(shape) > _MANY:  # MemoryError now rather than after planning
         np.empty(shape, problem.dtype)
-    plan = plan_for(problem, asked, threads.get_num_threads())
+    workers = threads.get_num_threads()
+    plan = plan_for(problem, asked, workers)
     out = workspace.empty(shape, problem.dtype, order)
     if problem.N == 0:
         if problem.sums_weights:
             out.fill(0)
         return out
     plan(first, second, out, bias, relu)
+    if (listener := listening.current.get()) is not None:
+        listener(problem, asked, workers)
     return out

@@ -1,4 +1,4 @@
-"""The algorithms, in the order they are tried; the last one runs everything."""
+"""The algorithms, in the order in which they are listed; the last one runs everything."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Shapes, the machine, compilation and its cache, programs of launches, threads, scratch memory."""

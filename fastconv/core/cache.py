@@ -1,7 +1,7 @@
 """Where machine code is kept between processes: a file for each compiled function.
 
 A change of one source file may change the code of many functions, so the directory is named after
-a digest of all kernel sources.
+a digest of them all.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from . import files
 SUFFIX = ".code"
 _CHECK = 32  # bytes that a file begins with: the digest of the others
 
-_KERNEL_FOLDERS = ("core", "simd", "gemm", "transforms", "plans", "conv", "ops")
+# Those of conv have no kernels, but what they measure and decide is kept in the same directory.
+_DIGESTED = ("core", "simd", "gemm", "transforms", "plans", "conv", "ops")
 
 
 @functools.cache
 def source_digest() -> str:
-    """Digest of every source file that takes part in a kernel."""
+    """Digest of every source file that takes part in a kernel, or in the choice of one."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256(numba.__version__.encode())
-    for folder in _KERNEL_FOLDERS:
+    for folder in _DIGESTED:
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]

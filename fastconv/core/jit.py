@@ -40,7 +40,10 @@ _BARE = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def inner(function):
-    """Compile a helper that only kernels call."""
+    """Compile a helper that only kernels call.
+
+    It knows the values of its parameters ``item`` and ``vector``; others are run-time integers.
+    """
     return Linked(function, **FLAGS, **_BARE)
 
 
@@ -139,9 +142,9 @@ def kernel(layout: np.dtype):
     return functools.partial(Kernel, layout=layout)
 
 
-def callee(arguments: int):
-    """Decorate a function of so many 64-bit integers into a :class:`Function` to call, likewise."""
-    return functools.partial(Function, signature=types.void(*[types.int64] * arguments))
+def callee(function) -> Function:
+    """Decorate a function of 64-bit integers into a :class:`Function` to call, likewise."""
+    return Function(function, types.void(*[types.int64] * function.__code__.co_argcount))
 
 
 @intrinsic

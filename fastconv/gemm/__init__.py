@@ -1,1 +1,1 @@
-"""Blocked matrix products: packing the operands, and the loops around the register tile."""
+"""The blocks of a matrix product: packing its operands, tiling it, storing its results."""

@@ -33,12 +33,7 @@ def copy_listed(typingctx, like, target, step, rows, count, shift, length):
             (target,) = carried
             source = builder.add(word(v, rows, index), shift)
 
-            def vector(index, carried):
-                at = builder.mul(index, i64(v.nbytes))
-                v.store(v.load(builder.add(source, at)), builder.add(target, at))
-                return []
-
-            v.loop(vectors, [], vector)
+            v.copy(target, source, vectors)
             return [builder.add(target, step)]
 
         v.loop(count, [target], row)

@@ -118,7 +118,7 @@ def row_storer(itemsize: int, store: int) -> Function:
     vector = lanes(itemsize)
     pixel = vector * itemsize
 
-    @callee(14)
+    @callee
     def store_rows(
         result, source, pitch, y, row_step, step, rows, columns, row_outputs, column_outputs, down,
         across, lane, n_lanes,

@@ -11,6 +11,7 @@ from fastconv.simd.sliding import sliding_turns
 from fastconv.simd.taps import FEWEST_SUMS
 
 _LONGEST_BLOCK = 128
+_FILLED_UP = 1.0625  # times the channels: so many may blocks of whole vectors have
 _FEW_HELD = 3  # taps whose weights fit 32 registers with none to spare: of more LLVM spills some
 
 # Between one call for a panel and the next a core waits, in the time of so many fmas: for little if
@@ -275,4 +276,4 @@ def channel_block(channels: int, vector: int, most: int = _LONGEST_BLOCK) -> int
     blocks = -(-channels // min(most, _LONGEST_BLOCK))
     block = -(-channels // blocks)
     whole = round_up(block, vector)
-    return whole if blocks * whole <= 1.0625 * channels else block
+    return whole if blocks * whole <= _FILLED_UP * channels else block

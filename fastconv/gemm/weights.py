@@ -187,7 +187,7 @@ def _by_taps(like, a, w, target, first, count, row, start, valid):
 def _together(itemsize: int, elements: int) -> Function:
     """Channel by channel, whose filters are so many elements apart; ``taps`` are of these."""
 
-    @callee(9)
+    @callee
     def read(args, taps, w, target, first, count, row, start, valid):
         a, like = record_at(args, PACKING), element(itemsize)
         ahead = a.far != 0 and start + a.block < a.channels
@@ -219,7 +219,7 @@ def reader(itemsize: int, order: int, elements: int = 0) -> Function:
     if order == TOGETHER:
         return _together(itemsize, elements)
 
-    @callee(9)
+    @callee
     def read(args, taps, w, target, first, count, row, start, valid):
         a, like = record_at(args, PACKING), element(itemsize)
         if order == SCATTERED:
@@ -275,7 +275,7 @@ def pack_filters(itemsize: int) -> Function:
     """``pack(args, task, target)``: one task of :func:`pack_weights`, whose arguments are given."""
     vector = lanes(itemsize)
 
-    @callee(3)
+    @callee
     def pack(args, task, target):
         pack_task(
             element(itemsize), record_at(args, LAYOUT).packing, itemsize, vector, task, target

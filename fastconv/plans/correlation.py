@@ -161,7 +161,7 @@ _MARGIN = 1.15  # folding must promise this much: its stores are scattered
 # More parities than few take longer than a folded correlation, if they have few pixels each and one
 # tap; so do more than most, each of which takes the time of so many multiplications by itself.
 _FEW_PARTS, _MOST_PARTS, _FEW_PIXELS, _PART = 4, 64, 512, 500_000
-_FEW_IMAGES = 8
+_FEW_IMAGES = 8  # filters read tap by tap are not worth their time for fewer
 
 
 def _foldable(problem: ConvProblem) -> bool:

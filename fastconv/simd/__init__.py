@@ -1,0 +1,1 @@
+"""Generators of explicit-vector micro-kernels."""

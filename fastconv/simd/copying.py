@@ -13,6 +13,16 @@ LINE = 64  # bytes of a cache line
 _I8 = ir.IntType(8)
 
 
+@intrinsic
+def line_from(typingctx, address):
+    """Where the first cache line begins that does so at an address, or behind it."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.and_(builder.add(arguments[0], i64(LINE - 1)), i64(-LINE))
+
+    return types.int64(types.int64), codegen
+
+
 def _bytes(builder, address):
     return builder.inttoptr(address, _I8.as_pointer())
 
@@ -40,13 +50,8 @@ def copy(typingctx, target, source, nbytes):
         v = Vectors(builder, types.float32)
         target, source, nbytes = arguments
 
-        def body(index, carried):
-            at = builder.mul(index, i64(v.nbytes))
-            v.store(v.load(builder.add(source, at)), builder.add(target, at))
-            return []
-
         whole = builder.and_(nbytes, i64(-v.nbytes))
-        v.loop(builder.udiv(whole, i64(v.nbytes)), [], body)
+        v.copy(target, source, builder.udiv(whole, i64(v.nbytes)))
         left = builder.sub(nbytes, whole)
         with builder.if_then(builder.icmp_signed("!=", left, i64(0))):
             mask = v.first_lanes(builder.udiv(left, i64(v.itemsize)))

@@ -20,10 +20,6 @@ def _meetings(mr, down, advance, spread) -> list[tuple[int, list[tuple[int, int]
     return sorted(met.items())
 
 
-def _steps(v: Vectors, start, step, count: int) -> list:
-    return [v.builder.add(start, v.builder.mul(step, i64(i))) for i in range(count)]
-
-
 def emit_flat(
     v: Vectors, shape, x, line, tap, count, w, last_w, init, relu, y, y_pitch, elements
 ):  # fmt: skip
@@ -32,7 +28,7 @@ def emit_flat(
     floor, met = v.floor(relu), _meetings(mr, down, advance, spread)
 
     def store(sums, y, left):
-        targets = _steps(v, y, y_pitch, mr)
+        targets = v.steps(y, y_pitch, mr)
         whole = builder.icmp_signed(">=", left, i64(v.lanes))
         with builder.if_else(whole) as (then, otherwise):
             with then:
@@ -49,7 +45,7 @@ def emit_flat(
         sums = [v.zero] * mr
         for h, tapped in met:
             row = builder.add(x, builder.mul(line, i64(h)))
-            for s, source in enumerate(_steps(v, row, tap, across)):
+            for s, source in enumerate(v.steps(row, tap, across)):
                 value = v.load(source)
                 for i, r in tapped:
                     sums[i] = v.fma(value, weights[r * across + s], sums[i])
@@ -72,10 +68,10 @@ def emit_flat_products(
 
     def add(load, x, dy, acc):
         acc = list(acc)
-        gradients = [load(at) for at in _steps(v, dy, dy_pitch, mr)]
+        gradients = [load(at) for at in v.steps(dy, dy_pitch, mr)]
         for h, tapped in met:
             row = builder.add(x, builder.mul(line, i64(h)))
-            for s, source in enumerate(_steps(v, row, tap, across)):
+            for s, source in enumerate(v.steps(row, tap, across)):
                 value = load(source)
                 for i, r in tapped:
                     k = r * across + s

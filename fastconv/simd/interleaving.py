@@ -157,7 +157,7 @@ def _turner(itemsize: int, planes: int, joining: bool, dense: bool) -> Function:
     """``turn(target, target_step, source, source_step, count)``: planes to pixels, or back."""
     vector = lanes(itemsize)
 
-    @callee(5)
+    @callee
     def turn(target, target_step, source, source_step, count):
         like = element(itemsize)
         rows, columns = (planes, count) if joining else (count, planes)

@@ -56,7 +56,7 @@ def tile_rows(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     """
     tile = named("rows", mr, nv)
 
-    @callee(12)
+    @callee
     def rows(
         a_rows, a_shift, runs, n_runs, length, b, init, pitch, relu, c_rows, c_step, c_shift
     ):  # fmt: skip
@@ -78,7 +78,7 @@ def tile_pitched(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     """
     tile = named("pitched", mr, nv)
 
-    @callee(13)
+    @callee
     def pitched(
         count, a, a_pitch, length, b, fetch, fetch_step, init, pitch, relu, c, c_pitch, columns
     ):  # fmt: skip
@@ -99,7 +99,7 @@ def tile_dots(itemsize: int, mr: int, nk: int) -> dict[str, int]:
     """
     tile = named("dots", mr, nk)
 
-    @callee(8)
+    @callee
     def dots(a, a_pitch, length, b, b_pitch, init, relu, c):
         _multiply(element(itemsize), tile, a, a_pitch, length, b, b_pitch, init, relu, c)
 
@@ -117,7 +117,7 @@ def tile_tap_dots(itemsize: int, mr: int, nt: int, fetched: int) -> dict[str, in
     """
     tile = named("tap-dots", mr, nt, fetched)
 
-    @callee(10)
+    @callee
     def tap_dots(a, a_pitch, a_row, b, b_row, taps, n_rows, length, fetch, sums):
         _multiply(
             element(itemsize), tile, a, a_pitch, a_row, b, b_row, taps, n_rows, length, fetch, sums
@@ -141,7 +141,7 @@ def tile_packed(itemsize: int, mr: int, nv: int, fetched: tuple[int, ...]) -> di
     """
     tile = named("packed", mr, nv, *fetched)
 
-    @callee(12)
+    @callee
     def packed(count, a, a_step, runs, blocks, rest, b, streams, more, c, c_pitch, c_step):
         _multiply(
             element(itemsize), tile, count, a, a_step, runs, blocks, rest, b, streams, more, c,
@@ -178,7 +178,7 @@ def tile_line(
     """
     tile = named("line", mr, nv, held, taps, advance, spread, channels, groups, share, ahead)
 
-    @callee(11)
+    @callee
     def line(count, a, a_step, n_rows, b, fetch, lines, init, relu, c, c_pitch):
         _multiply(
             element(itemsize), tile, count, a, a_step, n_rows, b, fetch, lines, init, relu, c,
@@ -206,7 +206,7 @@ def tile_parities(
     sizes = (mr, channels, groups, *rows, *columns)
     tile = "parities " + " ".join(map(str, sizes))
 
-    @callee(8)
+    @callee
     def parities(a, a_step, b, init, relu, c, c_pitch, places):
         _multiply(element(itemsize), tile, a, a_step, b, init, relu, c, c_pitch, places)
 
@@ -225,7 +225,7 @@ def tile_lanes(
     """
     tile = named("lanes", mr, nu, taps, advance, spread, *inside)
 
-    @callee(10)
+    @callee
     def in_lanes(x, x_step, pitch, n_rows, w, w_unit, init, relu, y, y_pitch):
         _multiply(
             element(itemsize), tile, x, x_step, pitch, n_rows, w, w_unit, init, relu, y, y_pitch
@@ -249,7 +249,7 @@ def tile_panel(itemsize: int, mr: int, nv: int, stretches: int, sliding: int) ->
     if sliding:
         tile = named("sliding", mr, nv, stretches, sliding)
 
-    @callee(16)
+    @callee
     def panel(
         a, a_pitch, a_step, runs, n_runs, length, b, b_step, fetch, fetch_step, init, pitch, relu,
         c_rows, c_step, c_shift,
@@ -272,7 +272,7 @@ def tile_planes(itemsize: int, mr: int, nv: int, stretches: int) -> dict[str, in
     """
     tile = named("planes", mr, nv, stretches)
 
-    @callee(14)
+    @callee
     def planes(
         count, a, a_pitch, a_step, length, b, fetch, fetch_step, fetch_tile, init, pitch, relu, c,
         c_pitch,
@@ -296,7 +296,7 @@ def tile_planar(itemsize: int, mr: int, nv: int) -> dict[str, int]:
     """
     tile = named("planar", mr, nv)
 
-    @callee(13)
+    @callee
     def planar(count, a, x, places, taps, n_taps, init, pitch, starts, relu, y, y_pitch, targets):
         _multiply(
             element(itemsize), tile, count, a, x, places, taps, n_taps, init, pitch,
@@ -319,7 +319,7 @@ def tile_flat(
     """
     tile = named("flat", mr, down, across, advance, spread)
 
-    @callee(11)
+    @callee
     def flat(x, line, tap, count, w, last_w, init, relu, y, y_pitch, elements):
         _multiply(
             element(itemsize), tile, x, line, tap, count, w, last_w, init, relu, y, y_pitch,
@@ -340,7 +340,7 @@ def tile_flat_products(
     """
     tile = named("flat-products", mr, down, across, advance, spread)
 
-    @callee(9)
+    @callee
     def products(x, line, tap, count, step, dy, dy_pitch, rest, sums):
         _multiply(element(itemsize), tile, x, line, tap, count, step, dy, dy_pitch, rest, sums)
 

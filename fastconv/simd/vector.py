@@ -94,10 +94,24 @@ class Vectors:
             nbytes = i64(nbytes)
         return self.builder.add(address, nbytes)
 
+    def steps(self, start, step, count: int) -> list:
+        """``count`` addresses, ``step`` bytes apart."""
+        return [self.builder.add(start, self.builder.mul(step, i64(i))) for i in range(count)]
+
     def load(self, address, vector: int = 0):
         """The ``vector``-th vector behind ``address`` (no alignment assumed)."""
         at = self.offset(address, vector * self.nbytes)
         return self.builder.load(self.pointer(at, self.type), align=self.itemsize)
+
+    def copy(self, target, source, vectors):
+        """Copy so many vectors, an LLVM value."""
+
+        def body(index, carried):
+            at = self.builder.mul(index, i64(self.nbytes))
+            self.store(self.load(self.builder.add(source, at)), self.builder.add(target, at))
+            return []
+
+        self.loop(vectors, [], body)
 
     def store(self, value, address, vector: int = 0):
         at = self.offset(address, vector * self.nbytes)

@@ -164,7 +164,7 @@ def tile_filtering(itemsize: int, m: int, r: int, mt: int, least: int, nv: int) 
     """
     body = named("multiply", m, r, mt, least, nv)
 
-    @callee(20)
+    @callee
     def multiply(
         n_lines, wide, narrow, a, a_line, a_step, component, n_rows, terms, b, init, relu, c,
         c_line, c_pitch, pixels, columns, fetches, spare, flag,

@@ -125,7 +125,7 @@ def tile_sums(itemsize: int, m: int, r: int, share: int, rows: int, terms: int) 
     """
     body = named("sum", m, r, share, rows, terms)
 
-    @callee(17)
+    @callee
     def sums(
         n_lines, tiles, a, a_line, a_step, a_term, component, b, b_line, b_pitch, pixels, nothing,
         fetches, u, u_component, u_row, u_term,

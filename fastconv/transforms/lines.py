@@ -50,7 +50,7 @@ def line_map(itemsize: int, m: int, r: int) -> Function:
     """
     body = named("spread", m, r)
 
-    @callee(5)
+    @callee
     def spread(count, source, residue, target, component):
         _apply(element(itemsize), body, count, source, residue, target, component)
 

@@ -39,11 +39,6 @@ def loop_times(v: Vectors, count: int, carried, body):
     return v.loop(v.opaque(i64(count)), carried, body) if count > 1 else body(i64(0), carried)
 
 
-def _steps(v: Vectors, start, step, count: int) -> list:
-    """``count`` addresses, ``step`` bytes apart."""
-    return [v.builder.add(start, v.builder.mul(step, i64(i))) for i in range(count)]
-
-
 def _interleaved(columns: int, lines: int) -> list[int]:
     """Where the values of ``lines`` rows are, in the order of their columns."""
     return [line * columns + j for j in range(columns) for line in range(lines)]
@@ -80,7 +75,7 @@ def spread_columns(v: Vectors, m: TileMap, tile, row_step, column_step, temp, cl
 
     def column(j, carried):
         tile, to = carried
-        addresses = _steps(v, tile, row_step, m.rows)
+        addresses = v.steps(tile, row_step, m.rows)
         values = [v.load(at) for at in (clip(j, addresses) if clip else addresses)]
         for i, value in enumerate(emit(v, m.vertical, values)):
             v.store(value, to, i * m.columns)
@@ -111,7 +106,7 @@ def spread_tile(
 
         def line(index, carried, rows=rows):
             at, to = carried
-            *targets, after = _steps(v, to, step, len(rows.program.results) + 1)
+            *targets, after = v.steps(to, step, len(rows.program.results) + 1)
             return [spread_line(v, m, rows, at, targets), after]
 
         carried = loop_times(v, rows.count, carried, line)
@@ -133,10 +128,10 @@ def _stream_tiles(
 
         def line(index, carried, rows=rows):
             to, *temps = carried
-            *targets, after = _steps(v, to, step, len(rows.program.results) + 1)
+            *targets, after = v.steps(to, step, len(rows.program.results) + 1)
             spread = [_spread_row(v, m, rows, at) for at in temps]
             for target, *abreast in zip(targets, *spread, strict=True):
-                places = _steps(v, target, to_tile, len(tiles))
+                places = v.steps(target, to_tile, len(tiles))
                 for value, place in zip(abreast, places, strict=True):
                     v.stream(value, place)
             moved = rows.program.inputs * v.nbytes
@@ -160,7 +155,7 @@ def gather_columns(v: Vectors, m: TileMap, temp, tile, row_step, column_step, st
     def column(j, carried):
         at, tile, spoilt = carried
         values = [v.load(at, i * m.columns) for i in range(m.vertical.inputs)]
-        targets = _steps(v, tile, row_step, m.rows)
+        targets = v.steps(tile, row_step, m.rows)
         for value, target in zip(emit(v, m.vertical, values), targets, strict=True):
             value = builder.fadd(value, start)
             spoilt = v.fma(value, v.zero, spoilt)  # NaN from the first NaN or Inf on
@@ -179,7 +174,7 @@ def gather_tile(
 
         def line(index, carried, rows=rows):
             to, at = carried
-            *sources, after = _steps(v, at, step, rows.program.inputs + 1)
+            *sources, after = v.steps(at, step, rows.program.inputs + 1)
             return [gather_line(v, m, rows, sources, to), after]
 
         carried = loop_times(v, rows.count, carried, line)
@@ -246,10 +241,10 @@ def _stream_taps(
 
     def several(index, carried):
         tile, components = carried
-        *tiles, after = _steps(v, tile, tile_step, abreast + 1)
+        *tiles, after = v.steps(tile, tile_step, abreast + 1)
         words = (row_step, column_step, components, component_tile, step, temp)
         _stream_tiles(v, m, tiles, *words)
-        return [after, _steps(v, components, component_tile, abreast + 1)[-1]]
+        return [after, v.steps(components, component_tile, abreast + 1)[-1]]
 
     v.loop(v.builder.sdiv(count, i64(abreast)), [tile, components], several)
 
@@ -289,7 +284,7 @@ def spread_taps(itemsize: int, tiling: Tiling, streaming: bool = False) -> Funct
     """
     body = named("streamed-taps" if streaming else "taps", *tiling)
 
-    @callee(9)
+    @callee
     def spread_taps(
         count, tile, tile_step, row_step, column_step, components, component_tile, step, temp
     ):
@@ -310,7 +305,7 @@ def spread(itemsize: int, which: int, tiling: Tiling) -> Function:
     """
     body = named("spread", which, *tiling)
 
-    @callee(13)
+    @callee
     def spread(
         count, tile, tile_step, row_step, column_step, components, component_tile, step, temp, top,
         bottom, left, right,
@@ -335,7 +330,7 @@ def gather(itemsize: int, which: int, tiling: Tiling) -> Function:
     """
     body = named("gather", which, *tiling)
 
-    @callee(13)
+    @callee
     def gather(
         count, components, component_tile, step, tile, tile_step, row_step, column_step, temp,
         bias, bias_step, relu, flag,

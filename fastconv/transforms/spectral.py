@@ -143,7 +143,7 @@ def filter_spectrum(
     """Transform a filter of R × S vectors, whose first tap stands at the given position."""
     body = named("spread", T_rows, T_columns, R, S, first_row, first_column)
 
-    @callee(5)
+    @callee
     def filter_spectrum(tile, row_step, column_step, spectrum, temp):
         _apply(
             element(itemsize), body, tile, row_step, column_step, spectrum, temp,
@@ -159,7 +159,7 @@ def filter_gradient(
     """The transposed map: the gradient's spectrum to its taps; flags what is not finite."""
     body = named("restore", T_rows, T_columns, R, S, first_row, first_column)
 
-    @callee(6)
+    @callee
     def filter_gradient(spectrum, tile, row_step, column_step, temp, flag):
         _apply(
             element(itemsize), body, spectrum, tile, row_step, column_step, temp, flag,
@@ -179,7 +179,7 @@ def correlate(
     """
     body = named("correlate", T_rows, T_columns, n_rows, n_columns, m_rows, m_columns)
 
-    @callee(11)
+    @callee
     def correlate(
         x, x_row, x_column, spectrum, y, y_row, y_column, temp, bias, relu, flag
     ):  # fmt: skip
@@ -199,7 +199,7 @@ def add_gradient(
     """Add F(x) ⊙ conj(F(dy)) of n × n inputs and m × m gradients to a spectrum."""
     body = named("sum", T_rows, T_columns, n_rows, n_columns, m_rows, m_columns)
 
-    @callee(8)
+    @callee
     def add_gradient(x, x_row, x_column, dy, dy_row, dy_column, spectrum, temp):
         _apply(
             element(itemsize), body, x, x_row, x_column, dy, dy_row, dy_column, spectrum, temp,

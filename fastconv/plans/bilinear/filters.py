@@ -53,7 +53,7 @@ def map_filters(itemsize: int) -> Function:
     vector = lanes(itemsize)
     pixel = vector * itemsize
 
-    @callee(5)
+    @callee
     def map_block(args, task, target, component, packed):
         a = record_at(args, LAYOUT)
         packing = a.packing

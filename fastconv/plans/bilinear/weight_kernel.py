@@ -13,7 +13,7 @@ from fastconv.core.profile import INPUT, MULTIPLY, WEIGHT
 from fastconv.plans.ahead import fetch_part
 from fastconv.plans.sum_tasks import SUM_TASKS, blocks_of, units_of
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import put_word, zero
+from fastconv.simd.copying import line_from, put_word, zero
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
@@ -47,7 +47,7 @@ def list_rows(at, mr, row):
     Those of its rows are at ``at``; where those of the run and of zeros are, and what is behind.
     """
     run = at + mr * 8
-    nothing = (run + 24 + 63) // 64 * 64
+    nothing = line_from(run + 24)
     for i in range(mr):
         put_word(at + i * 8, i * row)
     zero(run, 24)

@@ -20,7 +20,7 @@ from fastconv.simd.tiles import tile_rows
 from .correlation import BlockedCorrelation
 from .direct_kernel import direct_kernel
 
-_FEW_PIXELS = 512
+_FEW_PIXELS = 512  # in which packing all filters first would show
 _FEW_FILTERS = 64  # for each thread
 _MOSTLY_INSIDE = 0.9  # of the taps: to count those in the padding is not worth its time
 _MOST_FILLED = 1.03  # times the pixels of a block that stays in the cache, in register tiles

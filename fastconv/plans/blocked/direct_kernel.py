@@ -12,7 +12,7 @@ from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.plans.pixel_tasks import GRID, PIXELS, TAPS_BYTES
 from fastconv.plans.target import TARGET
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import get_word, put_word
+from fastconv.simd.copying import get_word, line_from, put_word
 from fastconv.simd.microkernel import TERMS
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -62,7 +62,7 @@ def _room_of(a, item, worker):
     row = a.tile.nr * item
     in_order = a.scratch + worker * a.scratch_bytes
     runs = in_order + a.tile.mr * 8
-    staged = (runs + a.chunk * a.window_rows * a.window_columns * 16 + 63) // 64 * 64
+    staged = line_from(runs + a.chunk * a.window_rows * a.window_columns * 16)
     partial = staged + a.tile.mr * row
     window = partial
     if a.chunk < a.input.n_blocks:

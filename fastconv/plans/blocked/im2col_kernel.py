@@ -13,7 +13,7 @@ from fastconv.gemm.windows import WINDOW, pack_block
 from fastconv.plans.pixel_tasks import GRID, PIXELS, TAPS_BYTES
 from fastconv.plans.target import TARGET
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import get_word, put_word
+from fastconv.simd.copying import get_word, line_from, put_word
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
@@ -61,7 +61,7 @@ def _room_of(a, item, vector, worker):
     in_order = a.scratch + worker * a.scratch_bytes
     rows = in_order + mr * 8
     runs = rows + mr * 8
-    panels = (runs + a.strip * runs_bytes + 63) // 64 * 64
+    panels = line_from(runs + a.strip * runs_bytes)
     staged = panels + a.strip * mr * a.pitch + vector * item
     partial = staged + mr * a.tile.nr * item
     return _Room(

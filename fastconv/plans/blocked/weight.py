@@ -33,9 +33,9 @@ PIXELS = 224  # summed in one go: long enough to hide the loads and stores of th
 _SLIDING_PIXELS = 1024  # the same where all taps are: a few channels, whose windows share rows
 _BLOCKS = 32  # for each thread, enough to share them out evenly, before they are larger than that
 _TURNS = 4  # parts of the units for each worker, with taps enough to pack the operands for each
-_LARGEST_WINDOW = 4 << 20
-_PIXEL_BYTES = 512
-_FEW_READS = 8
+_LARGEST_WINDOW = 4 << 20  # bytes of the rows of x that a block reads
+_PIXEL_BYTES = 512  # from one pixel to the next: as far as a tile reads them where they are
+_FEW_READS = 8  # of a pixel far from its neighbours, for which packing it takes too long
 _SHORT_STEP = 18  # multiply-adds, which take less time than lines from the second cache
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fastconv.core.jit import inner
 from fastconv.plans.pixel_tasks import corner
-from fastconv.simd.copying import get_word
+from fastconv.simd.copying import get_word, line_from
 
 from .next_pixels import RUN_BYTES, TABLES, in_a_row, table_bytes
 
@@ -96,9 +96,9 @@ def unit_at(a, number):
 def room_of(a, worker, row):
     """``row`` bytes have the lanes of a tile.  Tables are whole cache lines."""
     tables = a.scratch + worker * a.scratch_bytes
-    nothing = tables + (16 * a.tile.mr + 63) // 64 * 64
+    nothing = tables + line_from(16 * a.tile.mr)
     runs = nothing + row
-    window = (runs + TABLES * table_bytes(a) + 63) // 64 * 64
+    window = line_from(runs + TABLES * table_bytes(a))
     columns = window + a.window_bytes
     return WorkerRoom(tables, nothing, runs, window, columns, columns + a.columns_bytes)
 

@@ -27,11 +27,11 @@ from .units import Units, along_rows, rows_in_cache, rows_in_order
 _SIZES = (((8, 5),), ((10, 5), (8, 5)))
 # The same where windows are strided: strips of ten reach so far that memory is not read in order.
 _STRIDED_SIZES = (((8, 5),), ((5, 2),))
-_PACKING = 16  # multiply-adds that take the time of copying a vector into the planes
+_PACKING = 16  # multiply-adds of a sum that take the time of copying a vector into the planes
 # The time of rows along the lanes, in that of channels transposed to them: with few taps, with many
 # that share their loads, and where columns are strided, one element at a time.
 _TRANSPOSED = (0.8, 1.2, 1.5)
-_FEW_TAPS = 16
+_FEW_TAPS = 16  # of a window
 _AT_ONCE = 8  # neighbouring vectors of channels, so that memory is read in order
 
 

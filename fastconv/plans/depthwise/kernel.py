@@ -8,7 +8,7 @@ from fastconv.core.jit import Kernel, inner, kernel, record, record_at
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.windows import WINDOW
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import copy, get_word, move
+from fastconv.simd.copying import copy, get_word, line_from, move
 from fastconv.simd.dealing import deal
 from fastconv.simd.strided import put_even
 from fastconv.simd.taps import GROUP_WORDS, put_splat, sum_strips
@@ -86,7 +86,7 @@ def depthwise_kernel(
     def depthwise(worker, a):
         like = element(itemsize)
         x = record_at(a.x_window, WINDOW)
-        start = (a.scratch + worker * a.scratch_bytes + 63) // 64 * 64
+        start = line_from(a.scratch + worker * a.scratch_bytes)
         planes = start + vector * itemsize
         sums = planes + a.planes_bytes
         unit_bytes = a.unit_lanes * itemsize

@@ -23,7 +23,7 @@ from .planes import Planes, windows_in_place
 from .units import FEWEST_ROWS, Units, along_rows, rows_in_cache, rows_in_order
 from .weight_kernel import depthwise_add_kernel, depthwise_weight_kernel
 
-_PACKING = 10  # multiply-adds that take the time of copying a vector into the planes
+_PACKING = 10  # multiply-adds of a gradient that take the time of copying a vector into the planes
 # The time of rows along the lanes, in that of channels transposed to them; with strides.
 _TRANSPOSED = (1.2, 1.5)
 _ROW_TASKS = 32  # for each thread, where workers share the rows

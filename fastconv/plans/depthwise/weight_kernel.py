@@ -9,7 +9,7 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
 from fastconv.gemm.windows import WINDOW, element_at, pack_block
 from fastconv.plans.sum_tasks import SUM_TASKS, add_copies, blocks_of, units_of
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import get_word, move, zero
+from fastconv.simd.copying import get_word, line_from, move, zero
 from fastconv.simd.dealing import deal
 from fastconv.simd.taps import PATCH, correlate_taps, put_sum
 from fastconv.simd.tasks import next_task
@@ -50,7 +50,7 @@ def depthwise_weight_kernel(
         like = element(itemsize)
         x = record_at(a.x_window, WINDOW)
         y = record_at(a.dy_window, WINDOW)
-        planes = (a.scratch + worker * a.scratch_bytes + 63) // 64 * 64
+        planes = line_from(a.scratch + worker * a.scratch_bytes)
         gradient = planes + a.planes_bytes
         size = a.filters * a.unit_bytes
         x_unit, y_unit = a.in_place * x.block * x.xc, a.dy_in_place * y.block * y.xc

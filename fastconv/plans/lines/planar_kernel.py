@@ -9,7 +9,7 @@ from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT
 from fastconv.gemm.windows import WINDOW
 from fastconv.plans.depthwise.plane_packing import PLANE_FIELDS, pack_planes
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import copy, get_word
+from fastconv.simd.copying import copy, get_word, line_from
 from fastconv.simd.taps import put_splat
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
@@ -80,7 +80,7 @@ def planar_kernel(itemsize: int) -> Kernel:
         like = element(itemsize)
         room = a.scratch + worker * a.scratch_bytes
         x = record_at(window_at(a, room), WINDOW)
-        splats = (room + WINDOW_BYTES + 63) // 64 * 64
+        splats = line_from(room + WINDOW_BYTES)
         spare = splats + a.tiles * a.tile.mr * width
         planes = spare + a.tile.mr * a.tile.nr * itemsize
         at_once = a.tile.nr // vector

@@ -10,7 +10,7 @@ from fastconv.gemm.windows import WINDOW
 from fastconv.plans.depthwise.plane_packing import PLANE_FIELDS, pack_planes
 from fastconv.plans.sum_tasks import SUM_TASKS, add_copies, blocks_of, units_of
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import copy, zero
+from fastconv.simd.copying import copy, line_from, zero
 from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element
@@ -66,7 +66,7 @@ def planar_weight_kernel(itemsize: int) -> Kernel:
         like = element(itemsize)
         room = a.scratch + worker * a.scratch_bytes
         x = record_at(window_at(a, room), WINDOW)
-        planes = (room + WINDOW_BYTES + 63) // 64 * 64
+        planes = line_from(room + WINDOW_BYTES)
         mr, tap_tile = a.tile.mr, a.tile.nr * 8  # its columns are taps
         gradient = room + a.gradient
         clock = started(a.profile)

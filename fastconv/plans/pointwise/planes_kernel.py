@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY
 from fastconv.simd.clock import lap, started
-from fastconv.simd.copying import LINE, copy, fetch, move, zero
+from fastconv.simd.copying import LINE, copy, fetch, line_from, move, zero
 from fastconv.simd.microkernel import TERMS
 from fastconv.simd.strided import take_even
 from fastconv.simd.tasks import next_task
@@ -75,7 +75,7 @@ def _room_of(a, item, worker):
     tile = a.scratch + worker * a.scratch_bytes
     start = tile + mr * row
     panels = start + mr * row
-    over = panels + (a.span * a.channels * item + LINE - 1) // LINE * LINE
+    over = panels + line_from(a.span * a.channels * item)
     return _Room(tile, start, panels, over)
 
 

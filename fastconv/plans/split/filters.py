@@ -46,7 +46,7 @@ def split_filters(nt: int) -> Function:
     """
     step_bytes = 2 * nt * TILE_BYTES
 
-    @callee(4)
+    @callee
     def split(args, task, packed, target):
         a, like = record_at(args, LAYOUT), element(4)
         row = nt * LANES * 4
