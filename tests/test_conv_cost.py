@@ -11,6 +11,7 @@ from cases import Case
 from harness import DIRECTIONS, DISTINCT, Trial
 
 import fastconv as fc
+from fastconv.conv._product import moved_singly, parts_of
 from fastconv.conv.algorithm import too_large
 from fastconv.conv.registry import ALGORITHMS
 from fastconv.core import workspace
@@ -140,19 +141,16 @@ def test_tiles_are_multiplied_after_memory_was_waited_for():
 @pytest.mark.skipif(lanes(4) < 16, reason="about vectors of 16")
 def test_elements_of_groups_are_moved_singly_but_not_along_planes():
     groups = Case("groups", 2, 30, 8, 64, 30, 3, 3, padding=1, groups=3)
-    moved = {
-        (direction, order): sum(
-            stage.nbytes
-            for stage in _stages("direct", groups, direction, order)
-            if stage.kind == "gather"
-        )
-        for direction in ("forward", "backward_weight")
-        for order in ("nhwc", "nchw")
-    }
-    pixels = 2 * groups.N * groups.groups * groups.H * groups.W * lanes(4) * 4
-    assert moved["forward", "nhwc"] == pixels
-    assert moved["backward_weight", "nhwc"] == 2 * pixels  # of x and of dy
-    assert moved["forward", "nchw"] == moved["backward_weight", "nchw"] == 0
+
+    def moved(direction, order):
+        problem = Trial(groups, direction, order=order).problem
+        ((_, (part,)),) = parts_of(ALGORITHMS["direct"], problem, 1)
+        return moved_singly(part)
+
+    pixels = groups.N * groups.groups * groups.H * groups.W * lanes(4) * 4
+    assert moved("forward", "nhwc") == pixels
+    assert moved("backward_weight", "nhwc") == 2 * pixels  # of x and of dy
+    assert moved("forward", "nchw") == moved("backward_weight", "nchw") == 0
 
 
 def test_lattices_of_planes_take_their_time():

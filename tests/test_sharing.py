@@ -15,7 +15,7 @@ from fastconv.core import threads
 from fastconv.core.machine import matrix_unit
 from fastconv.gemm import sharing
 from fastconv.gemm.sharing import EVEN, cuts, share_out, spare_copies, total_weight
-from fastconv.plans.bilinear import line_weight
+from fastconv.plans.bilinear import few_tiles_weight, line_weight
 from fastconv.plans.bilinear import weight as bilinear_weight
 from fastconv.plans.blocked import weight as blocked_weight
 from fastconv.plans.blocked import weight_stages
@@ -166,7 +166,7 @@ def _assert_the_same_by_whomever(case, algorithm, order, monkeypatch):
 @pytest.mark.parametrize(("algorithm", "images"), [("direct", 1), ("im2col", 1), ("winograd", 2)])
 def test_workers_with_parts_of_the_same_copy(algorithm, images, monkeypatch):
     """Sums too large for a cache, of pixels enough for two copies: two of four workers to each."""
-    for module in (sharing, bilinear_weight):
+    for module in (sharing, bilinear_weight, few_tiles_weight):
         monkeypatch.setattr(module, "machine", lambda: SimpleNamespace(l2=1, l3=1 << 30))
     shared = _noted(monkeypatch)
     case = Case("many-units-and-pixels", images, 64, 48, 44, 128, 3, 3, padding=1)

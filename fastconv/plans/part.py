@@ -7,22 +7,20 @@ import numpy as np
 from fastconv.core.program import Operands
 
 from .arrays import Room, Setting
-from .correlation import Correlation
 from .packed_filters import PackedFilters, Prepared
+from .planned import Planned
 
 
-class Part:
+class Part(Planned):
     """One correlation, with filters of its own."""
 
-    c: Correlation
     filters: PackedFilters
-    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
-    along_planes = False  # whether its vectors are of neighbouring pixels
-    gathers = False  # whether columns are copied together
-    # Bytes that tasks transpose, from channels-last pixels to planes or back; or that are stored so
-    # often that it counts.
-    turned = 0
-    folds = False  # whether vectors hold outputs of several pixels
+    worker_bytes: int  # of scratch, what a worker has while it multiplies
+
+    @property
+    def outputs(self) -> int:
+        """Pixels of the results."""
+        raise NotImplementedError
 
     def arranged(self, x: np.ndarray, w: np.ndarray, bias) -> tuple:
         """The operands as :meth:`prepare` expects them."""

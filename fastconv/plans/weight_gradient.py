@@ -9,18 +9,13 @@ import numpy as np
 from fastconv.core.once import made_once
 from fastconv.core.program import Program, Programs
 
+from .planned import Planned
+
 NO_LIMIT = 2**62  # of where the last of some neighbours begins, which may overlap the one before
 
 
-class WeightGradient:
+class WeightGradient(Planned):
     """A plan of one weight gradient."""
-
-    nbytes: int  # of scratch
-    kind = "product"  # of work (:data:`fastconv.conv.calibration.KINDS`)
-    along_planes = False  # whether its vectors are of neighbouring pixels
-    gathers = False  # whether columns are copied together
-    turned = 0  # bytes that tasks transpose, from channels-last pixels to planes or back
-    folds = False  # whether vectors hold outputs of several pixels
 
     @made_once
     def _programs(self) -> Programs:

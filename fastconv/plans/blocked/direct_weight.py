@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 
 from fastconv.core.problem import ConvProblem
@@ -83,8 +85,8 @@ class SwappedWeight(DirectWeight):
     def __init__(self, problem: ConvProblem, threads: int):
         super().__init__(_swapped(problem), threads)
 
-    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> None:
-        super().run(dy, x, dw.swapaxes(0, 1))
+    def run(self, x: np.ndarray, dy: np.ndarray, dw: np.ndarray) -> array:
+        return super().run(dy, x, dw.swapaxes(0, 1))
 
 
 def _swapped(problem: ConvProblem) -> ConvProblem:
