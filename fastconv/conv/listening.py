@@ -13,13 +13,13 @@ from .options import Request
 # (problem, what was asked for, threads), after it ran
 Listener = Callable[[ConvProblem, Request, int], None]
 
-current: ContextVar[Listener | None] = ContextVar("listener", default=None)
+current: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
 
 
 @contextlib.contextmanager
 def told(listener: Listener) -> Iterator[None]:
-    """Tell ``listener`` of those that this Python thread or task runs in a ``with`` block."""
-    token = current.set(listener)
+    """Tell ``listener``, too, of those that this Python thread or task runs in a ``with`` block."""
+    token = current.set((*current.get(), listener))
     try:
         yield
     finally:
