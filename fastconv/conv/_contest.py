@@ -32,9 +32,9 @@ _DOUBTFUL = 0.04  # … seconds, for which a busy host may slow down one of them
 _BELIED = 1.1  # times what another one is predicted to take: that one is measured, too
 _MOST_OTHERS = 2  # of them, in a round
 
-# For an algorithm on matrix units: over minutes it takes on average so many times what it takes in
-# good seconds, such as those of a contest may be (1.17 to 1.46 on five layers), others 1.0 times.
-_MATRIX_HANDICAP = 1.25
+# For an algorithm on matrix units, whose speed changes within seconds: over minutes it takes on
+# average 0.98 to 1.07 times what it typically does, in comparison with others (five layers).
+_MATRIX_HANDICAP = 1.08
 
 _lock = Lock()  # contests of several Python threads would disturb each other
 
