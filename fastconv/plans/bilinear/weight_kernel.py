@@ -114,11 +114,13 @@ def bilinear_weight_kernel(itemsize: int, joined: bool) -> Kernel:
                                 if stretch == first_stretch:
                                     init, pitch = nothing, 0
                                 of_dy = m + e * a.m_component + (k - k0) * row
+                                ahead, step = of_dy + TILES_AHEAD * a.m_row, a.m_row
+                                if c > 0:  # then they are near, and the next sums may not be
+                                    ahead, step = target + mr * row, mr * row // count
                                 call(
                                     multiply, v + e * a.v_component + c * mr * itemsize, 0,
-                                    a.v_row, run, 1, count, of_dy, a.m_row,
-                                    of_dy + TILES_AHEAD * a.m_row, a.m_row, init, pitch, 0,
-                                    rows_at, 8, target,
+                                    a.v_row, run, 1, count, of_dy, a.m_row, ahead, step, init,
+                                    pitch, 0, rows_at, 8, target,
                                 )  # fmt: skip
                                 target += mr * row
                     clock = lap(a.profile, worker, MULTIPLY, clock)
