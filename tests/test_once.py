@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
+import time
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 
 import fastconv as fc
+from fastconv.core import cache, machine_code
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
-from fastconv.core.once import made_once, making, once
+from fastconv.core.once import Joint, made_once, making, once
 from fastconv.core.stage import Stage
 from fastconv.plans.blocked.direct import DirectCorrelation
 from fastconv.simd.copying import get_word, put_word
@@ -34,6 +38,125 @@ def test_the_first_of_two_that_are_made_at_the_same_time_stays():
 
     assert once(made, "key", make) is first
     assert made == {"key": first}
+
+
+def _together(joint, key, makers):
+    """What threads get that ask for one value at once, the first of them while it makes it."""
+    begun, results = threading.Event(), {}
+
+    def first():
+        begun.set()
+        time.sleep(0.05)
+        return makers[0]()
+
+    def ask(index, make):
+        with contextlib.suppress(ZeroDivisionError):
+            results[index] = joint.value(key, make)
+
+    threads = [threading.Thread(target=ask, args=(0, first))]
+    threads += [threading.Thread(target=ask, args=of) for of in enumerate(makers[1:], 1)]
+    threads[0].start()
+    assert begun.wait(60)
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    return results
+
+
+def test_whoever_is_second_waits_for_what_the_first_one_makes():
+    joint, made = Joint(), []
+    makers = [lambda i=i: made.append(i) or f"value {i}" for i in range(3)]
+    assert _together(joint, "key", makers) == dict.fromkeys(range(3), "value 0")
+    assert made == [0]
+    assert joint.value("key", makers[2]) == "value 2" and made == [0, 2]  # nothing is kept
+
+
+def test_after_an_error_the_second_makes_its_own():
+    joint = Joint()
+    assert _together(joint, "key", [lambda: 1 // 0, lambda: 7]) == {1: 7}
+    assert not joint._turns
+
+
+def test_other_values_are_not_waited_for():
+    joint = Joint()
+    other = threading.Thread(target=lambda: joint.value("other", lambda: 2))
+
+    def make():
+        other.start()
+        other.join(60)
+        return other.is_alive()
+
+    assert joint.value("key", make) is False
+
+
+def test_who_is_making_one_waits_for_nobody():
+    """Each of two threads comes to need what the other one is making."""
+    joint, both, results = Joint(), threading.Barrier(2, timeout=60), []
+
+    def work(own, others):
+        def make():
+            both.wait()
+            return joint.value(others, lambda: f"{others} again")
+
+        results.append(joint.value(own, make))
+
+    threads = [threading.Thread(target=work, args=of) for of in ("ab", "ba")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(results) == ["a again", "b again"]
+
+
+def test_nobody_waits_forever(monkeypatch):
+    """The first one may wait for the second."""
+    monkeypatch.setattr("fastconv.core.once._PATIENCE", 0.05)
+    joint, results = Joint(), []
+    other = threading.Thread(target=lambda: results.append(joint.value("key", lambda: "own")))
+
+    def make():
+        other.start()
+        other.join(60)
+        return "late"
+
+    assert joint.value("key", make) == "late" and results == ["own"]
+
+
+def test_a_function_that_two_threads_need_is_compiled_once(monkeypatch):
+    compiled, layout = [], record("target")
+    emit = machine_code.emit
+    both = threading.Barrier(2, timeout=60)
+    of = cache.identity
+
+    def identity(*parts):
+        """Both threads know what they need before one begins."""
+        both.wait()
+        return of(*parts)
+
+    monkeypatch.setattr(cache, "identity", identity)
+    monkeypatch.setattr(machine_code, "emit", lambda *of: compiled.append(1) or emit(*of))
+    monkeypatch.setattr(cache, "files_of", lambda function: SimpleNamespace(
+        load=lambda key: None, save=lambda key, code: None
+    ))  # fmt: skip
+    made = []
+
+    def make():
+        @kernel(layout)
+        def writes(worker, a):
+            put_word(a.target, 42)
+
+        made.append(writes)
+
+    threads = [threading.Thread(target=make) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert compiled == [1]
+    first, second = made
+    assert first.address == second.address
 
 
 def test_a_property_is_made_once_and_nothing_else_of_a_class_waits():

@@ -21,7 +21,7 @@ from . import _decisions
 from ._decisions import Decision
 from .algorithm import AGAIN, WORKSPACE, Plan
 from .options import Request
-from .registry import ALGORITHMS
+from .registry import ALGORITHMS, family
 
 clock = time.perf_counter  # seconds; tests bring their own
 _BUDGET = 0.3  # seconds of timing
@@ -31,6 +31,7 @@ _HOPELESS = 1.5  # times the fastest so far: not timed again, after the least ro
 _DOUBTFUL = 0.04  # … seconds, for which a busy host may slow down one of them and no other
 _BELIED = 1.1  # times what another one is predicted to take: that one is measured, too
 _MOST_OTHERS = 2  # of them, in a round
+_BUSIEST = 1.5  # times as long all may take: beyond, the model is wrong, and not the host busy
 
 # For an algorithm on matrix units, whose speed changes within seconds: over minutes it takes on
 # average 0.98 to 1.07 times what it typically does, in comparison with others (five layers).
@@ -42,10 +43,10 @@ _lock = Lock()  # contests of several Python threads would disturb each other
 class Contest:
     """A plan whose first run times all contenders, and which then is the fastest one's plan.
 
-    If that one takes longer than some of the ``others`` are predicted to (their names and seconds),
-    it is timed once more, beside them, and so on.  The first run, like every later one, leaves the
-    winner's result.  Where NaN and the like have a contender compute it twice, nothing is decided:
-    the contest waits for other numbers.
+    If that one takes longer than others are ``predicted`` to take (seconds), it is timed once more,
+    beside them, and so on.  The first run, like every later one, leaves the winner's result.  Where
+    NaN and the like have a contender compute it twice, nothing is decided: the contest waits for
+    other numbers.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class Contest:
         request: Request,
         threads: int,
         contenders: tuple[str, ...],
-        others: tuple[tuple[str, float], ...],
+        predicted: dict[str, float],
     ):
         self._key = (problem, request, threads)
         self._racing = contenders
-        self._others = others
+        self._predicted = predicted
         self._seconds: dict[str, float] = {}
         self._spoilt: str | None = None  # the contender that the numbers of the last run delayed
         self._plan: Plan | None = None
@@ -104,16 +105,31 @@ class Contest:
         self._seconds |= seconds
         winner = min(self._seconds, key=lambda name: self._seconds[name] * _handicap(name))
         best = min(seconds.values())
-        belied = [name for name, t in self._others if _BELIED * t < best][:_MOST_OTHERS]
+        least = _BELIED * self._slowness()
+        others = [name for name in self._predicted if name not in self._seconds]
+        belied = [name for name in others if least * self._predicted[name] < best]
         if belied:
-            self._racing = (winner, *belied)
-            self._others = tuple(one for one in self._others if one[0] not in belied)
+            self._racing = (winner, *belied[:_MOST_OTHERS])
         else:
             _decisions.remember(*self._key, Decision(winner, self._seconds))
 
+    def _slowness(self) -> float:
+        """By how much the host is slower now than it was when its speeds were measured, at least.
+
+        If several algorithms take longer than predicted it will be the host; a single one's
+        prediction may be wrong.
+        """
+        factors = [taken / self._predicted[name] for name, taken in self._seconds.items()]
+        return min(max(1.0, min(factors)), _BUSIEST) if len(factors) > 1 else 1.0
+
     def _run_once(self, plans: dict[str, Plan], operands: tuple) -> dict[str, object]:
-        """The runs that compile: two at a time, if a call may take the workspace of both."""
+        """The runs that compile: two at a time, if a call may take the workspace of both.
+
+        One of each family comes first: the others then find kernels of theirs made.
+        """
         problem, request, threads = self._key
+        firsts = {family(name): name for name in reversed(plans)}.values()
+        plans = {name: plans[name] for name in sorted(plans, key=lambda name: name not in firsts)}
         limit = threads * WORKSPACE if request.max_workspace is None else request.max_workspace
         sizes = [ALGORITHMS[name].cost(problem, threads).workspace for name in plans]
         runs = [partial(plan, *operands) for plan in plans.values()]

@@ -9,7 +9,7 @@ from fastconv.core.problem import ConvProblem
 
 from .measuring import Measured
 from .options import Request
-from .registry import ALGORITHMS
+from .registry import ALGORITHMS, family
 
 _NOISY = 0.2  # of a time: a spread beyond tells that something else used the processor
 
@@ -136,12 +136,6 @@ def exceeds(row: Measured, peak: float) -> bool:
     algorithm = ALGORITHMS.get(row.algorithm)  # a results file may name others
     on_vectors = algorithm is None or algorithm.vector
     return on_vectors and row.executed is not None and row.executed > peak
-
-
-def family(name: str) -> str:
-    """``winograd`` for ``winograd4``, which forces a tile; any other name is its own family."""
-    algorithm = ALGORITHMS.get(name)
-    return (algorithm and algorithm.forces) or name
 
 
 def _alike(one: Measured, other: Measured) -> bool:

@@ -30,3 +30,9 @@ ALGORITHMS: dict[str, Algorithm] = {
 def algorithms() -> tuple[str, ...]:
     """Names of the algorithms, in registry order."""
     return tuple(ALGORITHMS)
+
+
+def family(name: str) -> str:
+    """``winograd`` for ``winograd4``, which forces a tile; any other name is its own family."""
+    algorithm = ALGORITHMS.get(name)
+    return (algorithm and algorithm.forces) or name

@@ -36,7 +36,7 @@ class Choice(NamedTuple):
     algorithm: str  # if there are contenders: the one predicted to be the fastest of them
     why: str
     contenders: tuple[str, ...] = ()  # what the first call will measure
-    others: tuple[tuple[str, float], ...] = ()  # what it may measure, and the predicted seconds
+    predicted: dict[str, float] | None = None  # seconds of these, and others, which it may measure
     measured: dict[str, float] | None = None  # seconds, where a decision was made
 
 
@@ -50,8 +50,8 @@ def plan_for(problem: ConvProblem, request: Request, threads: int) -> Plan:
     Raises ``ValueError`` if the algorithm asked for, or none at all, may run it.
     """
     choice = choose(problem, request, threads)
-    if choice.contenders:
-        return Contest(problem, request, threads, choice.contenders, choice.others)
+    if choice.predicted is not None:
+        return Contest(problem, request, threads, choice.contenders, choice.predicted)
     return ALGORITHMS[choice.algorithm].plan(problem, threads)
 
 
@@ -104,7 +104,6 @@ def _by_model(ranked: dict[str, float]) -> Choice:
     if len(ranked) == 1:
         return Choice(name, "the only one eligible, by any name")
     contenders = tuple(close[:MOST_CONTENDERS])
-    others = tuple(one for one in ranked.items() if one[0] not in contenders)
     ahead = ""
     if len(close) == 1:
         ahead = f"predicted to be {sorted(ranked.values())[1] / seconds:.1f}× as fast as the next; "
@@ -112,7 +111,7 @@ def _by_model(ranked: dict[str, float]) -> Choice:
         why = ahead or "predicted to be the fastest; "
         return Choice(name, f"{why}too large a problem to measure")
     why = f"{ahead}the first call will measure {', '.join(contenders)}"
-    return Choice(name, why, contenders, others)
+    return Choice(name, why, contenders, ranked)
 
 
 def _distinct(ranked: dict[str, float]) -> dict[str, float]:

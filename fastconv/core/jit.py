@@ -24,7 +24,7 @@ from numba.extending import intrinsic
 
 from . import cache, garbage, machine_code
 from .linked import Linked
-from .once import making
+from .once import Joint, making
 from .pipeline import lower
 
 if numba.config.DISABLE_JIT:
@@ -79,6 +79,9 @@ def noted() -> Iterator[None]:
             spans.append((began, time.perf_counter()))
 
 
+_addresses: Joint[int] = Joint()
+
+
 class Function:
     """A compiled function: its name, and the address at which kernels :func:`call` it.
 
@@ -93,11 +96,12 @@ class Function:
             began = time.thread_time()
             key = cache.identity(function, str(signature), machine_code.target())
             self._symbol = f"{self.name}_{cache.digest(key)}"  # no other function's in this process
-            self._make(key)
+            self.from_cache = True
+            self.address = _addresses.value(key, lambda: self._made(key))
             self.seconds = time.thread_time() - began  # of work, for this one alone
         kernels.append(self)
 
-    def _make(self, key) -> None:
+    def _made(self, key) -> int:
         """Compile, or load what this or another process compiled before."""
         files = cache.files_of(self._function)
         code = files.load(key)
@@ -105,7 +109,7 @@ class Function:
         if code is None:
             code = machine_code.emit(self._optimised())
             files.save(key, code)
-        self.address = machine_code.load(code, self._symbol)
+        return machine_code.load(code, self._symbol)
 
     def _optimised(self):
         with garbage.kept():

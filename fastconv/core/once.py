@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .locks import Unbroken
 
@@ -11,6 +13,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 making = Unbroken("making kernels")
+_PATIENCE = 60.0  # seconds
 
 
 def once(made: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
@@ -46,3 +49,42 @@ class made_once:  # noqa: N801: a decorator
         if getattr(type(instance), self._name) is not self:  # by ``super()``
             return self._make(instance)
         return once(vars(instance), self._name, lambda: self._make(instance))
+
+
+class _Turn(Generic[Value]):
+    """One thread's, at one value."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.over = threading.Event()
+        self.value: Value | None = None
+
+
+class Joint(Generic[Value]):
+    """Values for several threads at once: whoever is second waits for what the first one makes.
+
+    A thread that is making one already, and whose signal handler or destructor asks for another,
+    does not wait: the other thread might be waiting for it.  Nor does the child of a fork, nor
+    anybody for long: the first one may wait for the second by other means.
+    """
+
+    def __init__(self) -> None:
+        self._turns: dict[Hashable, _Turn[Value]] = {}
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._turns.clear)
+
+    def value(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """That of ``key``; what nobody is making now is made anew."""
+        if any(turn.thread == threading.get_ident() for turn in list(self._turns.values())):
+            return make()
+        own: _Turn[Value] = _Turn()
+        turn = self._turns.setdefault(key, own)
+        if turn is not own:
+            turn.over.wait(_PATIENCE)
+            return make() if turn.value is None else turn.value
+        try:
+            own.value = make()
+            return own.value
+        finally:
+            self._turns.pop(key, None)
+            own.over.set()
