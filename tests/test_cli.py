@@ -16,6 +16,8 @@ import fastconv
 from fastconv import cli
 from fastconv.cli.errors import Failure
 from fastconv.cli.output import replacing
+from fastconv.conv import listening
+from fastconv.conv.options import Request
 from fastconv.core import cache, machine
 
 
@@ -83,7 +85,7 @@ def test_help_names_every_option(capsys, command):
         ),
         ("explain",): ("WHAT", "--stride", "--batch", "--passes", "--format", "--threads"),
         ("info",): ("--json",),
-        ("warmup",): ("--layer", "--demo", "--dtype", "--format", "--passes"),
+        ("warmup",): ("--layer", "--demo", "--dtype", "--format", "--algorithm", "--threads"),
         ("report",): ("RESULTS.json", "--html", "--plots"),
     }
     assert all(word in text for word in expected[command])
@@ -272,6 +274,17 @@ def test_warmup_covers_every_case_asked_for(capsys):
         for direction in ("backward_weight", "forward")
     ]
     assert all(line.split("  →  ")[1] in fastconv.algorithms() for line in lines)
+
+
+def test_warmup_of_one_algorithm_under_some_conditions(capsys):
+    argv = ["warmup", "--layer", "1x2x4x6:4x2x3x3", "--passes", "forward"]
+    seen = []
+    with listening.told(lambda problem, asked, threads: seen.append((asked, threads))):
+        text = succeeds(
+            capsys, [*argv, "--algorithm", "im2col", "--accuracy", "strict", "--threads", "1"]
+        )
+    assert "  →  im2col\n" in text
+    assert seen == [(Request("im2col", "strict"), 1)]
 
 
 def test_nothing_heavy_is_imported_to_start():

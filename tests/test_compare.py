@@ -179,6 +179,17 @@ def test_a_peer_measured_against_itself_is_level(monkeypatch):
     assert rows["one"].runs == pytest.approx(rows["two"].runs, rel=0.03)
 
 
+@pytest.mark.parametrize("error", [ImportError("no symbol"), OSError("libgomp.so.1: not found")])
+def test_a_peer_that_is_broken_is_one_that_cannot_run_it(monkeypatch, error):
+    def prepare(problem, first, second):
+        raise error
+
+    peer = Peer(prepare, lambda workers: contextlib.nullcontext())
+    monkeypatch.setitem(_peers.PEERS, "broken", peer)
+    *_, row = measuring.measure(SMALL, 0, ("broken",), ("direct",))
+    assert row.algorithm == "broken" and row.reason == str(error)
+
+
 def test_only_the_algorithms_asked_for_are_measured():
     assert [r.algorithm for r in measuring.measure(SMALL, 0, (), ("im2col",))] == ["im2col"]
 

@@ -191,8 +191,8 @@ TABLE = [
     ("conv2d", {"padding": "full"}, ValueError, "padding must be ints, 'same' or 'valid'"),
     ("conv2d", {"padding": "same", "stride": 2}, ValueError, "padding='same' needs stride 1"),
     ("conv1d", {"padding": "same", "stride": 2}, ValueError, "padding='same' needs stride 1"),
-    ("conv1d", {"padding": (1, 1)}, ValueError, "padding must be an int or 1 ints"),
-    ("conv1d", {"stride": (1, 1)}, ValueError, "stride must be an int or 1 ints"),
+    ("conv1d", {"padding": (1, 1)}, ValueError, "padding must be an int or a sequence of one"),
+    ("conv1d", {"stride": (1, 1)}, ValueError, "stride must be an int or a sequence of one"),
     ("transpose", {"padding": "same"}, TypeError, "padding of a transposed convolution"),
     # sizes that overflow
     ("conv2d", {"padding": 2**31 - 1}, ValueError, "too large to address"),

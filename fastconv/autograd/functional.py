@@ -13,6 +13,7 @@ import numpy as np
 
 from fastconv.conv import functions
 from fastconv.core import checks
+from fastconv.core.argument_types import Size
 from fastconv.ops import max_pooling
 from fastconv.ops.avg_pooling import avg_pool2d_backward, avg_pool2d_forward
 from fastconv.ops.broadcast import channel_bias_backward
@@ -34,8 +35,6 @@ from fastconv.ops.softmax import (
 from .tape import is_grad_enabled
 from .tensor import Tensor
 from .variable import Variable
-
-Size = int | tuple[int, ...]  # one number for both axes, or one for each
 
 
 def _tensor(value: Any, name: str) -> Tensor:

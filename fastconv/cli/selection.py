@@ -32,12 +32,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         kinds = "N" if name == "groups" else "N or NxN"
         add(f"--{name}", metavar="N", help=f"{name} of the shapes, {kinds}")
     add("--batch", type=at_least(1), metavar="N", help="images at once, whatever a layer says")
-    for option, choices in (("--dtype", DTYPES), ("--format", FORMATS), ("--accuracy", ACCURACIES)):
+    for option, choices in (("--dtype", DTYPES), ("--format", FORMATS)):
         add(option, choices=choices, metavar="NAME", help=f"one of {', '.join(choices)}")
     parser.set_defaults(dtype="float32", format="nchw")
     passes = f"some of {', '.join(DIRECTIONS)}"
     add("--passes", nargs="+", choices=DIRECTIONS, default=DIRECTIONS, metavar="NAME", help=passes)
-    add("--threads", type=at_least(1), metavar="N", help="instead of one for each processor")
+    conditions(parser)
+
+
+def conditions(parser: argparse.ArgumentParser) -> None:
+    """The options that :func:`asked` applies."""
+    levels = f"one of {', '.join(ACCURACIES)}"
+    parser.add_argument("--accuracy", choices=ACCURACIES, metavar="NAME", help=levels)
+    instead = "instead of one for each processor"
+    parser.add_argument("--threads", type=at_least(1), metavar="N", help=instead)
 
 
 def cases(args: argparse.Namespace) -> list[study.Case]:

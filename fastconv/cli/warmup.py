@@ -12,10 +12,11 @@ import numpy as np
 
 import fastconv
 from fastconv.comparison import recording
+from fastconv.conv.registry import algorithms
 from fastconv.core.checks import DTYPES
 from fastconv.core.problem import DIRECTIONS, FORMATS
 
-from . import compiling, demo
+from . import compiling, demo, selection
 from .errors import Usage
 from .layer import SYNTAX, Layer, parse
 
@@ -33,6 +34,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     ):
         text = f"{what} of the layers: {', '.join(choices)} (default: {' '.join(default)})"
         add(option, nargs="+", choices=choices, default=default, metavar="NAME", help=text)
+    add("--algorithm", choices=("auto", *algorithms()), default="auto", metavar="NAME", help=(
+        "the one that will be asked for; without it, all that a first call may measure"
+    ))  # fmt: skip
+    selection.conditions(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     if not layers and not args.demo:
         raise Usage("nothing to warm up: name layers with --layer, or ask for --demo")
     began = time.perf_counter()
-    kernels = [made for title, work in _jobs(layers, args) for made in _report(title, work)]
+    with selection.asked(args), fastconv.options(algorithm=args.algorithm):
+        kernels = [made for title, work in _jobs(layers, args) for made in _report(title, work)]
     _total(kernels, time.perf_counter() - began)
     return 0
 
@@ -56,15 +62,17 @@ def _jobs(layers: list[Layer], args: argparse.Namespace) -> Iterator[tuple[str, 
 def _convolve(layer: Layer, dtype: str, order: str, direction: str) -> None:
     """Run one pass by the public function that a program would call."""
 
-    def zeros(shape):
+    random = np.random.default_rng(0)  # on zeros some algorithms compute a result twice
+
+    def image(shape):
         if order == "nchw":
-            return np.zeros(shape, dtype)
+            return random.random(shape, dtype)
         n, c, h, w = shape
-        return np.zeros((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+        return random.random((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
     of = layer.problem
-    filters = np.zeros(of.w_shape, dtype)
-    x, dy = zeros(of.x_shape), zeros(of.y_shape)
+    filters = random.random(of.w_shape, dtype)
+    x, dy = image(of.x_shape), image(of.y_shape)
     calls = {
         "forward": partial(fastconv.conv2d, x, filters),
         "backward_input": partial(fastconv.grad.conv2d_input, of.x_shape, filters, dy),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from numpy.typing import DTypeLike
+
 from fastconv.core import checks, threads
+from fastconv.core.argument_types import Shape, Size
 from fastconv.core.problem import DIRECTIONS, ConvProblem
 from fastconv.simd import limits
 
@@ -30,21 +33,21 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    input_shape,
-    weight_shape,
-    stride=1,
-    padding=0,
-    dilation=1,
-    groups=1,
+    input_shape: Shape,
+    weight_shape: Shape,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
     *,
-    directions=DIRECTIONS,
-    dtype="float32",
-    memory_format="nchw",
-    algorithms=None,
-    peers=("torch",),
-    seconds=0.1,
-    accuracy=None,
-    max_workspace=None,
+    directions: str | Sequence[str] = DIRECTIONS,
+    dtype: DTypeLike = "float32",
+    memory_format: str = "nchw",
+    algorithms: str | Sequence[str] | None = None,
+    peers: str | Sequence[str] = ("torch",),
+    seconds: float = 0.1,
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
 ) -> Comparison:
     """Measure every algorithm on a convolution, and other libraries beside them.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from numpy.typing import DTypeLike
+
 from fastconv.core import text, threads
+from fastconv.core.argument_types import Shape, Size
 from fastconv.core.problem import ConvProblem
 
 from . import eligibility, options, selector
@@ -80,19 +83,19 @@ class Explanation(NamedTuple):
 
 
 def explain(
-    input_shape,
-    weight_shape,
-    stride=1,
-    padding=0,
-    dilation=1,
-    groups=1,
+    input_shape: Shape,
+    weight_shape: Shape,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
     *,
-    direction="forward",
-    dtype="float32",
-    memory_format="nchw",
-    algorithm="auto",
-    accuracy=None,
-    max_workspace=None,
+    direction: str = "forward",
+    dtype: DTypeLike = "float32",
+    memory_format: str = "nchw",
+    algorithm: str = "auto",
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
 ) -> Explanation:
     """Which algorithm runs a convolution, what each would cost, and why the others do not.
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fastconv.core import checks, threads, workspace
+from fastconv.core.argument_types import Array, Shape, Size
 
 from . import listening
 from .arguments import bias_of, problem_of, same_shape, transposed_size
@@ -24,19 +25,19 @@ def _rectifies(activation) -> bool:
 
 
 def conv2d(
-    input,
-    weight,
-    bias=None,
-    stride=1,
-    padding=0,
-    dilation=1,
-    groups=1,
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
     *,
-    algorithm="auto",
-    accuracy=None,
-    max_workspace=None,
-    activation=None,
-):
+    algorithm: str = "auto",
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
+    activation: str | None = None,
+) -> np.ndarray:
     """Two-dimensional convolution (cross-correlation), as ``torch.nn.functional.conv2d``.
 
         y[n,k,p,q] = bias[k] + Σ_{c,r,s} x[n, c, p·stride+r·dilation−padding, …] · weight[k,c,r,s]
@@ -85,19 +86,19 @@ def conv2d(
 
 
 def conv1d(
-    input,
-    weight,
-    bias=None,
-    stride=1,
-    padding=0,
-    dilation=1,
-    groups=1,
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
     *,
-    algorithm="auto",
-    accuracy=None,
-    max_workspace=None,
-    activation=None,
-):
+    algorithm: str = "auto",
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
+    activation: str | None = None,
+) -> np.ndarray:
     """One-dimensional convolution, as ``torch.nn.functional.conv1d``.
 
     ``input`` (N, C, L) or (C, L), ``weight`` (K, C/groups, S) → (N, K, Q) or (K, Q); everything
@@ -126,20 +127,20 @@ def conv1d(
 
 
 def conv_transpose2d(
-    input,
-    weight,
-    bias=None,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    groups=1,
-    dilation=1,
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
     *,
-    algorithm="auto",
-    accuracy=None,
-    max_workspace=None,
-    activation=None,
-):
+    algorithm: str = "auto",
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
+    activation: str | None = None,
+) -> np.ndarray:
     """Transposed convolution, as ``torch.nn.functional.conv_transpose2d``.
 
     The adjoint of :func:`conv2d`: what ``backward_input`` computes, with a bias.
@@ -188,18 +189,18 @@ def conv_transpose2d(
 
 
 def conv2d_input(
-    input_size,
-    weight,
-    grad_output,
-    stride=1,
-    padding=0,
-    dilation=1,
-    groups=1,
+    input_size: Shape,
+    weight: Array,
+    grad_output: Array,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
     *,
-    algorithm="auto",
-    accuracy=None,
-    max_workspace=None,
-):
+    algorithm: str = "auto",
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
+) -> np.ndarray:
     """Gradient of :func:`conv2d` with respect to its input, as ``torch.nn.grad.conv2d_input``.
 
         dx[n,c,h,w] = Σ_{k,r,s} dy[n,k,p,q] · weight[k,c,r,s],  h = p·stride + r·dilation − padding
@@ -230,18 +231,18 @@ def conv2d_input(
 
 
 def conv2d_weight(
-    input,
-    weight_size,
-    grad_output,
-    stride=1,
-    padding=0,
-    dilation=1,
-    groups=1,
+    input: Array,
+    weight_size: Shape,
+    grad_output: Array,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
     *,
-    algorithm="auto",
-    accuracy=None,
-    max_workspace=None,
-):
+    algorithm: str = "auto",
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
+) -> np.ndarray:
     """Gradient of :func:`conv2d` with respect to its weight, as ``torch.nn.grad.conv2d_weight``.
 
         dw[k,c,r,s] = Σ_{n,p,q} x[n, c, p·stride+r·dilation−padding, …] · dy[n,k,p,q]

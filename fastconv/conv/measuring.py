@@ -95,7 +95,7 @@ def _runs(problem, operands, names, peers, workers) -> tuple[dict[str, Callable]
     for name in peers:
         try:
             runs[name] = PEERS[name].prepare(problem, *operands)
-        except ValueError as refusal:
+        except (ValueError, ImportError, OSError) as refusal:  # a peer may be there, and broken
             reasons[name] = str(refusal)
     return runs, reasons
 

@@ -42,7 +42,13 @@ def request(algorithm="auto", accuracy=None, max_workspace=None) -> Request:
     )
 
 
-def options(*, accuracy=None, max_workspace=None, algorithm=None, num_threads=None):
+def options(
+    *,
+    accuracy: str | None = None,
+    max_workspace: int | None = None,
+    algorithm: str | None = None,
+    num_threads: int | None = None,
+) -> _Block:
     """Options of all convolutions in a ``with`` block, in this Python thread or task only.
 
         with fc.options(accuracy="strict", max_workspace=64 << 20):

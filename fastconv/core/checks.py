@@ -98,7 +98,8 @@ def integers(value, name: str, count: int, least: int = 0) -> tuple[int, ...]:
         return (integer(value, name, least),) * count
     if isinstance(value, (tuple, list)):
         if len(value) != count:
-            raise ValueError(f"{name} must be an int or {count} ints, got {value!r}")
+            several = "a sequence of one" if count == 1 else f"{count} ints"
+            raise ValueError(f"{name} must be an int or {several}, got {value!r}")
         return tuple(integer(v, name, least) for v in value)
     return (integer(value, name, least),) * count
 

@@ -10,6 +10,7 @@ was measured with other kernels is not found.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -31,17 +32,15 @@ def recall(kind: str, key: Key, valid: Callable[[Any], bool]) -> Any | None:
     a ``RuntimeWarning``; storing the fact again replaces it.
     """
     path = _path(kind, key)
-    if path is None or not os.path.isfile(path):  # what is none may never end
+    if path is None or not os.path.exists(path):
         return None
     try:
-        text = path.read_bytes()
-    except OSError:
-        return None
-    try:
-        fact = json.loads(text)
+        fact = json.loads(_bytes(path))
         if fact["fastconv"] == kind and fact["key"] == _plain(key) and valid(fact["value"]):
             return fact["value"]
         fault = "is not what fastconv writes there"
+    except OSError as error:
+        fault = f"cannot be read ({error.strerror})"
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         fault = f"is damaged ({type(error).__name__})"
     warnings.warn(
@@ -50,6 +49,12 @@ def recall(kind: str, key: Key, valid: Callable[[Any], bool]) -> Any | None:
         stacklevel=2,
     )
     return None
+
+
+def _bytes(path: Path) -> bytes:
+    if not os.path.isfile(path):  # it may never end
+        raise OSError(errno.EINVAL, "it is no file")
+    return path.read_bytes()
 
 
 def remember(kind: str, key: Key, value: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastconv.autograd import Tensor, functional, is_grad_enabled
-from fastconv.autograd.functional import Size
 from fastconv.conv import options
 from fastconv.conv.arguments import same_padding
 from fastconv.core import checks
+from fastconv.core.argument_types import Size
 from fastconv.plans.kept_filters import KeptFilters
 
 from . import init

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastconv.autograd import Tensor, functional
-from fastconv.autograd.functional import Size
+from fastconv.core.argument_types import Size
 
 from .module import Module
 

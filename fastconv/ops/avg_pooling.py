@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from fastconv.core import checks, threads
+from fastconv.core.argument_types import Array, Size
 from fastconv.simd.pooling import AVERAGE
 
 from ._arrays import empty, gradient
@@ -15,14 +16,14 @@ from ._windows import Axis, axes, flag
 
 
 def avg_pool2d(
-    input,
-    kernel_size,
-    stride=None,
-    padding=0,
-    ceil_mode=False,
-    count_include_pad=True,
-    divisor_override=None,
-):
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> np.ndarray:
     """Average of every window, as ``torch.nn.functional.avg_pool2d``.
 
         y[n,c,p,q] = Σ_{r,s} x[n, c, p·stride+r−padding, …] / divisor

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from typing import Literal, overload
 
 import numpy as np
 
 from fastconv.core import checks, threads
+from fastconv.core.argument_types import Array, Size
 from fastconv.simd.pooling import MAXIMUM, MAXIMUM_POSITION
 
 from ._arrays import empty, gradient
@@ -15,15 +17,36 @@ from ._scatter import scatter
 from ._windows import axes, flag
 
 
+@overload
 def max_pool2d(
-    input,
-    kernel_size,
-    stride=None,
-    padding=0,
-    dilation=1,
-    ceil_mode=False,
-    return_indices=False,
-):
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+) -> np.ndarray: ...
+@overload
+def max_pool2d(
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...
+def max_pool2d(
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Maximum of every window, as ``torch.nn.functional.max_pool2d``.
 
         y[n,c,p,q] = max_{r,s} x[n, c, p·stride+r·dilation−padding, …]
