@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def check_fill(value: Any, dtype: np.dtype) -> None:
     if dtype.kind != "f" and not float(value).is_integer():
         raise ValueError(f"value must be whole for an input of dtype {dtype}, got {value!r}")
     low, high = _range(dtype)
-    number: Any = float(value) if dtype.kind == "f" else math.trunc(value)
+    number: Any = float(value) if dtype.kind == "f" else int(cast(Any, value))
     if math.isfinite(number) and not low <= number <= high:
         raise ValueError(f"value must fit an input of dtype {dtype}, got {value!r}")
 
