@@ -44,7 +44,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # the fences itself.  The same examples in every run; with --hypothesis-profile=long, others.
 settings.register_profile(
     "fastconv",
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     print_blob=True,
