@@ -337,7 +337,7 @@ WRONG = [
     ({"memory_format": "chwn"}, ValueError, "memory_format must be one of nchw, nhwc"),
     ({"stride": 0}, ValueError, "stride must be at least 1"),
     ({"input_shape": (2, 3, 6, 5)}, ValueError, "input has 3 channels but weight expects 4"),
-    ({"input_shape": (0, 4, 6, 5)}, ValueError, "the batch must not be empty"),
+    ({"input_shape": (0, 4, 6, 5)}, ValueError, "input_shape must have at least one image"),
     ({"input_shape": 4}, TypeError, "input_shape must be a sequence of ints"),
     ({"weight_shape": (8, 4, 3)}, ValueError, "weight_shape must have 4 entries"),
 ]

@@ -6,7 +6,7 @@ import cases
 import numpy as np
 import oracle
 import pytest
-from harness import DIRECTIONS, DISTINCT, FORMATS, Trial, assert_close
+from harness import DIRECTIONS, DISTINCT, DTYPES, FORMATS, Trial, assert_close
 
 import fastconv as fc
 from fastconv.conv import selector
@@ -22,7 +22,7 @@ def tables(*names):
 
 def operands(trial, algorithm):
     """The arrays of a trial that the algorithm accepts."""
-    reason = trial.refusal(algorithm)
+    reason = None if algorithm == "auto" else trial.refusal(algorithm)
     if reason is not None:
         pytest.skip(reason)
     return trial.operands()
@@ -175,11 +175,30 @@ def test_unbatched(case):
         np.testing.assert_array_equal(one, batch)
 
 
-@algorithms
+@pytest.mark.parametrize("dtype", DTYPES)
+@orders
+@pytest.mark.parametrize("algorithm", ["auto", *fc.algorithms()])
 @directions
-@tables("channels-3-17", "stride-2-1x1", "depthwise-3x3", "halves-3x3")
-def test_empty_batch(case, direction, algorithm):
-    trial = Trial(case._replace(N=0), direction)
+@tables(
+    "channels-3-17", "stride-2-1x1", "dilation-2", "groups-2-of-16", "depthwise-3x3", "halves-3x3",
+)  # fmt: skip
+def test_empty_batch(case, direction, algorithm, order, dtype):
+    trial = Trial(case._replace(N=0), direction, dtype, order)
     result = trial.run(algorithm, *operands(trial, algorithm))
     shapes = {"forward": trial.case.y_shape, "backward_input": trial.case.x_shape}
-    np.testing.assert_array_equal(result, np.zeros(shapes.get(direction, case.w_shape)))
+    np.testing.assert_array_equal(result, np.zeros(shapes.get(direction, case.w_shape), dtype))
+    assert result.dtype == dtype
+    if direction != "backward_weight":
+        assert (result.strides[1] == result.itemsize) == (order == "nhwc")
+
+
+@orders
+@algorithms
+def test_empty_batch_with_bias_and_relu(algorithm, order):
+    trial = Trial(cases.BY_NAME["halves-3x3"]._replace(N=0), "forward", order=order)
+    x, w = operands(trial, algorithm)
+    given = {"padding": 1, "algorithm": algorithm, "activation": "relu"}
+    ones = np.ones(w.shape[0], x.dtype)
+    assert fc.conv2d(x, w, ones, **given).shape == trial.case.y_shape
+    assert fc.conv_transpose2d(x, w[:6], ones[:6], **given).shape == x.shape
+    assert fc.conv1d(x[:, :, 0], w[:, :, 0], ones, **given).shape == (0, w.shape[0], x.shape[3])

@@ -127,6 +127,16 @@ def test_table(fakes):
     assert after[-1] == "● second: measured"
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "fft"])
+def test_an_empty_batch_is_explained(direction, algorithm):
+    with fc.options(algorithm=algorithm):
+        made = fc.explain((0, 4, 6, 5), (8, 4, 3, 3), direction=direction)
+    chosen = next(row for row in made.rows if row.algorithm == made.chosen)
+    assert algorithm in ("auto", made.chosen) and chosen.reason is None
+    assert f"● {made.chosen}" in str(made) and "on 0×4×6×5" in str(made)
+
+
 WRONG = [
     ({"direction": "backward"}, ValueError, "direction must be one of forward, backward_input"),
     ({"direction": None}, TypeError, "direction must be a string"),

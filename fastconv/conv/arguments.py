@@ -147,8 +147,9 @@ def transposed_size(
 
 
 def described(
-    input_shape, weight_shape, stride, padding, dilation, groups, direction, dtype, memory_format
-) -> ConvProblem:
+    input_shape, weight_shape, stride, padding, dilation, groups, direction, dtype, memory_format,
+    may_be_empty=False,
+) -> ConvProblem:  # fmt: skip
     """The problem that shapes and settings describe, without arrays.
 
     ``input_shape`` is (N, C, H, W), or (C, H, W) for a batch of one.
@@ -163,8 +164,8 @@ def described(
         direction, batch, w_shape, stride, padding, dilation, groups,
         dtype, memory_format, memory_format,
     )  # fmt: skip
-    if problem.N == 0:
-        raise ValueError(f"the batch must not be empty: input_shape {batch}")
+    if not (problem.N or may_be_empty):
+        raise ValueError(f"input_shape must have at least one image, got {batch}")
     return problem
 
 

@@ -53,7 +53,7 @@ def compare(
 
     Parameters
     ----------
-    input_shape : (N, C, H, W) or (C, H, W)
+    input_shape : (N, C, H, W) or (C, H, W); an empty batch leaves nothing to measure
     weight_shape : (K, C/groups, R, S)
     stride, padding, dilation, groups : as in :func:`fastconv.conv2d`
     directions : passes, some of ``"forward"``, ``"backward_input"``, ``"backward_weight"``

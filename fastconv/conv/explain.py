@@ -131,6 +131,7 @@ def explain(
         direction,
         dtype,
         memory_format,
+        may_be_empty=True,
     )
     asked = options.request(algorithm, accuracy, max_workspace)
     return explained(problem, asked, threads.get_num_threads())
