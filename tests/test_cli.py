@@ -91,7 +91,7 @@ def test_help_names_every_option(capsys, command):
     assert all(word in text for word in expected[command])
 
 
-LAYER = "8x16x9x9:32x16x3x3"
+LAYER, ODD = "8x16x9x9:32x16x3x3", "8x16x9x9:31x16x3x3"
 MISTAKES = [
     ([], "a command is needed: demo, compare, explain, report, bench, info, warmup"),
     (["train"], "invalid choice: 'train'"),
@@ -125,6 +125,7 @@ MISTAKES = [
     (["warmup", "--layer", "8x16x9x9:32x8x3x3"], "input has 16 channels but weight expects 8"),
     (["warmup", "--layer", "8x16x2x2:32x16x3x3"], "kernel is larger than the padded input"),
     (["warmup", "--layer", LAYER, "8x16x2x2:32x16x3x3"], "layer '8x16x2x2:32x16x3x3': kernel"),
+    (["warmup", "--layer", LAYER, ODD, "--algorithm", "strassen"], f"--algorithm: {ODD}: "),
     (["warmup", "--layer", f"{10**9}x{10**9}x9x9:32x{10**9}x3x3"], "layer '1000000000x"),
 ]
 
@@ -274,6 +275,13 @@ def test_warmup_covers_every_case_asked_for(capsys):
         for direction in ("backward_weight", "forward")
     ]
     assert all(line.split("  →  ")[1] in fastconv.algorithms() for line in lines)
+
+
+def test_warmup_pads_as_the_layer_says(capsys):
+    seen = []
+    with listening.told(lambda problem, asked, threads: seen.append(problem.padding)):
+        succeeds(capsys, ["warmup", "--layer", "1x2x4x6:4x2x2x3:psame", "1x2x4x6:4x2x2x3:p1x0"])
+    assert seen == 3 * [(0, 1, 1, 1)] + 3 * [(1, 1, 0, 0)]
 
 
 def test_warmup_of_one_algorithm_under_some_conditions(capsys):

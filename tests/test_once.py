@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
+import signal
+import sys
 import threading
-import time
+import warnings
 import weakref
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 import fastconv as fc
 from fastconv.core import cache, machine_code
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
-from fastconv.core.once import Joint, made_once, making, once
+from fastconv.core.once import Joint, _Turn, made_once, making, once
 from fastconv.core.stage import Stage
 from fastconv.plans.blocked.direct import DirectCorrelation
 from fastconv.simd.copying import get_word, put_word
@@ -40,43 +44,73 @@ def test_the_first_of_two_that_are_made_at_the_same_time_stays():
     assert made == {"key": first}
 
 
-def _together(joint, key, makers):
-    """What threads get that ask for one value at once, the first of them while it makes it."""
-    begun, results = threading.Event(), {}
+def _together(monkeypatch, joint, key, makers):
+    """What threads get that ask for a value at once, and who made one while the others waited."""
+    results, made, waiting, begun = {}, [], threading.Semaphore(0), threading.Event()
+    wait = _Turn.wait
 
-    def first():
+    def tell(turn):
+        waiting.release()
+        return wait(turn)
+
+    def make(index):
+        made.append(index)
         begun.set()
-        time.sleep(0.05)
-        return makers[0]()
+        for _ in makers[len(made) :]:
+            assert waiting.acquire(timeout=60)
+        return makers[index]()
 
-    def ask(index, make):
+    def ask(index):
         with contextlib.suppress(ZeroDivisionError):
-            results[index] = joint.value(key, make)
+            results[index] = joint.value(key, lambda: make(index))
 
-    threads = [threading.Thread(target=ask, args=(0, first))]
-    threads += [threading.Thread(target=ask, args=of) for of in enumerate(makers[1:], 1)]
-    threads[0].start()
-    assert begun.wait(60)
-    for thread in threads[1:]:
+    monkeypatch.setattr(_Turn, "wait", tell)
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(len(makers))]
+    for thread in threads:
         thread.start()
+        assert begun.wait(60)
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-    return results
+    return results, made
 
 
-def test_whoever_is_second_waits_for_what_the_first_one_makes():
-    joint, made = Joint(), []
-    makers = [lambda i=i: made.append(i) or f"value {i}" for i in range(3)]
-    assert _together(joint, "key", makers) == dict.fromkeys(range(3), "value 0")
-    assert made == [0]
-    assert joint.value("key", makers[2]) == "value 2" and made == [0, 2]  # nothing is kept
-
-
-def test_after_an_error_the_second_makes_its_own():
+def test_whoever_is_second_waits_for_what_the_first_one_makes(monkeypatch):
     joint = Joint()
-    assert _together(joint, "key", [lambda: 1 // 0, lambda: 7]) == {1: 7}
+    results, made = _together(monkeypatch, joint, "key", [lambda i=i: i + 7 for i in range(3)])
+    assert results == {0: 7, 1: 7, 2: 7} and made == [0]
+    assert joint.value("key", lambda: 8) == 8  # nothing is kept
+
+
+def test_after_an_error_one_of_those_who_waited_makes_it(monkeypatch):
+    joint = Joint()
+    makers = [lambda: 1 // 0, lambda: 7, lambda: 7]
+    results, made = _together(monkeypatch, joint, "key", makers)
+    assert results == {1: 7, 2: 7} and len(made) == 2
     assert not joint._turns
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork on this platform")
+def test_a_child_of_a_fork_does_not_wait_for_threads_of_its_parent():
+    joint, statuses = Joint(), []
+
+    def fork():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            child = os.fork()
+        if not child:
+            signal.alarm(30)  # which ends it
+            os._exit(joint.value("key", lambda: 7))
+        statuses.append(os.waitpid(child, 0)[1])
+
+    def make():
+        """In a thread of its own, while this one makes it."""
+        other = threading.Thread(target=fork)
+        other.start()
+        other.join(60)
+
+    joint.value("key", make)
+    assert [os.waitstatus_to_exitcode(status) for status in statuses] == [7]
 
 
 def test_other_values_are_not_waited_for():

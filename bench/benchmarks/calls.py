@@ -11,6 +11,7 @@ import numpy as np
 import fastconv as fc
 from fastconv.comparison.calls import public_call
 from fastconv.conv._peers import PEERS, installed
+from fastconv.conv.measuring import random_operands
 from fastconv.core.machine import cpu_count
 from fastconv.core.problem import ConvProblem
 
@@ -39,17 +40,10 @@ def prepare(problem: ConvProblem, algorithm: str) -> Callable[[], np.ndarray]:
 
     Raises ``ValueError`` if the algorithm cannot run the problem.
     """
-    operands = _operands(problem)
+    operands = random_operands(problem)
     if algorithm in PEERS:
         call = PEERS[algorithm].prepare(problem, *operands)
     else:
         call = functools.partial(public_call(problem, *operands), algorithm=algorithm)
     call()
     return call
-
-
-def _operands(problem: ConvProblem) -> list[np.ndarray]:
-    """What the pass reads."""
-    *read, _ = problem.operands
-    random = np.random.default_rng(0)
-    return [random.standard_normal(shape, np.float32) for shape, _ in read]

@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
-import fastconv
 from fastconv.comparison import recording
+from fastconv.comparison.calls import public_call
+from fastconv.conv import options, selector
+from fastconv.conv.measuring import random_operands
 from fastconv.conv.registry import algorithms
+from fastconv.core import threads
 from fastconv.core.checks import DTYPES
-from fastconv.core.problem import DIRECTIONS, FORMATS
+from fastconv.core.problem import DIRECTIONS, FORMATS, ConvProblem
 
 from . import compiling, demo, selection
 from .errors import Usage
 from .layer import SYNTAX, Layer, parse
+
+Job = tuple[str, Callable[[], object]]  # what to call it, and what to run
 
 HELP = "compile kernels now instead of at their first use"
 
@@ -35,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         text = f"{what} of the layers: {', '.join(choices)} (default: {' '.join(default)})"
         add(option, nargs="+", choices=choices, default=default, metavar="NAME", help=text)
     add("--algorithm", choices=("auto", *algorithms()), default="auto", metavar="NAME", help=(
-        "the one that will be asked for; without it, all that a first call may measure"
+        "the one that will be asked for; without it, what a first call measures, or has decided on"
     ))  # fmt: skip
     selection.conditions(parser)
 
@@ -45,40 +48,35 @@ def run(args: argparse.Namespace) -> int:
     if not layers and not args.demo:
         raise Usage("nothing to warm up: name layers with --layer, or ask for --demo")
     began = time.perf_counter()
-    with selection.asked(args), fastconv.options(algorithm=args.algorithm):
-        kernels = [made for title, work in _jobs(layers, args) for made in _report(title, work)]
+    with selection.asked(args), options.options(algorithm=args.algorithm):
+        jobs = _jobs(layers, args)
+        kernels = [made for title, work in jobs for made in _report(title, work)]
     _total(kernels, time.perf_counter() - began)
     return 0
 
 
-def _jobs(layers: list[Layer], args: argparse.Namespace) -> Iterator[tuple[str, Callable]]:
-    """What to run, and what to call it."""
-    for layer, *case in itertools.product(layers, args.dtype, args.format, args.passes):
-        yield f"{layer.text}  {'  '.join(case)}", partial(_convolve, layer, *case)
+def _jobs(layers: list[Layer], args: argparse.Namespace) -> list[Job]:
+    """Each layer's passes, and the demo.  Raises :class:`Usage` before any of them has run."""
+    jobs: list[Job] = []
+    for layer, dtype, order, direction in itertools.product(
+        layers, args.dtype, args.format, args.passes
+    ):
+        problem = layer.problem._replace(
+            dtype=dtype, x_format=order, y_format=order, direction=direction
+        )
+        try:
+            selector.choose(problem, options.request(), threads.get_num_threads())
+        except ValueError as refusal:
+            raise Usage(f"--algorithm: {layer.text}: {refusal}") from None
+        jobs.append((f"{layer.text}  {dtype}  {order}  {direction}", partial(_convolve, problem)))
     if args.demo:
-        yield "demo", demo.warm_up
+        jobs.append(("demo", demo.warm_up))
+    return jobs
 
 
-def _convolve(layer: Layer, dtype: str, order: str, direction: str) -> None:
+def _convolve(problem: ConvProblem) -> None:
     """Run one pass by the public function that a program would call."""
-
-    random = np.random.default_rng(0)  # on zeros some algorithms compute a result twice
-
-    def image(shape):
-        if order == "nchw":
-            return random.random(shape, dtype)
-        n, c, h, w = shape
-        return random.random((n, h, w, c), dtype).transpose(0, 3, 1, 2)
-
-    of = layer.problem
-    filters = random.random(of.w_shape, dtype)
-    x, dy = image(of.x_shape), image(of.y_shape)
-    calls = {
-        "forward": partial(fastconv.conv2d, x, filters),
-        "backward_input": partial(fastconv.grad.conv2d_input, of.x_shape, filters, dy),
-        "backward_weight": partial(fastconv.grad.conv2d_weight, x, of.w_shape, dy),
-    }
-    calls[direction](**layer.settings)
+    public_call(problem, *random_operands(problem))()
 
 
 def _report(title: str, work: Callable) -> list[compiling.Made]:

@@ -6,7 +6,6 @@ the fastest of them takes longer than those are predicted to.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 import time
@@ -14,6 +13,7 @@ from functools import partial
 from statistics import median
 
 from fastconv.core.locks import Lock
+from fastconv.core.once import once
 from fastconv.core.overlap import overlapped
 from fastconv.core.problem import ConvProblem
 
@@ -31,11 +31,12 @@ _HOPELESS = 1.5  # times the fastest so far: not timed again, after the least ro
 _DOUBTFUL = 0.04  # … seconds, for which a busy host may slow down one of them and no other
 _BELIED = 1.1  # times what another one is predicted to take: that one is measured, too
 _MOST_OTHERS = 2  # of them, in a round
-_BUSIEST = 1.5  # times as long all may take: beyond, the model is wrong, and not the host busy
+_BUSIEST = 1.5  # times: by more a busy host is not taken to slow down all of them
 
 # For an algorithm on matrix units, whose speed changes within seconds: over minutes it takes on
 # average 0.98 to 1.07 times what it typically does, in comparison with others (five layers).
 _MATRIX_HANDICAP = 1.08
+_WAITING = 2  # calls that leave it open because of their numbers, which then are the usual ones
 
 _lock = Lock()  # contests of several Python threads would disturb each other
 
@@ -46,7 +47,7 @@ class Contest:
     If that one takes longer than others are ``predicted`` to take (seconds), it is timed once more,
     beside them, and so on.  The first run, like every later one, leaves the winner's result.  Where
     NaN and the like have a contender compute it twice, nothing is decided: the contest waits for
-    other numbers.
+    other numbers, and if they do not come, decides on these for this process alone.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Contest:
         self._racing = contenders
         self._predicted = predicted
         self._seconds: dict[str, float] = {}
+        self._plans: dict[str, Plan] = {}  # of those that have raced
         self._spoilt: str | None = None  # the contender that the numbers of the last run delayed
+        self._waited = 0  # calls, for other numbers
         self._plan: Plan | None = None
 
     def __call__(self, *operands) -> None:
@@ -75,24 +78,33 @@ class Contest:
 
         None where the numbers leave it open; then their result is there.
         """
-        problem, _, threads = self._key
-        plan = functools.cache(lambda name: ALGORITHMS[name].plan(problem, threads))
         while (decision := _decisions.made(*self._key)) is None:
-            spoilt = self._spoilt
-            if spoilt is not None and plan(spoilt)(*operands) is AGAIN:
+            usual = self._waited >= _WAITING
+            if not usual and self._delayed(self._spoilt, operands):
                 return None
             racing = self._racing
-            plans = {name: plan(name) for name in racing}
+            plans = {name: self._plan_of(name) for name in racing}
             # Compiling takes place outside the lock: it has other threads take part.
             told = self._run_once(plans, operands)
-            self._spoilt = spoilt = next((name for name in racing if told[name] is AGAIN), None)
-            if spoilt is not None:
-                plans[spoilt](*operands)  # those that ran at once have left a mixture
+            self._spoilt = next((name for name in racing if told[name] is AGAIN), None)
+            # Those that ran at once have left a mixture of their results.
+            if not usual and self._delayed(self._spoilt, operands):
                 return None
             with _lock:
                 if racing == self._racing and _decisions.made(*self._key) is None:
                     self._time(plans, operands)
-        return plan(decision.algorithm)
+        return self._plan_of(decision.algorithm)
+
+    def _plan_of(self, name: str) -> Plan:
+        problem, _, threads = self._key
+        return once(self._plans, name, lambda: ALGORITHMS[name].plan(problem, threads))
+
+    def _delayed(self, name: str | None, operands: tuple) -> bool:
+        """Whether these numbers delay that contender, which then has run on them."""
+        if name is None or self._plan_of(name)(*operands) is not AGAIN:
+            return False
+        self._waited += 1
+        return True
 
     def _time(self, plans: dict[str, Plan], operands: tuple) -> None:
         """A round; then there is a decision, or another round is to come."""
@@ -111,16 +123,19 @@ class Contest:
         if belied:
             self._racing = (winner, *belied[:_MOST_OTHERS])
         else:
-            _decisions.remember(*self._key, Decision(winner, self._seconds))
+            lasting = self._waited < _WAITING
+            _decisions.remember(*self._key, Decision(winner, self._seconds), lasting)
 
     def _slowness(self) -> float:
         """By how much the host is slower now than it was when its speeds were measured, at least.
 
-        If several algorithms take longer than predicted it will be the host; a single one's
-        prediction may be wrong.
+        If algorithms of several families take longer than predicted it will be the host; what is
+        predicted of a single one may be wrong.
         """
-        factors = [taken / self._predicted[name] for name, taken in self._seconds.items()]
-        return min(max(1.0, min(factors)), _BUSIEST) if len(factors) > 1 else 1.0
+        if len({family(name) for name in self._seconds}) == 1:
+            return 1.0
+        least = min(taken / self._predicted[name] for name, taken in self._seconds.items())
+        return min(max(1.0, least), _BUSIEST)
 
     def _run_once(self, plans: dict[str, Plan], operands: tuple) -> dict[str, object]:
         """The runs that compile: two at a time, if a call may take the workspace of both.

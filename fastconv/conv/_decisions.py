@@ -41,9 +41,13 @@ def recall(
     return known
 
 
-def remember(problem: ConvProblem, request: Request, threads: int, decision: Decision) -> None:
+def remember(
+    problem: ConvProblem, request: Request, threads: int, decision: Decision, lasting: bool
+) -> None:
+    """For this process, and if it is ``lasting`` for later ones."""
     _made[problem, request, threads] = decision
-    store.remember("decisions", _key(problem, request, threads), decision._asdict())
+    if lasting:
+        store.remember("decisions", _key(problem, request, threads), decision._asdict())
 
 
 def forget() -> None:

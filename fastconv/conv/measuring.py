@@ -29,6 +29,7 @@ _HOPELESS = 5  # times the fastest: one run tells enough
 # peers every turn begins with runs that are not timed.
 _WARMING = 0.015
 _YARDSTICK = Reference()
+_REFUSALS = (ValueError, ImportError, OSError, RuntimeError)  # a peer may be there, and broken
 
 
 class Measured(NamedTuple):
@@ -61,7 +62,7 @@ def measure(
     same numbers in float64.
     """
     workers = threads.get_num_threads()
-    operands = _operands(problem)
+    operands = random_operands(problem)
     names = tuple(ALGORITHMS if algorithms is None else algorithms)
     runs, reasons = _runs(problem, operands, names, peers, workers)
     exact = _exact(problem, *operands)
@@ -95,7 +96,7 @@ def _runs(problem, operands, names, peers, workers) -> tuple[dict[str, Callable]
     for name in peers:
         try:
             runs[name] = PEERS[name].prepare(problem, *operands)
-        except (ValueError, ImportError, OSError) as refusal:  # a peer may be there, and broken
+        except _REFUSALS as refusal:
             reasons[name] = str(refusal)
     return runs, reasons
 
@@ -197,10 +198,10 @@ def settle(problem: ConvProblem, request: Request) -> None:
     """Decide what is undecided, as a call with this request would: by running the problem once."""
     workers = threads.get_num_threads()
     if choose(problem, request, workers).contenders:
-        _run(problem, plan_for(problem, request, workers), _operands(problem))()
+        _run(problem, plan_for(problem, request, workers), random_operands(problem))()
 
 
-def _operands(problem: ConvProblem) -> list[np.ndarray]:
+def random_operands(problem: ConvProblem) -> list[np.ndarray]:
     """What the problem's pass reads, filled with fixed normal numbers."""
     numbers = np.random.default_rng(0)
 

@@ -89,6 +89,10 @@ class Function:
     longer than calling.
     """
 
+    # Of one in ``kernels``; another Python thread's of the same code only has its address.
+    from_cache: bool
+    seconds: float  # of work, for this one alone
+
     def __init__(self, function, signature):
         self.name = function.__name__
         self._function, self._signature = function, signature
@@ -96,12 +100,9 @@ class Function:
             began = time.thread_time()
             key = cache.identity(function, str(signature), machine_code.target())
             self._symbol = f"{self.name}_{cache.digest(key)}"  # no other function's in this process
-            self.from_cache = True
-            self.address = _addresses.value(key, lambda: self._made(key))
-            self.seconds = time.thread_time() - began  # of work, for this one alone
-        kernels.append(self)
+            self.address = _addresses.value(key, lambda: self._made(key, began))
 
-    def _made(self, key) -> int:
+    def _made(self, key, began: float) -> int:
         """Compile, or load what this or another process compiled before."""
         files = cache.files_of(self._function)
         code = files.load(key)
@@ -109,7 +110,10 @@ class Function:
         if code is None:
             code = machine_code.emit(self._optimised())
             files.save(key, code)
-        return machine_code.load(code, self._symbol)
+        address = machine_code.load(code, self._symbol)
+        self.seconds = time.thread_time() - began
+        kernels.append(self)
+        return address
 
     def _optimised(self):
         with garbage.kept():

@@ -29,7 +29,7 @@ def once(made: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
     return value
 
 
-class made_once:  # noqa: N801: a decorator
+class made_once:
     """A property that is made :func:`once`.
 
     It is like ``functools.cached_property``, which in Python 3.11 has a lock for all objects of a
@@ -59,6 +59,10 @@ class _Turn(Generic[Value]):
         self.over = threading.Event()
         self.value: Value | None = None
 
+    def wait(self) -> bool:
+        """Whether it was over soon enough."""
+        return self.over.wait(_PATIENCE)
+
 
 class Joint(Generic[Value]):
     """Values for several threads at once: whoever is second waits for what the first one makes.
@@ -78,13 +82,21 @@ class Joint(Generic[Value]):
         if any(turn.thread == threading.get_ident() for turn in list(self._turns.values())):
             return make()
         own: _Turn[Value] = _Turn()
-        turn = self._turns.setdefault(key, own)
-        if turn is not own:
-            turn.over.wait(_PATIENCE)
-            return make() if turn.value is None else turn.value
         try:
-            own.value = make()
-            return own.value
+            turn = self._turns.setdefault(key, own)
+            if turn is own:
+                own.value = make()
+                return own.value
         finally:
-            self._turns.pop(key, None)
             own.over.set()
+            self._end(key, own)
+        if not turn.wait():
+            return self.value((key, threading.get_ident()), make)
+        if turn.value is None:  # an error: one of those who waited is the next to make it
+            self._end(key, turn)
+            return self.value(key, make)
+        return turn.value
+
+    def _end(self, key: Hashable, turn: _Turn[Value]) -> None:
+        if self._turns.get(key) is turn:
+            self._turns.pop(key, None)

@@ -28,8 +28,8 @@ Key = dict[str, Any]  # plain values, as JSON has them
 def recall(kind: str, key: Key, valid: Callable[[Any], bool]) -> Any | None:
     """The value stored for ``key``, or None.
 
-    A file that cannot be read as such a fact, or whose value is not ``valid``, counts as none, with
-    a ``RuntimeWarning``; storing the fact again replaces it.
+    What cannot be read as such a fact, or whose value is not ``valid``, counts as none, with a
+    ``RuntimeWarning``; storing the fact again replaces it, unless it is a folder.
     """
     path = _path(kind, key)
     if path is None or not os.path.exists(path):

@@ -38,6 +38,26 @@ def max_pool2d(
     *,
     return_indices: Literal[True],
 ) -> tuple[np.ndarray, np.ndarray]: ...
+@overload
+def max_pool2d(
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: Size,
+    dilation: Size,
+    ceil_mode: bool,
+    return_indices: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...
+@overload
+def max_pool2d(
+    input: Array,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]: ...
 def max_pool2d(
     input: Array,
     kernel_size: Size,

@@ -15,7 +15,7 @@ _I8 = ir.IntType(8)
 
 @intrinsic
 def line_from(typingctx, address):
-    """Where the first cache line begins that does so at an address, or behind it."""
+    """The least multiple of a cache line's bytes that is no less than an address, or a size."""
 
     def codegen(context, builder, signature, arguments):
         return builder.and_(builder.add(arguments[0], i64(LINE - 1)), i64(-LINE))
