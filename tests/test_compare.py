@@ -207,6 +207,7 @@ def test_compare_covers_directions_and_algorithms():
         assert [row.algorithm for row in one.rows] == list(fc.algorithms())[:-1]  # no reference
         assert (one.asked, one.budget) == (Request(), 1e-6)
         assert one.chosen in fc.algorithms() and one.why and one.peak == 200
+        assert [one.share(r) for r in one.ranked] == [r.executed / 200 for r in one.ranked]
     assert comparison.missing == ("torch",)
 
 
@@ -217,6 +218,7 @@ def test_compare_beside_a_peer(peer):
         assert row.algorithm == "other" and row.reason is None
         assert row.error == pytest.approx(0.01)
         assert row.workspace is None and row.executed is None and row.gflops > 0
+        assert comparison.passes[0].share(row) is None
     assert backward_weight == measuring.Measured("other", "it does not train")
     assert comparison.missing == ("torch",)
     assert peer == [fc.get_num_threads(), "restored"] * 2

@@ -71,8 +71,8 @@ def compare(
     another run may have another winner.  Rates are effective (the
     direct sum's operations) and executed (all operations, wasted lanes included); the share is
     that of the executed rate in the peak of the vector units, measured before and after (an
-    algorithm on the matrix unit may have more than all of it).  Errors are
-    max|y − y64| / max|y64| on normal random numbers.
+    algorithm on the matrix unit may have more than all of it): ``share(row)`` of a pass.  Errors
+    are max|y − y64| / max|y64| on normal random numbers.
 
     Returns
     -------

@@ -69,6 +69,10 @@ class Pass(NamedTuple):
                 return f"{first.algorithm} and {other.algorithm} are within each other's spread"
         return None
 
+    def share(self, row: Measured) -> float | None:
+        """The part of the peak that the executed rate of a row is; not known of a peer."""
+        return None if row.executed is None else row.executed / self.peak
+
     @property
     def disturbed(self) -> list[str]:
         """Algorithms whose executed rate exceeds the peak, which so was measured too low."""
@@ -118,10 +122,9 @@ class Pass(NamedTuple):
 
     def figures(self, row: Measured) -> tuple[str, ...]:
         """Time, ±, GFLOP/s, executed GFLOP/s, their share of the peak, scratch, error."""
-        inside = ("", "", "")
-        if row.executed is not None and row.workspace is not None:
-            share = f"{row.executed / self.peak:.0%}"
-            inside = (f"{row.executed:.1f}", share, text.amount(row.workspace))
+        inside, share = ("", "", ""), self.share(row)
+        if share is not None and row.workspace is not None:
+            inside = (f"{row.executed:.1f}", f"{share:.0%}", text.amount(row.workspace))
         return (
             text.duration(row.seconds),
             f"{row.spread / row.seconds / 2:.0%}" if row.runs != 1 else "",

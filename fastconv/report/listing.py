@@ -26,10 +26,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Pass, Measured], float | None]]] = {
         lambda _, row: row.gflops,
     ),
     "executed": ("GFLOP/s of all arithmetic that was done", lambda _, row: row.executed),
-    "of peak": (
-        "the executed rate in the measured peak",
-        lambda one, row: None if row.executed is None else row.executed / one.peak,
-    ),
+    "of peak": ("the executed rate in the measured peak", Pass.share),
     "scratch": ("bytes of workspace, all threads together", lambda _, row: row.workspace),
     "error": ("max|y − y64| / max|y64|", lambda _, row: row.error),
 }
