@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 from fastconv.core.jit import Kernel, call, inner, kernel, record
 from fastconv.core.profile import INPUT, MULTIPLY, OUTPUT, WEIGHT
@@ -43,6 +44,36 @@ LAYOUT = record(
     target=TARGET,
     output=RESULT,
 )  # fmt: skip
+
+
+class _Room(NamedTuple):
+    """A worker's scratch, by address."""
+
+    rows: int  # offsets of the register tile's rows in a half of the window, 8 bytes each, then …
+    columns: int  # … of its columns in a step of filters
+    sums: int  # of a register tile
+    more: int  # those of further terms, to be added
+    row: int  # a row of the window before it is split
+    x: int  # the window's halves
+    w: int  # a tile of filters, if the task splits them, and what that needs
+
+
+@inner
+def _room_of(a, worker, mt, tiles):
+    rows = a.scratch + worker * a.scratch_bytes
+    sums = rows + 64
+    more = sums + tiles * TILE_BYTES
+    row = more + tiles * TILE_BYTES
+    return _Room(rows, rows + mt * 8, sums, more, row, row + 2 * a.line, rows + a.panel)
+
+
+@inner
+def _split_filters(a, group, tile, w):
+    """One tile of filters, block by block of channels."""
+    blocks = a.input.n_blocks
+    for block in range(blocks):
+        index = (group * a.tiles + tile) * blocks + block
+        call(a.pack, a.packing, index, w + a.w_tile, w + a.w_tile // blocks * block)
 
 
 @inner
@@ -134,18 +165,13 @@ def split_kernel(mt: int, nt: int) -> Kernel:
     @kernel(LAYOUT)
     def split_correlation(worker, a):
         like = element(4)
-        rows = a.scratch + worker * a.scratch_bytes
-        c = rows + 64
-        more = c + mt * nt * TILE_BYTES
-        row = more + mt * nt * TILE_BYTES
-        x = row + 2 * a.line
+        room = _room_of(a, worker, mt, mt * nt)
         pitch = a.column_advance * a.input.block * 2
-        columns = rows + mt * 8
         for i in range(mt):
-            put_word(rows + i * 8, i * TILE_ROWS * pitch)
+            put_word(room.rows + i * 8, i * TILE_ROWS * pitch)
         for j in range(nt):
-            put_word(columns + j * 8, j * TILE_BYTES)
-        zero(row, 2 * a.line + (2 * a.low if a.grid.tasks_j == 1 else 0))
+            put_word(room.columns + j * 8, j * TILE_BYTES)
+        zero(room.row, 2 * a.line + (2 * a.low if a.grid.tasks_j == 1 else 0))
         slots = a.positions // a.column_advance
         share = -(-a.tiles // a.grid.splits)
         held = -1  # the block of pixels whose windows are split
@@ -160,7 +186,8 @@ def split_kernel(mt: int, nt: int) -> Kernel:
             if task // a.grid.splits != held:
                 held = task // a.grid.splits
                 _split_windows(
-                    like, a, row, x, n0, images, group, a.input.row_first + i0 * a.row_stride,
+                    like, a, room.row, room.x, n0, images, group,
+                    a.input.row_first + i0 * a.row_stride,
                     a.window_rows - (a.grid.task_i - down) * a.row_advance,
                     a.input.column_first + j0 * a.column_stride,
                 )  # fmt: skip
@@ -170,31 +197,27 @@ def split_kernel(mt: int, nt: int) -> Kernel:
             for tile in range(split * share, min(a.tiles, (split + 1) * share)):
                 w = a.w + (group * a.tiles + tile) * a.w_tile
                 if a.pack != 0:
-                    w = rows + a.panel
-                    blocks = a.input.n_blocks
-                    for block in range(blocks):
-                        call(
-                            a.pack, a.packing, (group * a.tiles + tile) * blocks + block,
-                            w + a.w_tile, w + a.w_tile // blocks * block,
-                        )  # fmt: skip
+                    w = room.w
+                    _split_filters(a, group, tile, w)
                     clock = lap(a.profile, worker, WEIGHT, clock)
                 bias = a.bias + (group * a.tiles + tile) * width * 4
                 n_lanes = min(width, a.all_lanes - tile * width)
                 for n in range(images):
                     for m in range(0, used, height):
-                        at = x + n * a.image_bytes + m * pitch
+                        at = room.x + n * a.image_bytes + m * pitch
                         for step in range(0, a.n_steps, TERMS // DEPTH):
-                            to = c if step == 0 else more
+                            to = room.sums if step == 0 else room.more
+                            steps = min(TERMS // DEPTH, a.n_steps - step)
                             matrix_product(
-                                like, mt, nt, at, rows, a.low, pitch, w, columns, nt * TILE_BYTES,
-                                a.steps + step * 16, min(TERMS // DEPTH, a.n_steps - step), to,
-                                TILE_BYTES, mt * TILE_BYTES, 64,
+                                like, mt, nt, at, room.rows, a.low, pitch, w, room.columns,
+                                nt * TILE_BYTES, a.steps + step * 16, steps, to, TILE_BYTES,
+                                mt * TILE_BYTES, 64,
                             )  # fmt: skip
                             if step > 0:
-                                accumulate(like, c, more, mt * nt * TILE_BYTES)
+                                accumulate(like, room.sums, room.more, mt * nt * TILE_BYTES)
                         clock = lap(a.profile, worker, MULTIPLY, clock)
                         _store(
-                            like, a, c, mt, slots, m, min(height, used - m),
+                            like, a, room.sums, mt, slots, m, min(height, used - m),
                             y + n * a.target.yn, bias, across, tile * width, n_lanes,
                         )  # fmt: skip
                         clock = lap(a.profile, worker, OUTPUT, clock)
