@@ -37,7 +37,7 @@ def plain(monkeypatch):
 def _fetched(words, a, x, y, x_bytes, dy_bytes, calls, last=9, lines=BLOCK):
     """The lines that all calls fetch, by number."""
     next_pixels.list_lines.py_func(a, x, y, 0, lines, NOWHERE, NOWHERE)
-    ahead = next_pixels.share_out.py_func(
+    ahead = next_pixels.plan_fetches.py_func(
         a, x, y, ROW, BLOCK, lines, 1, last, 0, 0, x_bytes, 0, dy_bytes, calls
     )
     found = set()

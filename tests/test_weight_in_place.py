@@ -64,7 +64,7 @@ def test_windows_fit_the_second_cache(stride, monkeypatch):
         monkeypatch.setattr(weight, "machine", lambda l2=l2: replace(machine(), l2=l2))
         plan = _plan(128, 128, taps=3, stride=stride)
         assert plan.block % lanes(4) == 0
-        assert weight.PIXELS * stride**2 * plan.block * 4 <= max(l2 // 2, 64 << 10)
+        assert weight.PIXELS_AT_ONCE * stride**2 * plan.block * 4 <= max(l2 // 2, 64 << 10)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

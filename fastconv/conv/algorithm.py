@@ -1,6 +1,6 @@
 """The protocol of a convolution algorithm: refuse or accept a problem, state a cost, make a plan.
 
-An algorithm is one file with one small class; one line in :mod:`.registry` adds it.
+An algorithm is a small class; the list of :mod:`.registry` has an instance of each.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Algorithm:
     forces: str | None = None  # the algorithm that may make the same plan of its own accord
     fallback = False  # whether "auto" takes it only if nothing else may run
     exact = True  # whether products are rounded as the dtype is
-    vector = True  # whether it multiplies on the vector units, whose peak speeds are shares of
+    vector = True  # whether it multiplies on the vector units; False: on the matrix unit
 
     def refuses(self, problem: ConvProblem) -> str | None:
         """Why this algorithm cannot run ``problem``; None if it can."""

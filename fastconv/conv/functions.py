@@ -131,7 +131,7 @@ def conv_transpose2d(
     weight: Array,
     bias: Array | None = None,
     stride: Size = 1,
-    padding: Size | str = 0,
+    padding: Size = 0,
     output_padding: Size = 0,
     groups: int = 1,
     dilation: Size = 1,

@@ -158,9 +158,10 @@ def _folded_axis(outputs, inputs, taps, stride, pad, block) -> Axis:
 _BLOCKS = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 4), (2, 4), (4, 4))
 _FAR = 4  # strides in taps
 _MARGIN = 1.15  # folding must promise this much: its stores are scattered
-# More parities than few take longer than a folded correlation, if they have few pixels each and one
-# tap; so do more than most, each of which takes the time of so many multiplications by itself.
-_FEW_PARTS, _MOST_PARTS, _FEW_PIXELS, _PART = 4, 64, 512, 500_000
+_FEW_PARTS = 4  # parities: more take longer than a folded correlation if each has one tap and …
+_FEW_PIXELS = 512  # … no more pixels than these
+_MOST_PARTS = 64  # parities: more take longer in any case, for each of them by itself takes …
+_PART = 500_000  # … the time of so many multiplications
 _FEW_IMAGES = 8  # filters read tap by tap are not worth their time for fewer
 
 

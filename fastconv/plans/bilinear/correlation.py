@@ -88,10 +88,8 @@ class BilinearCorrelation(Part):
     @property
     def flops(self) -> int:
         """Executed by the products, vectors filled up with zeros."""
-        lanes = round_up(self.c.lanes, self.vector)
-        return (
-            2 * self.c.groups * self.grid.tiles * self.tiling.components * self.grid.depth * lanes
-        )
+        grid, lanes_filled = self.grid, round_up(self.c.lanes, self.vector)
+        return 2 * self.c.groups * grid.tiles * grid.tiling.components * grid.depth * lanes_filled
 
     @property
     def _fetched(self) -> tuple[int, int, int]:

@@ -75,21 +75,21 @@ class TileGrid:
     def effort(self, vector: int, itemsize: int, weight: bool) -> Effort:
         """What the steps take, for the result or for the weight gradient."""
         c, tiling = self.c, self.tiling
-        lanes = -(-c.lanes // vector)
+        lane_vectors = -(-c.lanes // vector)
         # The phases of a few channels share vectors.
         whole = c.channels if c.channels < vector else round_up(c.channels, vector)
         inputs = -(-self.phases[0] * self.phases[1] * whole // vector)
         on_lanes, on_weights = (GRADIENT, WEIGHT_GRADIENT) if weight else (OUTPUT, WEIGHT)
-        maps = inputs * map_cycles(INPUT, tiling) + lanes * map_cycles(on_lanes, tiling)
-        filters = c.groups * self.depth * lanes
-        products = tiling.components * (self.depth + _SETUP) * lanes
+        maps = inputs * map_cycles(INPUT, tiling) + lane_vectors * map_cycles(on_lanes, tiling)
+        filters = c.groups * self.depth * lane_vectors
+        products = tiling.components * (self.depth + _SETUP) * lane_vectors
         tiles = self.tiles * c.groups
         # Components are stored and loaded again; what does not fit the cache goes to the last one,
         # and comes back while others are multiplied (tasks take no more tiles than that holds);
         # a weight gradient's, whose sums may be too many for it, to memory.  Filters need not where
         # there are few tiles, and sums not where the last cache has the components of all.
         pixel = vector * itemsize * tiling.components
-        tile = pixel * (-(-self.depth // vector) + lanes)
+        tile = pixel * (-(-self.depth // vector) + lane_vectors)
         last = not weight or self.few_tiles(pixel, tiles * tile)
         few = last if weight else _FEW_VECTORS * self.tiles * pixel <= machine().l2 // 2
         passed = [(tiles * tile, 56 * tile)]

@@ -108,7 +108,6 @@ class BilinearLineWeight(WeightGradient):
             room_bytes=self.room_bytes,
             sum=sums.address,
             sum_terms=terms,
-            window_rows=c.rows.window,
             u_component=self.u_component,
             u_unit=self.u_unit,
         )

@@ -27,7 +27,7 @@ LAYOUT = record(
     # lines that are summed together, and room for a vector of filters of their dy
     "lines room_bytes "
     # the function that sums, and of how many terms; the rows of a window; sums
-    "sum sum_terms window_rows u_component u_unit",
+    "sum sum_terms u_component u_unit",
     shares=SUM_TASKS,
     window=LINE_WINDOW,
 )

@@ -41,7 +41,8 @@ def packs_filters_itself(c: Correlation, x_format: str, threads: int) -> bool:
     """Whether this plan is better even where others use 1×1 filters in place.
 
     They pack all filters before they begin, which takes long where pixels are few; this one has
-    every task pack its own, if there are enough for all threads.  On planes none are packed.
+    every task pack its own, if there are enough for all threads.  On planes most are read where
+    they are (:mod:`fastconv.plans.pointwise.planes`).
     """
     few = x_format == "nhwc" and c.pixels <= _FEW_PIXELS
     return few and c.filters >= _FEW_FILTERS * threads

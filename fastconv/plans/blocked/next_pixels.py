@@ -65,7 +65,7 @@ def list_lines(a, x, y, runs, lines, left, right):
 
 
 @inner
-def share_out(
+def plan_fetches(
     a, x, y, row, block, lines, pixels, last, group, channel, x_bytes, lane, dy_bytes, calls
 ):  # fmt: skip
     """What so many calls fetch of the block of ``pixels``, unless it is the ``last``.

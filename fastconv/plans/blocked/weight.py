@@ -29,7 +29,7 @@ from fastconv.simd.vector import lanes
 from .next_pixels import RUN_BYTES, TABLES
 from .weight_stages import multiply_stage, sum_stage
 
-PIXELS = 224  # summed in one go: long enough to hide the loads and stores of the sums
+PIXELS_AT_ONCE = 224  # summed in one go: long enough to hide the loads and stores of the sums
 _SLIDING_PIXELS = 1024  # the same where all taps are: a few channels, whose windows share rows
 _BLOCKS = 32  # for each thread, enough to share them out evenly, before they are larger than that
 _TURNS = 4  # parts of the units for each worker, with taps enough to pack the operands for each
@@ -101,7 +101,7 @@ class BlockedWeight(WeightGradient):
 
         The window has ``positions`` for every pixel.
         """
-        return max(self.vector, machine().l2 // 2 // (PIXELS * positions * self.itemsize))
+        return max(self.vector, machine().l2 // 2 // (PIXELS_AT_ONCE * positions * self.itemsize))
 
     def _may_overlap(self, problem: ConvProblem) -> bool:
         """Whether the last tile of filters may begin before the one before it ends.
@@ -191,7 +191,7 @@ class BlockedWeight(WeightGradient):
         """Pixels to a block."""
         c = self.c
         fair = c.pixels // (_BLOCKS * self.threads)
-        most = max(PIXELS, min(_SLIDING_PIXELS, fair)) if self.sliding else PIXELS
+        most = max(PIXELS_AT_ONCE, min(_SLIDING_PIXELS, fair)) if self.sliding else PIXELS_AT_ONCE
         n, i, j = 1, c.rows.outputs, even_split(c.columns.outputs, most)
         if i * j > most:
             i = even_split(i, max(1, most // j))

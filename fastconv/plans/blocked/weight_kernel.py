@@ -22,7 +22,7 @@ from fastconv.simd.tasks import next_task
 from fastconv.simd.tiles import TILE
 from fastconv.simd.vector import element, lanes
 
-from .next_pixels import fetched, list_lines, share_out
+from .next_pixels import fetched, list_lines, plan_fetches
 from .weight_operands import (
     block_at,
     joined_lines,
@@ -177,7 +177,7 @@ def weight_kernel(itemsize: int) -> Kernel:
                             _pack_gradient(like, y, itemsize, right, group, low, high, block)
                         met = min(last_unit, (group + 1) * a.n_blocks * a.tiles_k) - at
                         blocks = (unit.tile + met + a.tiles_k - 1) // a.tiles_k
-                        ahead = share_out(
+                        ahead = plan_fetches(
                             a, x, y, row, block, lines, number + 1, last_block, group,
                             unit.block * x.block, blocks * channel_bytes, low * a.tile.nr,
                             (high - low) * row, met * products * a.tiles_m,

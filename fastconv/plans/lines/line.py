@@ -1,7 +1,7 @@
-"""``direct`` for a few channels: lines of pixels, evenly apart.
+"""``direct`` for a few channels: lines of equally spaced pixels.
 
-In a padded copy of the input the pixels of a line stand an even number of bytes apart, so that a
-register tile finds them without a table; and what it reads for one pixel serves its neighbours.
+In a padded copy of the input the pixels of a line stand as many bytes apart as any two neighbours,
+so that a register tile finds them without a table; and what it reads for one serves the next ones.
 """
 
 from __future__ import annotations

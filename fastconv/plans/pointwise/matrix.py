@@ -1,7 +1,7 @@
 """``direct`` for 1×1 filters on channels-last pixels: y[pixel, k] = Σ_c x[pixel, c] · w[c, k].
 
-The lines of both arrays are matrices as they stand, with pixels an even number of bytes apart (all
-lines together, without a stride), so a register tile finds its rows without a table, and has a
+The lines of both arrays are matrices as they stand, with equally spaced pixels (all lines
+together, without a stride), so a register tile finds its rows without a table, and has a
 register left to fetch the next ones with: the product takes hardly longer than moving the arrays,
 and should not wait for them.
 """
