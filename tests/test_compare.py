@@ -179,7 +179,10 @@ def test_a_peer_measured_against_itself_is_level(monkeypatch):
     assert rows["one"].runs == pytest.approx(rows["two"].runs, rel=0.03)
 
 
-@pytest.mark.parametrize("error", [ImportError("no symbol"), OSError("libgomp.so.1: not found")])
+BROKEN = [ImportError("no symbol"), OSError("libgomp.so.1: not found"), RuntimeError("no GPU")]
+
+
+@pytest.mark.parametrize("error", BROKEN)
 def test_a_peer_that_is_broken_is_one_that_cannot_run_it(monkeypatch, error):
     def prepare(problem, first, second):
         raise error

@@ -169,6 +169,31 @@ def test_numbers_that_always_delay_a_run_decide_for_one_process(careful):
     assert _choice().contenders == ("close", "careful")
 
 
+def test_other_numbers_that_come_at_last_decide_for_good(careful):
+    assert [_spoilt_call(), _spoilt_call(), call()] == [2, 2, 2]
+    selector.forget()
+    assert _choice().measured == pytest.approx({"close": 6 * MS, "careful": 4 * MS})
+
+
+def test_a_decision_that_interrupts_a_contest_stands(register):
+    """A signal handler may call, too: the contest that it interrupts holds the lock already."""
+    one, *_ = register(one=(5 * MS, 20 * MS), two=(6 * MS, 24 * MS), other=(8 * MS, 9 * MS))
+    make, inside = one.plan, []
+
+    def plan(problem, threads):
+        inner = make(problem, threads)
+
+        def run(*operands):
+            inner(*operands)
+            if one.runs == 3 and not inside:  # in the first round
+                inside.append(call())
+
+        return run
+
+    one.plan = plan
+    assert call() == 3 and inside == [3]
+
+
 @pytest.mark.parametrize(("actual", "winner"), [(4.7 * MS, 2), (4.5 * MS, 1)])
 def test_matrix_units_have_to_lead(register, actual, winner):
     """By more than they are slowed down on average."""

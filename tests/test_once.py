@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.core import cache, machine_code
+from fastconv.core import cache, jit, machine_code
 from fastconv.core.address import address
 from fastconv.core.jit import kernel, record
 from fastconv.core.once import Joint, _Turn, made_once, making, once
@@ -191,6 +191,7 @@ def test_a_function_that_two_threads_need_is_compiled_once(monkeypatch):
     assert compiled == [1]
     first, second = made
     assert first.address == second.address
+    assert [f in jit.kernels for f in made].count(True) == 1  # who waited has made none
 
 
 def test_a_property_is_made_once_and_nothing_else_of_a_class_waits():

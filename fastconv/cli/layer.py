@@ -16,11 +16,10 @@ _OPTION = re.compile(r"([a-z])(\d+x\d+|\d+|same|valid)")
 
 
 class Layer(NamedTuple):
-    """A convolution, and its settings as the public functions take them."""
+    """A convolution, and how it was written."""
 
     text: str
     problem: ConvProblem  # forward, float32, NCHW
-    settings: dict[str, int | str | tuple[int, ...]]
 
 
 def parse(text: str) -> Layer:
@@ -36,7 +35,7 @@ def parse(text: str) -> Layer:
     input = _sizes(text, "input", parts[0], "NxCxHxW")
     weight = _sizes(text, "weight", parts[1], "KxCxRxS")
     settings = _settings(text, parts[2]) if len(parts) == 3 else {}
-    return Layer(text, _problem(text, input, weight, settings), settings)
+    return Layer(text, _problem(text, input, weight, settings))
 
 
 def _sizes(text: str, name: str, part: str, pattern: str) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ from fastconv.core.problem import ConvProblem
 def public_call(problem: ConvProblem, first: np.ndarray, second: np.ndarray) -> partial:
     """The public function of a pass, on what it reads; keywords of a call are its options.
 
-    Raises ``ValueError`` where padding on two sides differs otherwise than as ``"same"`` has it.
+    Rows or columns that no output reads (``output_padding``) are left out.  Raises ``ValueError``
+    where padding on two sides differs otherwise than as ``"same"`` has it.
     """
     settings = (problem.stride, _padding(problem), problem.dilation, problem.groups)
     if problem.direction == "forward":

@@ -36,7 +36,7 @@ _BUSIEST = 1.5  # times: by more a busy host is not taken to slow down all of th
 # For an algorithm on matrix units, whose speed changes within seconds: over minutes it takes on
 # average 0.98 to 1.07 times what it typically does, in comparison with others (five layers).
 _MATRIX_HANDICAP = 1.08
-_WAITING = 2  # calls that leave it open because of their numbers, which then are the usual ones
+_MOST_WAITS = 2  # calls that leave it open because of their numbers: others may never come
 
 _lock = Lock()  # contests of several Python threads would disturb each other
 
@@ -65,13 +65,18 @@ class Contest:
         self._plans: dict[str, Plan] = {}  # of those that have raced
         self._spoilt: str | None = None  # the contender that the numbers of the last run delayed
         self._waited = 0  # calls, for other numbers
+        self._lasting = True  # whether no number that was timed delayed a contender
         self._plan: Plan | None = None
 
     def __call__(self, *operands) -> None:
-        if self._plan is None:
-            self._plan = self._settle(operands)
-        if self._plan is not None:
-            self._plan(*operands)
+        plan = self._plan
+        if plan is None:
+            plan = self._settle(operands)
+            if plan is not None:
+                self._plan = plan
+                self._plans.clear()
+        if plan is not None:
+            plan(*operands)
 
     def _settle(self, operands) -> Plan | None:
         """The plan of the winner: of this contest, or of one that ended meanwhile.
@@ -79,19 +84,20 @@ class Contest:
         None where the numbers leave it open; then their result is there.
         """
         while (decision := _decisions.made(*self._key)) is None:
-            usual = self._waited >= _WAITING
-            if not usual and self._delayed(self._spoilt, operands):
+            patient = self._waited < _MOST_WAITS
+            if patient and self._delayed(self._spoilt, operands):
                 return None
             racing = self._racing
             plans = {name: self._plan_of(name) for name in racing}
             # Compiling takes place outside the lock: it has other threads take part.
             told = self._run_once(plans, operands)
-            self._spoilt = next((name for name in racing if told[name] is AGAIN), None)
+            spoilt = self._spoilt = next((n for n in racing if told[n] is AGAIN), None)
             # Those that ran at once have left a mixture of their results.
-            if not usual and self._delayed(self._spoilt, operands):
+            if patient and self._delayed(spoilt, operands):
                 return None
             with _lock:
                 if racing == self._racing and _decisions.made(*self._key) is None:
+                    self._lasting = self._lasting and spoilt is None
                     self._time(plans, operands)
         return self._plan_of(decision.algorithm)
 
@@ -109,6 +115,8 @@ class Contest:
     def _time(self, plans: dict[str, Plan], operands: tuple) -> None:
         """A round; then there is a decision, or another round is to come."""
         seconds = fastest(plans, operands)
+        if _decisions.made(*self._key) is not None:  # by a signal handler that interrupted it
+            return
         if self._seconds:
             # The host may be slower now, or faster, as the winner of the round before can tell.
             before = self._racing[0]
@@ -123,8 +131,7 @@ class Contest:
         if belied:
             self._racing = (winner, *belied[:_MOST_OTHERS])
         else:
-            lasting = self._waited < _WAITING
-            _decisions.remember(*self._key, Decision(winner, self._seconds), lasting)
+            _decisions.remember(*self._key, Decision(winner, self._seconds), self._lasting)
 
     def _slowness(self) -> float:
         """By how much the host is slower now than it was when its speeds were measured, at least.

@@ -12,5 +12,5 @@ class Array(Protocol):
     def __dlpack__(self, *args: Any, **settings: Any) -> Any: ...
 
 
-Size = int | Sequence[int]  # one number for both axes, or one for each
+Size = int | tuple[int, ...] | list[int]  # one number for both axes, or one for each
 Shape = Sequence[int]

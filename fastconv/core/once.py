@@ -52,16 +52,27 @@ class made_once:
 
 
 class _Turn(Generic[Value]):
-    """One thread's, at one value."""
+    """One thread's, at one value.
+
+    Others wait for a lock, for an event has one inside that a signal handler might wait for, which
+    has interrupted a thread that holds it.
+    """
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
-        self.over = threading.Event()
         self.value: Value | None = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def end(self) -> None:
+        self._lock.release()
 
     def wait(self) -> bool:
         """Whether it was over soon enough."""
-        return self.over.wait(_PATIENCE)
+        if not self._lock.acquire(timeout=_PATIENCE):
+            return False
+        self._lock.release()
+        return True
 
 
 class Joint(Generic[Value]):
@@ -88,15 +99,18 @@ class Joint(Generic[Value]):
                 own.value = make()
                 return own.value
         finally:
-            own.over.set()
-            self._end(key, own)
-        if not turn.wait():
-            return self.value((key, threading.get_ident()), make)
-        if turn.value is None:  # an error: one of those who waited is the next to make it
-            self._end(key, turn)
-            return self.value(key, make)
-        return turn.value
+            try:
+                self._forget(key, own)
+            finally:
+                own.end()
+        over = turn.wait()
+        if over and turn.value is not None:
+            return turn.value
+        self._forget(key, turn)  # if it is still there, for an interrupt or for being too slow
+        if not over:
+            key = (key, threading.get_ident())  # a turn of its own, for what interrupts this thread
+        return self.value(key, make)  # after an error one of those who waited makes it
 
-    def _end(self, key: Hashable, turn: _Turn[Value]) -> None:
+    def _forget(self, key: Hashable, turn: _Turn[Value]) -> None:
         if self._turns.get(key) is turn:
             self._turns.pop(key, None)
